@@ -1,0 +1,14 @@
+//! Newtypes that every room shares: names, ids, priorities and how a process ended.
+//!
+//! Parsed once at the edge and trusted afterwards. No behaviour beyond parsing and printing, and
+//! no wire or file shapes: those belong to `protocol`, `config` and `control::api`.
+
+mod exit;
+mod ids;
+mod job;
+mod names;
+
+pub use exit::Exit;
+pub use ids::{JobId, SessionId, WorkerId};
+pub use job::{FunctionName, Priority, Unique};
+pub use names::{InvalidName, NamePattern, PoolName, WorkerName};

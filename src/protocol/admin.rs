@@ -1,0 +1,329 @@
+//! The text (admin) protocol: one line in, a table or a line out.
+//!
+//! Verbs are case-insensitive, words are split at spaces, and words after a complete command are
+//! ignored. Tables and `version`, `getpid`, `verbose` end lines with `\n`, the rest with `\r\n`,
+//! as gearmand does and monitoring scripts expect.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+
+use crate::model::{FunctionName, Unique};
+
+/// A text command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminCommand {
+    /// `status`
+    Status,
+    /// `prioritystatus`
+    PriorityStatus,
+    /// `workers`
+    Workers,
+    /// `version`
+    Version,
+    /// `getpid`
+    GetPid,
+    /// `verbose`
+    Verbose,
+    /// `show jobs`
+    ShowJobs,
+    /// `show unique jobs`
+    ShowUniqueJobs,
+    /// `cancel job HANDLE`
+    CancelJob(Bytes),
+    /// `create function NAME`
+    CreateFunction(FunctionName),
+    /// `drop function NAME`
+    DropFunction(FunctionName),
+    /// `maxqueue NAME [N | HIGH NORMAL LOW]`; without numbers the limits go.
+    MaxQueue {
+        /// The function.
+        function: FunctionName,
+        /// Most jobs that wait or run, by the priority of the one that comes.
+        limits: [Option<u64>; 3],
+    },
+}
+
+/// Why a text command is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// No such verb.
+    #[error("UNKNOWN_COMMAND Unknown+server+command{0}")]
+    UnknownCommand(String),
+    /// `show` something else.
+    #[error("UNKNOWN_SHOW_ARGUMENTS")]
+    UnknownShowArguments,
+    /// Words are missing.
+    #[error("INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+{0}")]
+    InvalidArguments(&'static str),
+    /// `cancel` something else.
+    #[error("UNKNOWN_ERROR")]
+    UnknownError,
+    /// `cancel job` of a handle that names nothing.
+    #[error("UNKNOWN_JOB")]
+    UnknownJob,
+    /// `drop function` of a name that is not there.
+    #[error("function not found")]
+    FunctionNotFound,
+    /// `drop function` while it is in use.
+    #[error("there are still connected workers or executing clients")]
+    FunctionInUse,
+}
+
+/// One line of `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionRow {
+    /// The function.
+    pub function: FunctionName,
+    /// Jobs that wait or run.
+    pub total: usize,
+    /// Jobs that run.
+    pub running: usize,
+    /// Connections that perform it.
+    pub workers: usize,
+}
+
+/// One line of `prioritystatus`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriorityRow {
+    /// The function.
+    pub function: FunctionName,
+    /// Jobs that wait: high, normal, low.
+    pub queued: [usize; 3],
+    /// Connections that perform it.
+    pub workers: usize,
+}
+
+/// One line of `workers`: every connection, clients too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRow {
+    /// A number for the connection; gearmand prints its file descriptor.
+    pub id: u64,
+    /// The peer's address without its port.
+    pub address: String,
+    /// What it called itself with SET_CLIENT_ID.
+    pub client_id: Option<Bytes>,
+    /// What it performs, the most recently registered first.
+    pub functions: Vec<FunctionName>,
+}
+
+/// One line of `show jobs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// The handle.
+    pub handle: Bytes,
+    /// How often a worker was lost with it.
+    pub retries: u32,
+    /// Whether it is to be dropped when its turn comes.
+    pub ignored: bool,
+    /// Whether it is a background job.
+    pub background: bool,
+}
+
+/// The answer to a text command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminReply {
+    /// `OK` and nothing else.
+    Ok,
+    /// `OK` and a word.
+    Value(String),
+    /// A refusal.
+    Error(AdminError),
+    /// `status`
+    Status(Vec<FunctionRow>),
+    /// `prioritystatus`
+    PriorityStatus(Vec<PriorityRow>),
+    /// `workers`
+    Workers(Vec<ConnectionRow>),
+    /// `show jobs`
+    Jobs(Vec<JobRow>),
+    /// `show unique jobs`
+    UniqueJobs(Vec<Unique>),
+}
+
+impl AdminCommand {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// With the refusal to send back.
+    pub fn parse(line: &[u8]) -> Result<Self, AdminError> {
+        let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let verb = words.next().unwrap_or_default();
+        let mut word = || words.next().map(Bytes::copy_from_slice);
+        match verb.to_ascii_lowercase().as_slice() {
+            b"status" => Ok(Self::Status),
+            b"prioritystatus" => Ok(Self::PriorityStatus),
+            b"workers" => Ok(Self::Workers),
+            b"version" => Ok(Self::Version),
+            b"getpid" => Ok(Self::GetPid),
+            b"verbose" => Ok(Self::Verbose),
+            b"show" => match (word().as_deref(), word().as_deref()) {
+                (Some(b"jobs"), _) => Ok(Self::ShowJobs),
+                (Some(b"unique"), Some(b"jobs")) => Ok(Self::ShowUniqueJobs),
+                (None, _) => Err(unknown(verb)),
+                _ => Err(AdminError::UnknownShowArguments),
+            },
+            b"cancel" => match (word().as_deref(), word()) {
+                (Some(b"job"), Some(handle)) => Ok(Self::CancelJob(handle)),
+                (_, None) => Err(unknown(verb)),
+                _ => Err(AdminError::UnknownError),
+            },
+            b"create" => function_of(&mut word, "create").map(Self::CreateFunction),
+            b"drop" => function_of(&mut word, "drop").map(Self::DropFunction),
+            b"maxqueue" => {
+                let function = word().ok_or(AdminError::InvalidArguments("maxqueue"))?;
+                let limits = [word(), word(), word()].map(|word| word.as_deref().map(queue_limit));
+                Ok(Self::MaxQueue { function: FunctionName(function), limits: spread(limits) })
+            }
+            _ => Err(unknown(verb)),
+        }
+    }
+}
+
+impl AdminReply {
+    /// The text to send, line ends included.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Ok => out.extend_from_slice(b"OK\r\n"),
+            Self::Value(value) => out.extend_from_slice(format!("OK {value}\n").as_bytes()),
+            Self::Error(error) => out.extend_from_slice(format!("ERR {error}\r\n").as_bytes()),
+            Self::Status(rows) => table(&mut out, rows, |row, out| {
+                let FunctionRow { function, total, running, workers } = row;
+                out.extend_from_slice(&function.0);
+                append(out, format_args!("\t{total}\t{running}\t{workers}"));
+            }),
+            Self::PriorityStatus(rows) => table(&mut out, rows, |row, out| {
+                let PriorityRow { function, queued: [high, normal, low], workers } = row;
+                out.extend_from_slice(&function.0);
+                append(out, format_args!("\t{high}\t{normal}\t{low}\t{workers}"));
+            }),
+            Self::Workers(rows) => table(&mut out, rows, |row, out| {
+                append(out, format_args!("{} {} ", row.id, row.address));
+                out.extend_from_slice(row.client_id.as_deref().unwrap_or(b"-"));
+                out.extend_from_slice(b" :");
+                for function in &row.functions {
+                    out.push(b' ');
+                    out.extend_from_slice(&function.0);
+                }
+            }),
+            Self::Jobs(rows) => table(&mut out, rows, |row, out| {
+                out.extend_from_slice(&row.handle);
+                let (ignored, background) = (u8::from(row.ignored), u8::from(row.background));
+                append(out, format_args!("\t{}\t{ignored}\t{background}", row.retries));
+            }),
+            Self::UniqueJobs(rows) => {
+                table(&mut out, rows, |unique, out| out.extend_from_slice(&unique.0));
+            }
+        }
+        out
+    }
+}
+
+fn unknown(verb: &[u8]) -> AdminError {
+    AdminError::UnknownCommand(String::from_utf8_lossy(verb).into_owned())
+}
+
+fn function_of(
+    word: &mut impl FnMut() -> Option<Bytes>,
+    verb: &'static str,
+) -> Result<FunctionName, AdminError> {
+    match (word().as_deref(), word()) {
+        (Some(b"function"), Some(name)) => Ok(FunctionName(name)),
+        (_, None) => Err(AdminError::InvalidArguments(verb)),
+        _ => Err(AdminError::UnknownError),
+    }
+}
+
+/// A limit as a number; zero, negative numbers and junk mean no limit, as in gearmand.
+fn queue_limit(word: &[u8]) -> u64 {
+    std::str::from_utf8(word).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// One number counts for all priorities; a missing one of three is no limit.
+fn spread(limits: [Option<u64>; 3]) -> [Option<u64>; 3] {
+    let all = match limits {
+        [Some(limit), None, None] => [Some(limit); 3],
+        three => three,
+    };
+    all.map(|limit| limit.filter(|limit| *limit > 0))
+}
+
+fn table<T>(out: &mut Vec<u8>, rows: &[T], put: impl Fn(&T, &mut Vec<u8>)) {
+    for row in rows {
+        put(row, out);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b".\n");
+}
+
+fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    line.write_fmt(text).unwrap_or_default();
+    out.extend_from_slice(line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<AdminCommand, AdminError> {
+        AdminCommand::parse(line.as_bytes())
+    }
+
+    #[test]
+    fn commands_are_read_as_gearmand_reads_them() {
+        let limits = |limits| AdminCommand::MaxQueue { function: "f".into(), limits };
+        let cases = [
+            ("STATUS", AdminCommand::Status),
+            ("status please", AdminCommand::Status),
+            ("show unique jobs", AdminCommand::ShowUniqueJobs),
+            ("cancel job H:x:1", AdminCommand::CancelJob("H:x:1".into())),
+            ("create function ghijkl", AdminCommand::CreateFunction("ghijkl".into())),
+            ("drop function f", AdminCommand::DropFunction("f".into())),
+            ("maxqueue f", limits([None; 3])),
+            ("maxqueue f 7", limits([Some(7); 3])),
+            ("maxqueue f 1 0 3", limits([Some(1), None, Some(3)])),
+        ];
+        for (line, wanted) in cases {
+            assert_eq!(parse(line), Ok(wanted), "{line}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_gearmands_words() {
+        let cases = [
+            ("nonsense", "ERR UNKNOWN_COMMAND Unknown+server+commandnonsense\r\n"),
+            ("", "ERR UNKNOWN_COMMAND Unknown+server+command\r\n"),
+            ("show", "ERR UNKNOWN_COMMAND Unknown+server+commandshow\r\n"),
+            ("show me", "ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
+            ("cancel job", "ERR UNKNOWN_COMMAND Unknown+server+commandcancel\r\n"),
+            ("cancel foo bar", "ERR UNKNOWN_ERROR\r\n"),
+            (
+                "maxqueue",
+                "ERR INVALID_ARGUMENTS \
+                 An+incomplete+set+of+arguments+was+sent+to+this+command+maxqueue\r\n",
+            ),
+        ];
+        for (line, wanted) in cases {
+            let reply = AdminReply::Error(parse(line).unwrap_err()).render();
+            assert_eq!(String::from_utf8(reply).unwrap(), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn tables_have_gearmands_shape() {
+        let row = FunctionRow { function: "f".into(), total: 3, running: 1, workers: 2 };
+        assert_eq!(AdminReply::Status(vec![row]).render(), b"f\t3\t1\t2\n.\n");
+        let row = ConnectionRow {
+            id: 9,
+            address: "127.0.0.1".to_owned(),
+            client_id: None,
+            functions: vec![],
+        };
+        assert_eq!(AdminReply::Workers(vec![row]).render(), b"9 127.0.0.1 - :\n.\n");
+        assert_eq!(AdminReply::Value("1.0".to_owned()).render(), b"OK 1.0\n");
+    }
+}
