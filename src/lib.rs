@@ -2,5 +2,13 @@
 //!
 //! ARCHITECTURE.md is the map of these rooms.
 
+pub mod broker;
+pub mod config;
+pub mod control;
+pub mod host;
+pub mod identity;
+pub mod logs;
 pub mod model;
+pub mod pool;
 pub mod protocol;
+pub mod supervisor;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wildmatch::WildMatch;
 
 /// Longest pool name; it becomes part of file names.
-pub const POOL_NAME_LEN_MAX: usize = 64;
+const POOL_NAME_LEN_MAX: usize = 64;
 
 /// The name of a pool: letters, digits, `_`, `-` and `.`, not starting with a dot or a dash.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

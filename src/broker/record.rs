@@ -1,0 +1,53 @@
+//! What the store keeps: typed records, and the changes that a commit makes to them.
+//!
+//! Both the rules (`state`) and the store speak these types; neither knows the other.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::model::{FunctionName, JobId, Priority, Unique};
+
+/// A background job as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRecord {
+    /// The number in its handle.
+    pub id: JobId,
+    /// What to run.
+    pub function: FunctionName,
+    /// Its unique; may be empty.
+    pub unique: Unique,
+    /// Where it waits.
+    pub priority: Priority,
+    /// How many workers died with it.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub enqueued_at: SystemTime,
+    /// The workload.
+    pub payload: Bytes,
+}
+
+/// One change to the records; a commit makes many of them durable at once, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A job is new.
+    Put(JobRecord),
+    /// A worker died with the job.
+    Attempts {
+        /// The job.
+        id: JobId,
+        /// The deaths so far.
+        attempts: u32,
+    },
+    /// The job is over.
+    Delete(JobId),
+    /// Handles up to this number may be given out; after a restart numbering goes on above it.
+    ReserveHandles {
+        /// The last number of the block.
+        through: JobId,
+    },
+}
+
+/// The position of a change in the order in which the rules made them, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeSeq(pub u64);

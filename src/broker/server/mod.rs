@@ -1,0 +1,1 @@
+//! Sockets: reads connections, feeds the state, groups the commits, writes what the state sends.

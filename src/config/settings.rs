@@ -1,0 +1,238 @@
+//! What a file says, checked: every value is usable as it stands.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::model::PoolName;
+
+/// A whole file with its includes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The file that was named on the command line.
+    pub file: PathBuf,
+    /// Every file that was read: it, its includes and env files. These are watched.
+    pub sources: Vec<PathBuf>,
+    /// `[supervisor]`
+    pub supervisor: SupervisorSettings,
+    /// `[broker]`
+    pub broker: BrokerSettings,
+    /// `[host]`
+    pub host: HostSettings,
+    /// `[pool.NAME]`, each with `[defaults]` filled in.
+    pub pools: BTreeMap<PoolName, Arc<PoolSettings>>,
+}
+
+/// `[supervisor]`: the daemon itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupervisorSettings {
+    /// Part of every default path; the file's stem unless set.
+    pub name: String,
+    /// Where the queue and the list of processes are kept.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Permission bits of the control socket.
+    pub socket_mode: u32,
+    /// Group of the control socket, when set.
+    pub socket_group: Option<u32>,
+    /// Where workers' output goes.
+    pub log_dir: PathBuf,
+    /// A tracing filter for the daemon's own log.
+    pub log_level: String,
+    /// Shape of the daemon's own log.
+    pub log_format: LogFormat,
+    /// How long the daemon waits for jobs in hand before it kills their workers, when it stops.
+    pub shutdown_grace: Duration,
+    /// What a changed file does.
+    pub reload_on_edit: ReloadOnEdit,
+}
+
+/// What an edit of the file does while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadOnEdit {
+    /// It is applied.
+    Apply,
+    /// It is checked and reported.
+    Check,
+    /// Nothing.
+    Off,
+}
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, worker, stream, text.
+    Text,
+    /// The bytes as they came; only for workers' output.
+    Raw,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[broker]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerSettings {
+    /// Where clients and workers connect.
+    pub listen: Vec<ListenAddress>,
+    /// Not empty: these Gearman servers are used (`HOST:PORT`) and no broker is started.
+    pub servers: Vec<String>,
+    /// Where background jobs are kept.
+    pub store: StoreKind,
+    /// Largest packet body, in bytes.
+    pub packet_len_max: usize,
+}
+
+/// Where clients and workers connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// `IP:PORT`
+    Tcp(SocketAddr),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+/// Where background jobs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// On disk before they are acknowledged.
+    Disk,
+    /// In memory: a restart loses them.
+    Memory,
+}
+
+/// `[host]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostSettings {
+    /// Most workers of all pools together.
+    pub workers_max: Option<u32>,
+}
+
+/// `[pool.NAME]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolSettings {
+    /// Its name.
+    pub name: PoolName,
+    /// What runs, in which surroundings. A difference here rolls the workers.
+    pub program: Program,
+    /// How many.
+    pub count: Count,
+    /// What an idle worker gets when it is to stop, in order.
+    pub stop: Vec<StopStep>,
+    /// Pauses between starts that fail.
+    pub backoff: Backoff,
+    /// Where its output goes.
+    pub log: LogSettings,
+}
+
+/// What a pool's workers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// Functions it serves; empty: learned from what its workers register.
+    pub functions: Vec<String>,
+    /// How jobs reach it.
+    pub protocol: PoolProtocol,
+    /// Whether `exec` results are sent in parts as they come.
+    pub stream: bool,
+    /// Who it runs as; `None`: as the daemon does.
+    pub account: Option<Account>,
+    /// Where it runs; resolved at each start. `None`: the folder of the file.
+    pub directory: PathBuf,
+    /// Added to the daemon's own environment.
+    pub env: BTreeMap<String, String>,
+    /// File-mode mask.
+    pub umask: Option<u32>,
+}
+
+/// How jobs reach a pool's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolProtocol {
+    /// The program speaks Gearman itself.
+    Gearman,
+    /// One process per job: payload on stdin, result on stdout.
+    Exec,
+    /// One long-lived process: a JSON line per job.
+    Lines,
+    /// A plain program without jobs.
+    None,
+}
+
+/// Who a worker runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// User name, for USER and LOGNAME.
+    pub user: String,
+    /// Home directory, for HOME.
+    pub home: PathBuf,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary group ids, `gid` among them.
+    pub groups: Vec<u32>,
+}
+
+/// How many workers; `min == max` is a fixed pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// At least so many.
+    pub min: u32,
+    /// At most so many.
+    pub max: u32,
+}
+
+/// One step of stopping a worker: a signal, and how long to wait for its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopStep {
+    /// What is sent.
+    pub signal: Signal,
+    /// How long to wait before the next step; the last step waits for ever.
+    pub wait: Duration,
+}
+
+/// Pauses between starts of a worker that dies before it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first such death.
+    pub initial: Duration,
+    /// The pause doubles up to this.
+    pub max: Duration,
+}
+
+/// Where a pool's output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The file; `None` keeps only the recent lines in memory.
+    pub file: Option<PathBuf>,
+    /// Size at which it is rotated, in bytes.
+    pub size_max: u64,
+    /// Rotated files kept beside the current one.
+    pub keep: u32,
+    /// Shape of its lines.
+    pub format: LogFormat,
+}
+
+impl Count {
+    /// True when the count never changes by itself.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.min == self.max
+    }
+}
+
+/// As in the file: `127.0.0.1:4730`, `unix:/run/gearman.sock`.
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The one vocabulary of the command line and everything else that talks to the daemon.
+//!
+//! Requests and responses as they stand in JSON. Durations are seconds, sizes are bytes, times are
+//! RFC 3339 with an offset. Fields may be added; clients ignore those they do not know.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime: f64,
+    /// `running` or `stopping`.
+    pub state: DaemonState,
+    /// The file and what became of it.
+    pub config: ConfigStatus,
+    /// The broker; absent with external servers.
+    pub broker: Option<BrokerStatus>,
+    /// The host.
+    pub host: HostStatus,
+    /// Every pool, by name.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// What the daemon does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonState {
+    /// It serves.
+    Running,
+    /// It drains and will end.
+    Stopping,
+}
+
+/// The file and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Its path.
+    pub file: String,
+    /// When the settings in force were read.
+    pub loaded_at: String,
+    /// A later version that was not applied.
+    pub rejected: Option<RejectedStatus>,
+}
+
+/// A version of the file that was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedStatus {
+    /// When it was read.
+    pub at: String,
+    /// `file:line:column: key: what is wrong; what to write`.
+    pub errors: Vec<String>,
+}
+
+/// The broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BrokerStatus {
+    /// Where it listens, as in the file.
+    pub listen: Vec<String>,
+    /// Open connections.
+    pub connections: usize,
+    /// Performing connections that belong to no worker of ours.
+    pub untied_performers: usize,
+    /// Why background jobs cannot be stored just now.
+    pub store_error: Option<String>,
+    /// Every function.
+    pub functions: Vec<FunctionStatus>,
+}
+
+/// A function's queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FunctionStatus {
+    /// Its name; bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// Jobs that wait: high, normal, low.
+    pub queued: [usize; 3],
+    /// Seconds that the oldest of them has waited.
+    pub oldest: Option<f64>,
+    /// Jobs in workers' hands.
+    pub running: usize,
+    /// Connections that perform it.
+    pub performers: usize,
+    /// Jobs ended since the start.
+    pub ended: u64,
+}
+
+/// The host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Processors.
+    pub cores: usize,
+    /// One-minute load average.
+    pub load1: f64,
+    /// Bytes that programs could take.
+    pub mem_available: u64,
+    /// All bytes.
+    pub mem_total: u64,
+    /// Percent of the last 10 s in which something waited for a processor.
+    pub cpu_pressure: Option<f64>,
+    /// Percent of the last 10 s in which something waited for memory.
+    pub mem_pressure: Option<f64>,
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// `up` or `stopped`.
+    pub intent: Intent,
+    /// What demand asks for.
+    pub wanted: u32,
+    /// What limits allow.
+    pub target: u32,
+    /// Processes that are ready.
+    pub running: u32,
+    /// From the file or a hold.
+    pub min: u32,
+    /// From the file or a hold.
+    pub max: u32,
+    /// An operator's `scale`, while it holds.
+    pub hold: Option<(u32, u32)>,
+    /// The sentence of the last scaling decision.
+    pub reason: String,
+    /// What it serves, from the file or learned.
+    pub functions: Vec<String>,
+    /// How jobs reach it: `gearman`, `exec`, `lines`, `none`.
+    pub protocol: String,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// What an operator or the file wants of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Intent {
+    /// Its workers are to run.
+    Up,
+    /// An operator stopped it.
+    Stopped,
+}
+
+/// A worker process, or the empty place of one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// `POOL:N`
+    pub name: String,
+    /// STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL.
+    pub state: String,
+    /// The state in more words.
+    pub detail: String,
+    /// True for a process that finishes its job while its successor runs.
+    pub outgoing: bool,
+    /// Its process id.
+    pub pid: Option<i32>,
+    /// Seconds since it started.
+    pub uptime: Option<f64>,
+    /// Jobs it ended.
+    pub done: u64,
+    /// The jobs in its hands.
+    pub jobs: Vec<JobStatus>,
+    /// Whether the broker knows its connections; `None` for pools without jobs.
+    pub tied: Option<bool>,
+    /// Percent of one core.
+    pub cpu_percent: Option<f32>,
+    /// Resident bytes.
+    pub rss: Option<u64>,
+    /// How often its slot's process was replaced after it had died by itself.
+    pub restarts: u64,
+    /// `killed by KILL; job moved to slow:2, attempt 2 of 3`
+    pub last_exit: Option<String>,
+    /// Whether it still runs settings that are no longer the pool's.
+    pub outdated: bool,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its handle.
+    pub handle: String,
+    /// Its function.
+    pub function: String,
+    /// Its unique.
+    pub unique: String,
+    /// `high`, `normal` or `low`.
+    pub priority: String,
+    /// Whether it is kept until it has run.
+    pub background: bool,
+    /// Seconds since it was submitted.
+    pub age: f64,
+    /// Seconds that it has run.
+    pub running: Option<f64>,
+    /// `POOL:N`, when a worker of ours runs it.
+    pub worker: Option<String>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Clients that wait for it.
+    pub clients: usize,
+    /// How much of how much is done.
+    pub progress: Option<(u32, u32)>,
+    /// Payload length in bytes.
+    pub payload_len: usize,
+}
+
+/// `POST /v1/start`, `/v1/stop`, `/v1/restart`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// Pools, workers, `all`, or patterns.
+    pub names: Vec<String>,
+}
+
+/// `POST /v1/signal`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalRequest {
+    /// Whom.
+    pub names: Vec<String>,
+    /// `HUP`, `SIGHUP` or a number.
+    pub signal: String,
+}
+
+/// `POST /v1/scale`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleRequest {
+    /// Which pools.
+    pub names: Vec<String>,
+    /// Bounds of the hold; absent releases it.
+    pub bounds: Option<(u32, u32)>,
+    /// Seconds until the hold ends by itself.
+    pub hold_seconds: Option<u64>,
+}
+
+/// `POST /v1/reload`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadRequest {
+    /// Whether a file without any pool may be applied.
+    pub allow_empty: bool,
+}
+
+/// The answer to a command: what was done, a sentence each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// `wordcount 2→4: 2 started, 0 restarted`
+    pub done: Vec<String>,
+}
+
+/// Any refusal, with an HTTP status that fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable, for programs.
+    pub code: FailureCode,
+    /// For people.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Stable codes of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// Nothing has that name.
+    NoSuchName,
+    /// It was tried and did not come about.
+    Failed,
+    /// The request is not understood.
+    BadRequest,
+    /// The file has mistakes.
+    BadFile,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+/// `GET /v1/logs?name=…&lines=…&since=…&follow=…`: one of these per line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LogRecord {
+    /// A line of output.
+    Line {
+        /// When.
+        time: String,
+        /// `POOL:N`
+        worker: String,
+        /// `stdout`, `stderr` or `mark`.
+        stream: String,
+        /// The text, when it is UTF-8.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// The bytes, when it is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
+    },
+    /// The reader was too slow: so many lines were dropped here.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// `GET /v1/explain/NAME`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The pool.
+    pub pool: String,
+    /// Why it has the count it has.
+    pub now: String,
+    /// Past decisions: time and sentence, the oldest first.
+    pub history: Vec<(String, String)>,
+}

@@ -1,0 +1,165 @@
+//! How the rest of the program reaches the thread that owns workers' output.
+
+use std::os::fd::OwnedFd;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::LogSettings;
+use crate::model::{NamePattern, PoolName, WorkerName};
+
+/// Which of a worker's streams a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The supervisor's own marks: started, exited.
+    Mark,
+}
+
+/// One line without its line end; any bytes, any length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was read.
+    pub at: SystemTime,
+    /// Who wrote it.
+    pub worker: WorkerName,
+    /// Where to.
+    pub stream: LogStream,
+    /// What.
+    pub text: Bytes,
+}
+
+/// What a subscriber receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEntry {
+    /// A line.
+    Line(LogLine),
+    /// The subscriber was too slow: so many lines were dropped here.
+    Missed(u64),
+}
+
+/// Which lines a subscriber wants.
+#[derive(Clone, Debug)]
+pub struct LogFilter {
+    /// Whose; any of these.
+    pub names: Vec<NamePattern>,
+    /// So many recent lines first.
+    pub lines: usize,
+    /// Of the recent lines only those not older.
+    pub since: Option<SystemTime>,
+    /// Whether to go on with new lines.
+    pub follow: bool,
+}
+
+/// A subscriber's end: recent lines, then new ones if it follows. Ends when the logs do.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Bounded; when it is full, lines are dropped and counted, never waited for.
+    pub entries: mpsc::Receiver<Vec<LogEntry>>,
+}
+
+/// One request to the logs' thread.
+#[derive(Debug)]
+pub enum LogsRequest {
+    /// A pool has output to be kept in this way from now on.
+    Configure {
+        /// The pool.
+        pool: PoolName,
+        /// Where its output goes.
+        settings: LogSettings,
+    },
+    /// A pool is gone; its file is closed and its recent lines are forgotten.
+    Forget(PoolName),
+    /// Read this worker's output until both pipes end.
+    Attach {
+        /// Who writes.
+        worker: WorkerName,
+        /// Its process id, for the lines.
+        pid: i32,
+        /// Its pipes.
+        source: LogSource,
+    },
+    /// Write a mark of the supervisor into a worker's log.
+    Mark {
+        /// Whose log.
+        worker: WorkerName,
+        /// What to say.
+        text: String,
+    },
+    /// The worker's last lines, oldest first.
+    Tail {
+        /// Whose.
+        worker: WorkerName,
+        /// At most so many.
+        lines: usize,
+        /// The answer.
+        reply: oneshot::Sender<Vec<LogLine>>,
+    },
+    /// Send lines from now on.
+    Subscribe {
+        /// Which.
+        filter: LogFilter,
+        /// The answer.
+        reply: oneshot::Sender<Subscription>,
+    },
+    /// Open every file again, after an outside program moved them.
+    Reopen,
+    /// Write what is there and end the thread.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The read ends of a worker's output pipes.
+#[derive(Debug)]
+pub struct LogSource {
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error.
+    pub stderr: OwnedFd,
+}
+
+/// The logs' thread is no more; only during shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the logs have been closed")]
+pub struct LogsGone;
+
+/// Sends requests to the logs' thread.
+#[derive(Clone, Debug)]
+pub struct LogsHandle {
+    requests: mpsc::Sender<LogsRequest>,
+}
+
+impl LogsHandle {
+    /// Requests under way at most; a sender waits for room.
+    pub const REQUESTS_MAX: usize = 1024;
+
+    /// A handle that sends to `requests`.
+    #[must_use]
+    pub fn new(requests: mpsc::Sender<LogsRequest>) -> Self {
+        Self { requests }
+    }
+
+    /// Sends a request that has no answer.
+    ///
+    /// # Errors
+    /// When the logs have been closed.
+    pub async fn tell(&self, request: LogsRequest) -> Result<(), LogsGone> {
+        self.requests.send(request).await.or(Err(LogsGone))
+    }
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// # Errors
+    /// When the logs have been closed.
+    pub async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> LogsRequest,
+    ) -> Result<T, LogsGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(request(reply)).await?;
+        answer.await.or(Err(LogsGone))
+    }
+}

@@ -1,0 +1,64 @@
+//! What a pool asks of whoever hands out jobs; the supervisor carries it to the broker.
+
+use std::net::TcpListener;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{Exit, PoolName, WorkerId, WorkerName};
+
+/// The answer to "may this worker go now?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateDrain {
+    /// It holds no job and will get none.
+    Drained,
+    /// It holds this job and goes on.
+    Busy(String),
+}
+
+/// One request of a pool.
+#[derive(Debug)]
+pub enum GateRequest {
+    /// A process is about to start; what connects to its listener is its own.
+    Admit {
+        /// The process.
+        worker: WorkerId,
+        /// Its slot.
+        name: WorkerName,
+        /// Its private listener.
+        listener: TcpListener,
+    },
+    /// Let the process go if it holds no job.
+    DrainIfIdle {
+        /// The process.
+        worker: WorkerId,
+        /// The answer.
+        reply: oneshot::Sender<GateDrain>,
+    },
+    /// Give the process no further job; answered once it holds none.
+    Drain {
+        /// The process.
+        worker: WorkerId,
+        /// Told when it is idle.
+        reply: oneshot::Sender<()>,
+    },
+    /// The stop signal was sent: wake the process if it sleeps in its library.
+    Nudge(WorkerId),
+    /// The process ended.
+    Gone {
+        /// The process.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+    },
+    /// Most processes of the pool that may hold jobs at once.
+    Limit {
+        /// The pool.
+        pool: PoolName,
+        /// Its max.
+        workers_max: usize,
+    },
+}
+
+/// Where a pool sends its requests. A request whose reply is dropped unanswered means that nobody
+/// hands out jobs any more: the pool then takes the worker as idle.
+pub type Gate = mpsc::Sender<GateRequest>;

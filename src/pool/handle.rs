@@ -1,0 +1,142 @@
+//! How the rest of the program talks to one pool's task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::view::PoolView;
+use crate::config::PoolSettings;
+use crate::model::{NamePattern, WorkerId};
+
+/// Which of a pool's slots a command means.
+#[derive(Clone, Debug)]
+pub enum Pick {
+    /// All of them, and the pool itself.
+    Pool,
+    /// Those that match.
+    Slots(NamePattern),
+}
+
+/// One command to a pool's task. Replies come when the effect has happened.
+#[derive(Debug)]
+pub enum PoolCommand {
+    /// Run so many workers. More are started; fewer: idle ones go, at most the surplus, and busy
+    /// ones are asked again when they end a job.
+    SetTarget {
+        /// The number.
+        target: u32,
+        /// Whether busy workers above it are drained too: true when the file or an operator
+        /// lowered the count, false when demand did.
+        drain_busy: bool,
+    },
+    /// The file changed: take these settings. Workers are rolled when the program differs.
+    Configure {
+        /// The new settings.
+        settings: Arc<PoolSettings>,
+        /// The new target.
+        target: u32,
+        /// Told what was done once it is done: processes started, replaced and stopped.
+        reply: oneshot::Sender<()>,
+    },
+    /// Start what is stopped, in backoff or fatal.
+    Start {
+        /// Which.
+        pick: Pick,
+        /// Told when all of it is ready, or with the reason why one is not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Drain and stop; stays stopped until `Start`.
+    Stop {
+        /// Which.
+        pick: Pick,
+        /// Told when nothing of it runs.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Replace each process by a new one: successor ready first, then the old one drains.
+    Restart {
+        /// Which.
+        pick: Pick,
+        /// Told when only new processes run.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Send a signal to the processes.
+    Signal {
+        /// Which.
+        pick: Pick,
+        /// What.
+        signal: Signal,
+        /// How many got it.
+        reply: oneshot::Sender<usize>,
+    },
+    /// The worker registered a function with the broker.
+    Registered(WorkerId),
+    /// The worker ended a job: if it is above the target, it may go now.
+    JobEnded(WorkerId),
+    /// Drain everything, kill what is left after `grace`, then end the task.
+    Close {
+        /// How long jobs in hand may take.
+        grace: Duration,
+        /// Told when no process is left.
+        reply: oneshot::Sender<()>,
+    },
+    /// While closing: kill at once.
+    Hurry,
+}
+
+/// The pool's task is no more: the pool was removed or the daemon stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool has been closed")]
+pub struct PoolGone;
+
+/// Sends commands to one pool's task and sees what it publishes.
+#[derive(Clone, Debug)]
+pub struct PoolHandle {
+    commands: mpsc::Sender<PoolCommand>,
+    view: watch::Receiver<Arc<PoolView>>,
+}
+
+impl PoolHandle {
+    /// Commands under way at most; a sender waits for room.
+    pub const COMMANDS_MAX: usize = 256;
+
+    /// A handle that sends to `commands` and reads `view`.
+    #[must_use]
+    pub fn new(commands: mpsc::Sender<PoolCommand>, view: watch::Receiver<Arc<PoolView>>) -> Self {
+        Self { commands, view }
+    }
+
+    /// Sends a command.
+    ///
+    /// # Errors
+    /// When the pool has been closed.
+    pub async fn tell(&self, command: PoolCommand) -> Result<(), PoolGone> {
+        self.commands.send(command).await.or(Err(PoolGone))
+    }
+
+    /// Sends a command and waits until its effect has happened.
+    ///
+    /// # Errors
+    /// When the pool has been closed.
+    pub async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> PoolCommand,
+    ) -> Result<T, PoolGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(command(reply)).await?;
+        answer.await.or(Err(PoolGone))
+    }
+
+    /// The pool as it was at most 20 ms ago.
+    #[must_use]
+    pub fn view(&self) -> Arc<PoolView> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// A receiver that wakes when the view changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<PoolView>> {
+        self.view.clone()
+    }
+}

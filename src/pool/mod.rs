@@ -1,0 +1,13 @@
+//! Pools of worker processes: one task per pool owns its slots and their processes.
+//!
+//! `lifecycle` is the pure table of a slot's states; `process` starts, signals and reaps. Why a
+//! pool has the target it has, and which jobs its workers hold, is not known here: before a worker
+//! is stopped the [`Gate`] is asked whether it may go.
+
+mod gate;
+mod handle;
+mod view;
+
+pub use gate::{Gate, GateDrain, GateRequest};
+pub use handle::{Pick, PoolCommand, PoolGone, PoolHandle};
+pub use view::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};

@@ -1,0 +1,116 @@
+//! What a pool publishes of itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::PoolSettings;
+use crate::model::{Exit, PoolName, WorkerId, WorkerName};
+
+/// A pool at one moment; published at most every 20 ms.
+#[derive(Clone, Debug)]
+pub struct PoolView {
+    /// Its name.
+    pub name: PoolName,
+    /// Its settings.
+    pub settings: Arc<PoolSettings>,
+    /// What the operator or the file wants of it.
+    pub intent: PoolIntent,
+    /// How many workers it is to have.
+    pub target: u32,
+    /// Its slots in the order of their numbers; in a roll a slot stands here twice, the
+    /// predecessor after its successor.
+    pub slots: Vec<SlotView>,
+}
+
+/// What is wanted of a pool as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolIntent {
+    /// Its workers are to run.
+    Up,
+    /// An operator stopped it.
+    Stopped,
+}
+
+/// One process of a slot, or an empty slot.
+#[derive(Clone, Debug)]
+pub struct SlotView {
+    /// `POOL:N`
+    pub name: WorkerName,
+    /// Whether this is the slot's present or its outgoing process.
+    pub role: SlotRole,
+    /// Its state, in supervisord's words.
+    pub state: SlotState,
+    /// The state in more words: `2nd exit in 3 s, next try in 1.2 s`; may be empty.
+    pub detail: String,
+    /// The process, while there is one.
+    pub worker: Option<WorkerId>,
+    /// Its process id.
+    pub pid: Option<i32>,
+    /// When the state was entered.
+    pub since: Instant,
+    /// When the process was started.
+    pub started: Option<Instant>,
+    /// How often the slot's process was replaced after it had died by itself.
+    pub restarts: u64,
+    /// How the slot's previous process ended.
+    pub last_exit: Option<LastExit>,
+    /// True when it runs settings that are no longer the pool's.
+    pub outdated: bool,
+}
+
+/// Which of a slot's two processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotRole {
+    /// The one that counts.
+    Current,
+    /// The one that finishes its job while its successor runs.
+    Predecessor,
+}
+
+/// supervisord's states, less UNKNOWN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotState {
+    /// Not running, because that is wanted.
+    Stopped,
+    /// Started, not yet ready.
+    Starting,
+    /// Ready.
+    Running,
+    /// Died before it was ready; waits for its next try.
+    Backoff,
+    /// To stop: finishes its job, or has got its signal.
+    Stopping,
+    /// Ended by itself and not restarted.
+    Exited,
+    /// Cannot be started.
+    Fatal,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub struct LastExit {
+    /// The process.
+    pub worker: WorkerId,
+    /// Code or signal.
+    pub exit: Exit,
+    /// When.
+    pub at: Instant,
+    /// Whether we had asked it to stop.
+    pub asked: bool,
+}
+
+impl SlotState {
+    /// supervisord's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "STOPPED",
+            Self::Starting => "STARTING",
+            Self::Running => "RUNNING",
+            Self::Backoff => "BACKOFF",
+            Self::Stopping => "STOPPING",
+            Self::Exited => "EXITED",
+            Self::Fatal => "FATAL",
+        }
+    }
+}
