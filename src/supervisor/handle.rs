@@ -188,8 +188,8 @@ impl SupervisorHandle {
     ) -> Result<Progress, CommandError> {
         let stopped = || CommandError::Failed(SupervisorGone.to_string());
         let (answer, answered) = oneshot::channel();
-        self.commands.send(command(answer)).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        self.commands.send(command(answer)).await.or(Err(stopped()))?;
+        answered.await.or(Err(stopped()))?
     }
 
     /// The daemon at this moment.
