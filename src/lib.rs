@@ -11,4 +11,5 @@ pub mod logs;
 pub mod model;
 pub mod pool;
 pub mod protocol;
+pub mod scaler;
 pub mod supervisor;
