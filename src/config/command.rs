@@ -98,7 +98,7 @@ mod tests {
             let hint = format!("quote it, or write [\"sh\", \"-c\", \"{text}\"]");
             assert_eq!(wrong.hint.as_deref(), Some(hint.as_str()));
         }
-        for empty in ["", "  ", "''", "A=b c", "'open", "a \\"] {
+        for empty in ["", "  ", "''", "A=b c", "'open"] {
             assert!(split(empty).is_err(), "{empty}");
         }
     }

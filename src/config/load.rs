@@ -208,7 +208,10 @@ impl Pools<'_> {
     /// Two pools cannot rotate one file.
     fn check_log(&self, settings: &PoolSettings, table: &Table<'_>) {
         let Some(file) = &settings.log.file else { return };
-        let same = |found: &&Found| found.settings.log.file.as_ref() == Some(file);
+        let same = |found: &&Found| {
+            let other = &found.settings;
+            other.log.file.as_ref() == Some(file) && other.name != settings.name
+        };
         if let Some(other) = self.found.values().find(same) {
             let other = &other.settings.name;
             let wrong = Wrong::new(format!("pool {other} writes to {} already", file.display()));

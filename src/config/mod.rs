@@ -8,6 +8,7 @@
 mod accounts;
 mod command;
 mod daemon;
+mod diff;
 mod env_file;
 mod error;
 mod expand;
@@ -21,10 +22,13 @@ mod surroundings;
 mod table;
 mod trust;
 mod values;
+mod watch;
 mod wrong;
 
+pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{known_keys, load, load_text, socket_of};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};
 pub use surroundings::Surroundings;
+pub use watch::{WatchError, Watcher};

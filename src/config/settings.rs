@@ -237,3 +237,11 @@ impl fmt::Display for ListenAddress {
         }
     }
 }
+
+/// `2`, `1..8`.
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, max } = self;
+        if self.is_fixed() { write!(f, "{max}") } else { write!(f, "{min}..{max}") }
+    }
+}

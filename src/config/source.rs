@@ -60,6 +60,10 @@ impl Source {
             "duplicate key" => {
                 Wrong::new(format!("{found} stands here a second time")).hint("remove one of them")
             }
+            "invalid unquoted key" => {
+                Wrong::new("a key of other than letters, digits, '_' and '-'")
+                    .hint("write it in quotes")
+            }
             "key with no value" => Wrong::new("a key without a value").hint("write KEY = VALUE"),
             "invalid basic string" | "invalid literal string" => {
                 Wrong::new("a string without its closing quote").hint("add it")

@@ -19,7 +19,7 @@ use crate::model::PoolName;
 /// Where Gearman servers listen (IANA).
 const GEARMAN_PORT: u16 = 4730;
 /// Longest duration: a deadline reckoned from it must not overflow a clock.
-const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const DURATION_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 /// Longest path of a unix socket, in bytes (`sun_path` in unix(7), less its NUL).
 const SOCKET_PATH_LEN_MAX: usize = 107;
 /// Most workers of one pool: above it a number is a typing mistake.
@@ -28,7 +28,7 @@ const COUNT_MAX: u32 = 65_535;
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 pub(super) fn number(text: &str) -> Parsed<u32> {
-    text.trim().parse().map_err(|_| no_number(text))
+    text.trim().parse().ok().ok_or_else(|| no_number(text))
 }
 
 pub(super) fn no_number(text: &str) -> Wrong {
@@ -52,7 +52,8 @@ pub(super) fn one_of<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Pars
 pub(super) fn duration(text: &str) -> Parsed<Duration> {
     let hint = "write numbers with units, as in \"250ms\", \"5s\" or \"2m 30s\"";
     let duration = humantime::parse_duration(text)
-        .map_err(|_| Wrong::new(format!("'{text}' is not a duration")).hint(hint))?;
+        .ok()
+        .ok_or_else(|| Wrong::new(format!("'{text}' is not a duration")).hint(hint))?;
     if duration > DURATION_MAX {
         return Err(Wrong::new(format!("'{text}' is above 10 years")).hint("write less"));
     }
@@ -60,7 +61,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
 }
 
 pub(super) fn size(text: &str) -> Parsed<u64> {
-    ByteSize::from_str(text).map(|size| size.as_u64()).map_err(|_| {
+    ByteSize::from_str(text).ok().map(|size| size.as_u64()).ok_or_else(|| {
         Wrong::new(format!("'{text}' is not a size"))
             .hint("write a number with its unit, as in \"64MiB\" or \"10KiB\"")
     })
@@ -217,7 +218,7 @@ pub(super) fn stop_step(text: &str) -> Parsed<StopStep> {
 fn signal(name: &str) -> Parsed<Signal> {
     let upper = name.to_ascii_uppercase();
     let plain = upper.trim_start_matches("SIG");
-    Signal::from_str(&format!("SIG{plain}")).map_err(|_| {
+    Signal::from_str(&format!("SIG{plain}")).ok().ok_or_else(|| {
         Wrong::new(format!("'{name}' is not a signal"))
             .hint(meant(plain, ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL"].into_iter()))
     })
