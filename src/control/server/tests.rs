@@ -290,8 +290,9 @@ impl Stage {
 
 /// A command as text, who gave it, and where its answer goes.
 fn describe(command: SupervisorCommand) -> (String, String, Answer) {
-    let list =
-        |names: &[NamePattern]| names.iter().map(|name| format!(" {name}")).collect::<String>();
+    let list = |names: &[NamePattern]| {
+        names.iter().fold(String::new(), |text, name| text + " " + &name.to_string())
+    };
     match command {
         SupervisorCommand::Start(names, actor, answer) => {
             (format!("start{}", list(&names)), actor, answer)

@@ -85,32 +85,28 @@ fn brief() -> Brief {
         at: Instant::now(),
         asked: false,
     };
-    let empty = SlotView {
-        name: name.worker(1),
+    let slot = |index, state| SlotView {
+        name: name.worker(index),
         role: SlotRole::Current,
-        state: SlotState::Backoff,
-        detail: "next try in 1.2 s".to_owned(),
+        state,
+        detail: String::new(),
         worker: None,
         pid: None,
         since: Instant::now(),
         started: None,
-        restarts: 1,
-        last_exit: Some(killed),
+        restarts: 0,
+        last_exit: None,
         outdated: false,
     };
+    let empty = SlotView { restarts: 1, last_exit: Some(killed), ..slot(1, SlotState::Backoff) };
     let running = SlotView {
-        name: name.worker(2),
-        state: SlotState::Running,
-        detail: String::new(),
         worker: Some(WorkerId(2)),
         pid: Some(PID),
         started: Some(Instant::now()),
-        restarts: 0,
-        last_exit: None,
-        ..empty.clone()
+        ..slot(2, SlotState::Running)
     };
-    let view =
-        PoolView { name, settings, intent: PoolIntent::Up, target: 2, slots: vec![empty, running] };
+    let slots = vec![empty, running];
+    let view = PoolView { name: name.clone(), intent: PoolIntent::Up, target: 2, slots, settings };
     Brief {
         view: Arc::new(view),
         wanted: 2,
@@ -151,7 +147,7 @@ fn settings() -> Settings {
         log_dir: "/log".into(),
         log_level: "info".to_owned(),
         log_format: LogFormat::Text,
-        shutdown_grace: Duration::from_secs(60),
+        shutdown_grace: Duration::from_mins(1),
         reload_on_edit: ReloadOnEdit::Apply,
     };
     let broker = BrokerSettings {

@@ -1,0 +1,22 @@
+//! What a file says, as far as the command line needs it: the one way to `config`.
+
+use std::path::{Path, PathBuf};
+
+use super::socket;
+use crate::config::Settings;
+
+/// The file that is run when none is named.
+pub(super) const DEFAULT_FILE: &str = "/etc/gear-supervisor/workers.toml";
+
+/// Reads and checks a file; every mistake is one line.
+pub(super) fn load(file: &Path) -> Result<Settings, Vec<String>> {
+    Err(vec![format!("{}: files cannot be read yet", file.display())])
+}
+
+/// The control socket of the daemon that runs this file, even while the file is broken.
+pub(super) fn socket_of(file: &Path) -> PathBuf {
+    match load(file) {
+        Ok(settings) => settings.supervisor.socket,
+        Err(_) => socket::by_stem(file),
+    }
+}
