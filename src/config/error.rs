@@ -1,0 +1,93 @@
+//! What is wrong with a file: data first, one line of text each.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::sources::Sources;
+
+/// One mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Where in it; `None` when the file as a whole is meant.
+    pub place: Option<Place>,
+    /// The key with its tables, as in `pool.wordcount.count`; empty outside any key.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to write instead, or what to do.
+    pub hint: Option<String>,
+}
+
+/// A place in a text file; both numbers start at 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The character in the line.
+    pub column: usize,
+}
+
+/// Every mistake of a file and its includes, in the order of their places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// Never empty.
+    pub errors: Vec<ConfigError>,
+    /// What was read until then: a mistake may be mended in any of these files.
+    pub sources: Sources,
+}
+
+impl ConfigErrors {
+    /// One line for each mistake.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.errors.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// `file:line:column: key: what is wrong; what to write`.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(Place { line, column }) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.problem)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+/// One line for each mistake.
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_where_what_and_what_to_write() {
+        let mut error = ConfigError {
+            file: "workers.toml".into(),
+            place: Some(Place { line: 9, column: 1 }),
+            key: "pool.wordcount.cuont".to_owned(),
+            problem: "unknown key".to_owned(),
+            hint: Some("did you mean count?".to_owned()),
+        };
+        let whole = "workers.toml:9:1: pool.wordcount.cuont: unknown key; did you mean count?";
+        assert_eq!(error.to_string(), whole);
+
+        (error.place, error.hint) = (None, None);
+        error.key.clear();
+        assert_eq!(error.to_string(), "workers.toml: unknown key");
+    }
+}
