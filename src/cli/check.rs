@@ -8,7 +8,7 @@ use super::args::{CheckArgs, Target};
 use super::exit::{CliError, Exit};
 use super::file::{self, DEFAULT_FILE};
 use super::format::{bounds, counted};
-use super::output::Screen;
+use super::output::{self, Screen};
 use crate::config::Settings;
 
 /// Checks the file that is named, or else the default one.
@@ -33,8 +33,11 @@ pub(super) fn run(
             Ok(Exit::BadFile)
         }
         Err(errors) => {
-            let count = counted(errors.len(), "mistake");
-            Err(CliError::new(Exit::BadFile, errors.join("\n")).with_hint(count))
+            // As compilers do it, so that editors find the places.
+            for error in &errors {
+                output::remark(error);
+            }
+            Ok(Exit::BadFile)
         }
     }
 }

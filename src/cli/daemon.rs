@@ -17,12 +17,12 @@ enum Source {
 
 /// `gear-supervisor -c FILE`
 pub(super) fn serve(config: Option<&Path>, verbose: u8) -> Result<Exit, CliError> {
-    start(source(None, config)?, verbose)
+    start(&source(None, config)?, verbose)
 }
 
 /// `gear-supervisor run …`
 pub(super) fn run(run: RunArgs, config: Option<&Path>, verbose: u8) -> Result<Exit, CliError> {
-    start(source(Some(run), config)?, verbose)
+    start(&source(Some(run), config)?, verbose)
 }
 
 fn source(run: Option<RunArgs>, config: Option<&Path>) -> Result<Source, CliError> {
@@ -45,7 +45,7 @@ fn source(run: Option<RunArgs>, config: Option<&Path>) -> Result<Source, CliErro
     }
 }
 
-fn start(source: Source, verbose: u8) -> Result<Exit, CliError> {
+fn start(source: &Source, verbose: u8) -> Result<Exit, CliError> {
     Err(CliError::failed(format!("the daemon is not wired yet: {source:?}, verbose {verbose}")))
 }
 

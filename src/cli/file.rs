@@ -2,21 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::socket;
-use crate::config::Settings;
+use crate::config::{self, Settings, Surroundings};
 
 /// The file that is run when none is named.
 pub(super) const DEFAULT_FILE: &str = "/etc/gear-supervisor/workers.toml";
 
 /// Reads and checks a file; every mistake is one line.
 pub(super) fn load(file: &Path) -> Result<Settings, Vec<String>> {
-    Err(vec![format!("{}: files cannot be read yet", file.display())])
+    config::load(file, &Surroundings::of_process()).map_err(|errors| errors.lines())
 }
 
 /// The control socket of the daemon that runs this file, even while the file is broken.
 pub(super) fn socket_of(file: &Path) -> PathBuf {
-    match load(file) {
-        Ok(settings) => settings.supervisor.socket,
-        Err(_) => socket::by_stem(file),
-    }
+    config::socket_of(file, &Surroundings::of_process())
 }

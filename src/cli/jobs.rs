@@ -36,9 +36,9 @@ pub(super) async fn show(
 ) -> Result<Exit, CliError> {
     let job = client.job(&args.handle).await?;
     if args.json {
-        screen.json(&job)?
+        screen.json(&job)?;
     } else {
-        screen.text(&describe(&job))?
+        screen.text(&describe(&job))?;
     }
     Ok(Exit::Done)
 }
@@ -66,9 +66,9 @@ pub(super) async fn explain(
 ) -> Result<Exit, CliError> {
     let told = client.explain(&args.name).await?;
     if args.json {
-        screen.json(&told)?
+        screen.json(&told)?;
     } else {
-        screen.text(&history(&told, &today()))?
+        screen.text(&history(&told, &today()))?;
     }
     Ok(Exit::Done)
 }

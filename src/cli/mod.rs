@@ -44,7 +44,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            return error.print().map_or(Exit::Failed, |()| exit).into();
+            return match error.print() {
+                Ok(()) => exit.into(),
+                Err(error) => output::report(&error.into()).into(),
+            };
         }
     };
     dispatch(cli).unwrap_or_else(|error| output::report(&error)).into()

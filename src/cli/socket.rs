@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::args::Target;
 use super::exit::{CliError, Exit};
@@ -101,19 +101,6 @@ fn only_one(living: Vec<PathBuf>) -> Result<PathBuf, CliError> {
             format!("several daemons are running; name one with -c FILE or:{}", list(&several)),
         )),
     }
-}
-
-/// The socket that a file names by its stem alone, as far as that can be told without reading it.
-pub(super) fn by_stem(file: &Path) -> PathBuf {
-    let stem = file.file_stem().unwrap_or_default();
-    let places = Places::of_process();
-    let mut socket = stem.to_owned();
-    socket.push(".sock");
-    let in_run = places.run.iter().map(|folder| folder.join(&socket));
-    let in_state = places.state.iter().map(|folder| folder.join(stem).join("control.sock"));
-    let mut all: Vec<PathBuf> = in_run.chain(in_state).collect();
-    let at = all.iter().position(|path| path.exists()).unwrap_or_default();
-    all.swap_remove(at)
 }
 
 #[cfg(test)]

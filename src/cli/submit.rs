@@ -88,7 +88,7 @@ async fn watch(
     submission: Submission,
     view: &mut View<'_>,
 ) -> Result<Exit, CliError> {
-    let mut news = submit(server, submission)?;
+    let mut news = submit(server, &submission)?;
     while let Some(news) = news.recv().await {
         if let Some(exit) = view.show(news)? {
             return Ok(exit);
@@ -98,7 +98,7 @@ async fn watch(
 }
 
 /// Sends the job to the server; what is heard of it comes in order, and ends with the connection.
-fn submit(server: &str, submission: Submission) -> Result<mpsc::Receiver<JobNews>, CliError> {
+fn submit(server: &str, submission: &Submission) -> Result<mpsc::Receiver<JobNews>, CliError> {
     Err(CliError::failed(format!("submit is not wired yet: {server}, {submission:?}")))
 }
 

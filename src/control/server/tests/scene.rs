@@ -1,22 +1,28 @@
 //! One daemon at one moment: `slow:1` was killed, and `slow:2` has its job.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
 use crate::broker::{JobLoss, JobView, LossOutcome, Overview, WorkerView};
-use crate::config::{
-    Backoff, BrokerSettings, Count, HostSettings, ListenAddress, LogFormat, LogSettings,
-    PoolProtocol, PoolSettings, Program, ReloadOnEdit, Settings, StoreKind, SupervisorSettings,
-};
+use crate::config::{Settings, Surroundings, load_text};
 use crate::host::{HostSample, ProcessUsage};
-use crate::model::{Exit, PoolName, Priority, WorkerId};
+use crate::model::{Exit, Priority, WorkerId};
 use crate::pool::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, ConfigState, Rejected, Snapshot};
 
 const PID: i32 = 4711;
+const FILE: &str = r#"
+[supervisor]
+state_dir = "/srv/state"
+
+[pool.slow]
+command = "/usr/bin/env slow"
+count = 2
+"#;
 
 pub(super) fn snapshot() -> Snapshot {
     let usage = ProcessUsage { cpu_percent: 12.5, rss: 84_000_000 };
@@ -77,7 +83,7 @@ fn overview() -> Overview {
 }
 
 fn brief() -> Brief {
-    let settings = Arc::new(pool());
+    let settings = settings().pools.into_values().next().unwrap();
     let name = settings.name.clone();
     let killed = LastExit {
         worker: WorkerId(1),
@@ -116,53 +122,7 @@ fn brief() -> Brief {
     }
 }
 
-fn pool() -> PoolSettings {
-    let program = Program {
-        command: vec!["slow".to_owned()],
-        functions: Vec::new(),
-        protocol: PoolProtocol::Gearman,
-        stream: false,
-        account: None,
-        directory: "/".into(),
-        env: BTreeMap::new(),
-        umask: None,
-    };
-    PoolSettings {
-        name: "slow".parse::<PoolName>().unwrap(),
-        program,
-        count: Count { min: 2, max: 2 },
-        stop: Vec::new(),
-        backoff: Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(9) },
-        log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
-    }
-}
-
 fn settings() -> Settings {
-    let supervisor = SupervisorSettings {
-        name: "workers".to_owned(),
-        state_dir: "/state".into(),
-        socket: "/run/x.sock".into(),
-        socket_mode: 0o600,
-        socket_group: None,
-        log_dir: "/log".into(),
-        log_level: "info".to_owned(),
-        log_format: LogFormat::Text,
-        shutdown_grace: Duration::from_mins(1),
-        reload_on_edit: ReloadOnEdit::Apply,
-    };
-    let broker = BrokerSettings {
-        listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 4730).into())],
-        servers: Vec::new(),
-        store: StoreKind::Disk,
-        packet_len_max: 64 << 20,
-    };
-    let pool = Arc::new(pool());
-    Settings {
-        file: "workers.toml".into(),
-        sources: Vec::new(),
-        supervisor,
-        broker,
-        host: HostSettings::default(),
-        pools: BTreeMap::from([(pool.name.clone(), pool)]),
-    }
+    let somebody = Surroundings { uid: 1000, gid: 1000, ..Surroundings::default() };
+    load_text(Path::new("/srv/workers.toml"), FILE, &somebody).unwrap()
 }
