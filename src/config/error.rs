@@ -1,6 +1,6 @@
 //! What is wrong with a file: data first, one line of text each.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 
 use super::sources::Sources;
@@ -51,15 +51,27 @@ impl std::error::Error for ConfigErrors {}
 /// `file:line:column: key: what is wrong; what to write`.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        write!(f, "{}", OneLine(&self.file.to_string_lossy()))?;
         if let Some(Place { line, column }) = self.place {
             write!(f, ":{line}:{column}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", OneLine(&self.key))?;
         }
-        write!(f, ": {}", self.problem)?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+        write!(f, ": {}", OneLine(&self.problem))?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {}", OneLine(hint)))
+    }
+}
+
+/// Text that quotes a file, in which line ends and what a terminal would obey are spelled out.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
+        Ok(())
     }
 }
 
@@ -89,5 +101,18 @@ mod tests {
         (error.place, error.hint) = (None, None);
         error.key.clear();
         assert_eq!(error.to_string(), "workers.toml: unknown key");
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_told_in_one() {
+        let error = ConfigError {
+            file: "workers.toml".into(),
+            place: None,
+            key: "broker.listen".to_owned(),
+            problem: "'a\nb\u{1b}[2J' is not an address".to_owned(),
+            hint: None,
+        };
+        let line = "workers.toml: broker.listen: 'a\\nb\\u{1b}[2J' is not an address";
+        assert_eq!(error.to_string(), line);
     }
 }

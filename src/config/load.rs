@@ -176,24 +176,24 @@ impl Pools<'_> {
         self.read(&root.table("pool"));
         for (key, span, _) in root.entries().filter(|(key, ..)| *key != "pool") {
             let wrong = Wrong::new("an included file holds nothing but [pool.NAME]");
-            scope.report(key, span, wrong.hint("move it to the file that includes this one"));
+            root.wrong_entry(key, span, wrong.hint("move it to the file that includes this one"));
         }
     }
 
     fn read(&mut self, pools: &Table<'_>) {
         for (key, span, value) in pools.entries() {
             let scope = pools.scope();
-            let path = format!("pool.{key}");
             let name = match key.parse::<PoolName>() {
                 Ok(name) => name,
                 Err(error) => {
-                    scope.report(&path, span, Wrong::new(error.to_string()));
+                    pools.wrong_entry(key, span, Wrong::new(error.to_string()));
                     continue;
                 }
             };
             if let Some(first) = self.found.get(&name) {
                 let wrong = Wrong::new(format!("this pool stands in {} too", first.place));
-                scope.report(&path, span.clone(), wrong.hint("rename or remove one of the two"));
+                let wrong = wrong.hint("rename or remove one of the two");
+                pools.wrong_entry(key, span.clone(), wrong);
             }
             let Some(table) = value.read(Value::table) else { continue };
             let table = table.at(span.clone()).or(self.defaults);

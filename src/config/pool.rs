@@ -176,8 +176,10 @@ impl<'a> Reader<'a> {
         if user.is_none() && table.get("user").is_some() {
             return None;
         }
+        let lacks_user = user.is_none() && self.surroundings.is_root();
+        let key = if lacks_user || group.is_none() { "user" } else { "group" };
         accounts::account(user, group, self.surroundings).unwrap_or_else(|wrong| {
-            table.wrong_at(if group.is_some() { "group" } else { "user" }, wrong);
+            table.wrong_at(key, wrong);
             None
         })
     }
@@ -236,8 +238,11 @@ fn protocol(value: &Value<'_>) -> Parsed<PoolProtocol> {
 }
 
 fn count(value: &Value<'_>) -> Parsed<Count> {
+    if value.is_text() {
+        return value.parse(values::count);
+    }
     if !value.is_table() {
-        return value.scalar().and_then(|text| values::count(&text));
+        return value.number().and_then(|count| values::count_of(count, count));
     }
     let table = value.table()?;
     let (min, max) = (table.read("min", Value::number), table.read("max", Value::number));
@@ -256,7 +261,7 @@ fn env(table: &Table<'_>) -> Vec<(String, String)> {
     for (name, span, value) in table.entries() {
         if !env_file::is_name(name) {
             let wrong = Wrong::new("not the name of a variable").hint("write one without spaces");
-            table.scope().report(name, span, wrong);
+            table.wrong_entry(name, span, wrong);
         }
         let text = value.read(|value| value.scalar().and_then(env_file::without_nul));
         variables.extend(text.map(|text| (name.to_owned(), text)));

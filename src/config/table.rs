@@ -183,6 +183,11 @@ impl<'a> Table<'a> {
         self.scope.report(&join(&self.path, key), self.span.clone(), wrong);
     }
 
+    /// Reports a mistake of one of the entries.
+    pub(super) fn wrong_entry(&self, key: &str, span: Range<usize>, wrong: Wrong) {
+        self.scope.report(&join(&self.path, key), span, wrong);
+    }
+
     /// Reports a mistake at the value of a key, wherever that value stands.
     pub(super) fn wrong_at(&self, key: &'static str, wrong: Wrong) {
         match self.get(key) {
@@ -211,6 +216,10 @@ impl<'a> Value<'a> {
 
     pub(super) fn is_table(&self) -> bool {
         self.is.is_table()
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.is.is_str()
     }
 
     pub(super) fn is_array(&self) -> bool {

@@ -71,6 +71,10 @@ fn a_value_of_another_kind_is_refused() {
             "1:20: host.max_workers: a whole number is wanted, not a float; write one without quotes, as in 4",
         ),
         (
+            "pool.p = { command = \"x\", count = 1.5 }",
+            "1:35: pool.p.count: a whole number is wanted, not a float; write one without quotes, as in 4",
+        ),
+        (
             "broker.store = \"dsik\"",
             "1:16: broker.store: 'dsik' is not known here; did you mean disk?",
         ),
@@ -126,7 +130,7 @@ fn a_pool_that_does_not_go_together_is_refused() {
         ),
         (
             "pool.p = { command = \"x\", log = { max_size = \"1KiB\" } }",
-            "1:45: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\"",
+            "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\"",
         ),
     ]);
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -42,6 +44,7 @@ pub(super) struct Folders {
 /// Which names in a folder matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Interest {
+    folder: PathBuf,
     names: Vec<OsString>,
     patterns: Vec<IncludePattern>,
 }
@@ -68,10 +71,10 @@ impl Folders {
     pub(super) fn arm(&mut self, sources: &Sources) -> Result<(), Errno> {
         let mut watched = HashMap::new();
         let mut failed = Ok(());
-        for (folder, interest) in interests(sources) {
-            let mask =
-                if interest == Interest::default() { ITSELF } else { ITSELF | REPLACED | WRITTEN };
-            match self.inotify.get_ref().0.add_watch(&folder, mask) {
+        for interest in interests(sources) {
+            let passed = interest.names.is_empty() && interest.patterns.is_empty();
+            let mask = if passed { ITSELF } else { ITSELF | REPLACED | WRITTEN };
+            match self.inotify.get_ref().0.add_watch(&interest.folder, mask) {
                 Ok(descriptor) => {
                     watched.insert(descriptor, interest);
                 }
@@ -117,7 +120,8 @@ impl Folders {
         }
         let name = event.name.filter(|name| interest.includes(name))?;
         let entry = (event.wd.as_raw(), name);
-        if event.mask.contains(AddWatchFlags::IN_MODIFY) {
+        let created = event.mask.contains(AddWatchFlags::IN_CREATE);
+        if event.mask.contains(AddWatchFlags::IN_MODIFY) || created && interest.is_open(&entry.1) {
             return Some(Happening::Written(entry));
         }
         event.mask.intersects(REPLACED | WRITTEN).then_some(Happening::Closed(entry))
@@ -125,6 +129,12 @@ impl Folders {
 }
 
 impl Interest {
+    /// Whether a new name is that of a new file, whose maker has it open, and not of a link.
+    fn is_open(&self, name: &OsString) -> bool {
+        fs::symlink_metadata(self.folder.join(name))
+            .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
+    }
+
     fn includes(&self, name: &OsString) -> bool {
         let matches = |name| self.patterns.iter().any(|pattern| pattern.matches(name));
         self.names.contains(name) || name.to_str().is_some_and(matches)
@@ -138,7 +148,7 @@ impl AsRawFd for Descriptor {
 }
 
 /// The folders to watch; those without a name only for being moved away with all that is in them.
-fn interests(sources: &Sources) -> BTreeMap<PathBuf, Interest> {
+fn interests(sources: &Sources) -> impl Iterator<Item = Interest> {
     let mut interests: BTreeMap<PathBuf, Interest> = BTreeMap::new();
     let folders_of_patterns = sources.patterns().iter().map(|pattern| pattern.folder.as_path());
     for way in sources.files().chain(folders_of_patterns).map(Way::to) {
@@ -154,5 +164,5 @@ fn interests(sources: &Sources) -> BTreeMap<PathBuf, Interest> {
             interests.entry(folder).or_default().patterns.push(pattern.clone());
         }
     }
-    interests
+    interests.into_iter().map(|(folder, interest)| Interest { folder, ..interest })
 }

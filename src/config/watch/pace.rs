@@ -22,7 +22,7 @@ pub(super) type Entry = (i32, OsString);
 /// Something that happened to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
-    /// Somebody wrote into it, and has it open still.
+    /// Somebody made it or wrote into it, and has it open still.
     Written(Entry),
     /// It was closed after writing, or it is another file than before.
     Closed(Entry),

@@ -213,6 +213,18 @@ async fn a_half_written_file_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_new_file_is_not_told_before_it_is_filled() {
+    let pattern =
+        |folder: &Path| vec![IncludePattern { folder: folder.into(), name: "*.toml".to_owned() }];
+    let mut fixture = Fixture::with_patterns(plain_file, pattern);
+    let mut file = File::create(fixture.path("more.toml")).unwrap();
+    fixture.is_not_told().await;
+    file.write_all(NEW.as_bytes()).unwrap();
+    drop(file);
+    fixture.is_told().await;
+}
+
+#[tokio::test]
 async fn many_edits_end_in_the_last() {
     let mut fixture = Fixture::new(plain_file);
     let file = fixture.file.clone();
