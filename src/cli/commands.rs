@@ -119,7 +119,7 @@ impl From<Stuck> for CliError {
             Stuck::Client(error) => error.into(),
             Stuck::TimedOut(after) => {
                 let after = format::duration(after.as_secs_f64());
-                Self::new(Exit::TimedOut, format!("not done after {after}; the daemon goes on"))
+                Self::new(Exit::TimedOut, format!("not done after {after}, and the daemon goes on"))
                     .with_hint("gear-supervisor status shows how far it is")
             }
             Stuck::Left => Self::failed("left; the daemon goes on with it")

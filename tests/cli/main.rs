@@ -55,7 +55,7 @@ fn every_outcome_has_its_exit_code_and_its_words() {
         assert_eq!(ended.status.code(), Some(code), "{line}");
     }
     for (line, code, part) in [
-        ("stop slow --timeout 50ms", 6, "not done after 50 ms; the daemon goes on"),
+        ("stop slow --timeout 50ms", 6, "not done after 50 ms, and the daemon goes on"),
         ("wait slow:1 --timeout 50ms", 6, "not ready after 50 ms: slow:1 is BACKOFF"),
         ("status slwo", 4, "did you mean 'slow'?"),
         ("logs slwo", 4, "did you mean 'slow'?"),

@@ -33,7 +33,11 @@ pub(super) async fn run(
         let mut interrupt = Interrupt::listen()?;
         return tokio::select! {
             ended = watch(client, screen, &args.names) => ended,
-            () = interrupt.wait() => Ok(Exit::Done),
+            () = interrupt.wait() => {
+                // The shell's prompt goes below the picture.
+                screen.line("")?;
+                Ok(Exit::Done)
+            }
         };
     }
     let status = select(&client.status().await?, &args.names)?;
