@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md is the map of these rooms.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod host;

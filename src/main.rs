@@ -1,2 +1,7 @@
-//! seed
-fn main() {}
+//! The program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gear_supervisor::cli::main()
+}
