@@ -1,155 +1,195 @@
-//! Watched folders: inotify(7), narrowed to the names that matter.
+//! Watched folders, narrowed to the names that matter.
+//!
+//! `notify` calls its handler on a thread of its own; what does not matter is dropped there, so that
+//! a busy folder wakes nobody else.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use tokio::io::Interest as Readiness;
-use tokio::io::unix::AsyncFd;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{
+    Config, ErrorKind, Event, EventKind, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher,
+};
+use tokio::sync::{mpsc, watch};
 
 use super::links::Way;
 use super::pace::Happening;
 use crate::config::sources::{IncludePattern, Sources};
 
-/// The folder itself was moved or removed.
-const ITSELF: AddWatchFlags = AddWatchFlags::IN_DELETE_SELF
-    .union(AddWatchFlags::IN_MOVE_SELF)
-    .union(AddWatchFlags::IN_ONLYDIR);
-/// Something became another file.
-const REPLACED: AddWatchFlags = AddWatchFlags::IN_CREATE
-    .union(AddWatchFlags::IN_DELETE)
-    .union(AddWatchFlags::IN_MOVED_FROM)
-    .union(AddWatchFlags::IN_MOVED_TO);
-/// A file's content changed. Opening and reading are not asked for: we do that ourselves.
-const WRITTEN: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_CLOSE_WRITE);
-/// Events were lost, or a folder is no more.
-const UNCLEAR: AddWatchFlags = AddWatchFlags::IN_Q_OVERFLOW
-    .union(AddWatchFlags::IN_UNMOUNT)
-    .union(AddWatchFlags::IN_DELETE_SELF)
-    .union(AddWatchFlags::IN_MOVE_SELF);
+/// Opening and reading are not asked for: we do that ourselves.
+const ASKED_FOR: EventKindMask = EventKindMask::CREATE
+    .union(EventKindMask::REMOVE)
+    .union(EventKindMask::MODIFY_NAME)
+    .union(EventKindMask::MODIFY_DATA)
+    .union(EventKindMask::ACCESS_CLOSE);
+
+/// Happenings that wait to be taken in. One more is dropped, and everything is unclear then.
+const WAITING_MAX: usize = 64;
 
 /// The folders that are watched.
 #[derive(Debug)]
 pub(super) struct Folders {
-    inotify: AsyncFd<Descriptor>,
-    watched: HashMap<WatchDescriptor, Interest>,
+    notify: RecommendedWatcher,
+    watched: BTreeMap<PathBuf, Identity>,
+    interests: watch::Sender<Interests>,
+    happenings: mpsc::Receiver<Happening>,
 }
 
-/// Which names in a folder matter.
+type Interests = BTreeMap<PathBuf, Interest>;
+
+/// Which names in a folder matter; none when it is only passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Interest {
-    folder: PathBuf,
     names: Vec<OsString>,
     patterns: Vec<IncludePattern>,
 }
 
-/// Tokio asks for a raw number where nix lends a borrowed one.
-#[derive(Debug)]
-struct Descriptor(Inotify);
+/// Tells a folder from another one that came to be at its path: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+/// What `notify` calls.
+struct Handler {
+    interests: watch::Receiver<Interests>,
+    happenings: mpsc::Sender<Happening>,
+}
 
 impl Folders {
     /// Opens an inotify instance.
-    pub(super) fn open() -> Result<Self, Errno> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        #[expect(
-            deprecated,
-            reason = "what replaces it is unsafe and asks for what holds: the descriptor is owned \
-                      here and stays the same"
-        )]
-        let inotify = AsyncFd::with_interest(Descriptor(inotify), Readiness::READABLE);
-        let as_errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or_default());
-        Ok(Self { inotify: inotify.map_err(as_errno)?, watched: HashMap::new() })
+    pub(super) fn open() -> notify::Result<Self> {
+        let (interests, current) = watch::channel(Interests::new());
+        let (sender, happenings) = mpsc::channel(WAITING_MAX);
+        let handler = Handler { interests: current, happenings: sender };
+        let notify =
+            RecommendedWatcher::new(handler, Config::default().with_event_kinds(ASKED_FOR))?;
+        Ok(Self { notify, watched: BTreeMap::new(), interests, happenings })
     }
 
     /// Watches what stands on the way to these files now, and nothing else.
-    pub(super) fn arm(&mut self, sources: &Sources) -> Result<(), Errno> {
-        let mut watched = HashMap::new();
+    pub(super) fn arm(&mut self, sources: &Sources) -> notify::Result<()> {
+        let interests = interests(sources);
+        // First, so that no event of a new folder is taken for one that does not matter.
+        self.interests.send_replace(interests.clone());
         let mut failed = Ok(());
-        for interest in interests(sources) {
-            let passed = interest.names.is_empty() && interest.patterns.is_empty();
-            let mask = if passed { ITSELF } else { ITSELF | REPLACED | WRITTEN };
-            match self.inotify.get_ref().0.add_watch(&interest.folder, mask) {
-                Ok(descriptor) => {
-                    watched.insert(descriptor, interest);
-                }
-                // It went since the way was looked at; its own event follows.
-                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                Err(error) => failed = Err(error),
-            }
+        let gone: Vec<_> = self
+            .watched
+            .keys()
+            .filter(|folder| !interests.contains_key(*folder))
+            .cloned()
+            .collect();
+        for folder in gone {
+            failed = failed.and(self.forget(&folder));
         }
-        let old = std::mem::replace(&mut self.watched, watched);
-        for gone in old.keys().filter(|descriptor| !self.watched.contains_key(descriptor)) {
-            // EINVAL: the kernel dropped the watch together with its folder.
-            match self.inotify.get_ref().0.rm_watch(*gone) {
-                Ok(()) | Err(Errno::EINVAL) => {}
-                Err(error) => failed = Err(error),
-            }
+        for folder in interests.into_keys() {
+            failed = failed.and(self.watch(folder));
         }
         failed
     }
 
-    /// Waits until something happens that matters. Cancel safe.
-    pub(super) async fn next(&mut self) -> Vec<Happening> {
-        loop {
-            let read =
-                |descriptor: &Descriptor| descriptor.0.read_events().map_err(io::Error::from);
-            let Ok(events) = self.inotify.async_io(Readiness::READABLE, read).await else {
-                return vec![Happening::Unclear];
-            };
-            let happenings: Vec<_> =
-                events.into_iter().filter_map(|event| self.happening(event)).collect();
-            if !happenings.is_empty() {
-                return happenings;
+    /// Waits until something happens that matters; `None`: nothing will any more. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Vec<Happening>> {
+        let mut happenings = Vec::new();
+        let taken = self.happenings.recv_many(&mut happenings, WAITING_MAX).await;
+        if taken == WAITING_MAX {
+            happenings.push(Happening::Unclear);
+        }
+        (taken > 0).then_some(happenings)
+    }
+
+    /// Watches a folder, also one that is watched: it may have been removed and made anew.
+    fn watch(&mut self, folder: PathBuf) -> notify::Result<()> {
+        let Some(identity) = Identity::of(&folder) else {
+            // It went since the way was looked at; an event of the folder above follows.
+            return self.forget(&folder);
+        };
+        // Something was mounted there, which is no event; `notify` goes by the path alone.
+        if self.watched.get(&folder).is_some_and(|before| *before != identity) {
+            self.forget(&folder)?;
+        }
+        match self.notify.watch(&folder, RecursiveMode::NonRecursive) {
+            Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => self.forget(&folder),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.watched.insert(folder, identity);
+                Ok(())
             }
         }
     }
 
-    fn happening(&self, event: InotifyEvent) -> Option<Happening> {
-        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+    fn forget(&mut self, folder: &Path) -> notify::Result<()> {
+        if self.watched.remove(folder).is_none() {
+            return Ok(());
+        }
+        match self.notify.unwatch(folder) {
+            Err(error) if !matches!(error.kind, ErrorKind::WatchNotFound) => Err(error),
+            // `notify` lets go of a folder that was moved or removed.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl notify::EventHandler for Handler {
+    fn handle_event(&mut self, event: notify::Result<Event>) {
+        let happening = event.map_or(Some(Happening::Unclear), |event| self.happening(event));
+        if let Some(happening) = happening {
+            // Full: see `WAITING_MAX`. Closed: nobody watches any more.
+            self.happenings.try_send(happening).unwrap_or_default();
+        }
+    }
+}
+
+impl Handler {
+    fn happening(&self, event: Event) -> Option<Happening> {
+        if event.need_rescan() {
             return Some(Happening::Unclear);
         }
-        let interest = self.watched.get(&event.wd)?;
-        if event.mask.intersects(UNCLEAR) {
+        let path = event.paths.into_iter().next()?;
+        let interests = self.interests.borrow();
+        // A folder itself was moved, removed or replaced.
+        if interests.contains_key(&path) {
             return Some(Happening::Unclear);
         }
-        let name = event.name.filter(|name| interest.includes(name))?;
-        let entry = (event.wd.as_raw(), name);
-        let created = event.mask.contains(AddWatchFlags::IN_CREATE);
-        if event.mask.contains(AddWatchFlags::IN_MODIFY) || created && interest.is_open(&entry.1) {
-            return Some(Happening::Written(entry));
+        if !interests.get(path.parent()?)?.includes(path.file_name()?) {
+            return None;
         }
-        event.mask.intersects(REPLACED | WRITTEN).then_some(Happening::Closed(entry))
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written(path)),
+            EventKind::Create(_) if is_open(&path) => Some(Happening::Written(path)),
+            EventKind::Create(_)
+            | EventKind::Remove(_)
+            | EventKind::Modify(_)
+            | EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                Some(Happening::Closed(path))
+            }
+            EventKind::Access(_) | EventKind::Any | EventKind::Other => None,
+        }
     }
 }
 
 impl Interest {
-    /// Whether a new name is that of a new file, whose maker has it open, and not of a link.
-    fn is_open(&self, name: &OsString) -> bool {
-        fs::symlink_metadata(self.folder.join(name))
-            .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
-    }
-
-    fn includes(&self, name: &OsString) -> bool {
+    fn includes(&self, name: &OsStr) -> bool {
         let matches = |name| self.patterns.iter().any(|pattern| pattern.matches(name));
-        self.names.contains(name) || name.to_str().is_some_and(matches)
+        self.names.iter().any(|known| known == name) || name.to_str().is_some_and(matches)
     }
 }
 
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+impl Identity {
+    fn of(folder: &Path) -> Option<Self> {
+        fs::metadata(folder).ok().map(|metadata| Self(metadata.dev(), metadata.ino()))
     }
+}
+
+/// Whether a new name is that of a new file, whose maker has it open, and not of a link.
+fn is_open(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
 /// The folders to watch; those without a name only for being moved away with all that is in them.
-fn interests(sources: &Sources) -> impl Iterator<Item = Interest> {
-    let mut interests: BTreeMap<PathBuf, Interest> = BTreeMap::new();
+fn interests(sources: &Sources) -> Interests {
+    let mut interests = Interests::new();
     let folders_of_patterns = sources.patterns().iter().map(|pattern| pattern.folder.as_path());
     for way in sources.files().chain(folders_of_patterns).map(Way::to) {
         for folder in way.folders {
@@ -164,5 +204,35 @@ fn interests(sources: &Sources) -> impl Iterator<Item = Interest> {
             interests.entry(folder).or_default().patterns.push(pattern.clone());
         }
     }
-    interests.into_iter().map(|(folder, interest)| Interest { folder, ..interest })
+    interests
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn more_happenings_than_can_wait_are_unclear() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("workers.toml");
+        let mut sources = Sources::default();
+        sources.read(&file).unwrap_err();
+        let mut folders = Folders::open().unwrap();
+        folders.arm(&sources).unwrap();
+        for _ in 0..WAITING_MAX {
+            fs::write(&file, "").unwrap();
+            fs::remove_file(&file).unwrap();
+        }
+        let full = async {
+            while folders.happenings.len() < WAITING_MAX {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), full).await.unwrap();
+        assert_eq!(folders.next().await.unwrap().last(), Some(&Happening::Unclear));
+    }
 }

@@ -9,8 +9,8 @@
 //! it closes the file, and two equal looks in a row are wanted. (A read lease would say the same of
 //! writers that pause, but fcntl(2) offers it to `unsafe` code only.)
 //!
-//! inotify(7) is used directly: the `notify` crate also asks for every open of every file in a
-//! folder, which below /etc or /tmp wakes the daemon many times a second for nothing.
+//! `notify` is told not to ask for opens and reads, which below /etc or /tmp would wake the daemon
+//! many times a second for nothing.
 
 mod folders;
 mod links;
@@ -19,7 +19,7 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
-use nix::errno::Errno;
+use notify::ErrorKind;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -33,10 +33,11 @@ use super::sources::Sources;
 /// Watching is not possible.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "edits cannot be noticed: {0}; raise fs.inotify.max_user_instances and max_user_watches, or \
-     set reload_on_edit = \"off\" and use reload"
+    "edits cannot be noticed: {}; raise fs.inotify.max_user_instances and max_user_watches, or \
+     set reload_on_edit = \"off\" and use reload",
+    cause(.0)
 )]
-pub struct WatchError(#[from] Errno);
+pub struct WatchError(#[from] notify::Error);
 
 /// Watches files until it is dropped.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub struct Watcher {
     sources: watch::Sender<Sources>,
 }
 
-/// Owns the inotify instance.
+/// Owns the watched folders.
 struct WatchTask {
     loaded: watch::Receiver<Sources>,
     folders: Folders,
@@ -110,7 +111,7 @@ impl WatchTask {
                 new.or(Err(OwnerGone))?;
                 self.pace.happened(now());
             }
-            seen = self.folders.next() => {
+            Some(seen) = self.folders.next() => {
                 for happening in seen {
                     self.pace.note(happening, now());
                 }
@@ -126,7 +127,7 @@ impl WatchTask {
         let loaded = self.loaded.borrow().clone();
         // Before the look: a change of a file behind a new link must not fall between the two.
         if let Err(error) = self.folders.arm(&loaded) {
-            warn!(%error, "some edits of the configuration will not be noticed");
+            warn!(error = %cause(&error), "some edits of the configuration will not be noticed");
         }
         let compared = loaded.clone();
         let read = self.tasks.spawn_blocking(move || compared.read_again());
@@ -142,6 +143,19 @@ impl WatchTask {
         }
         self.seen = Some(now_there);
         Ok(())
+    }
+}
+
+/// What went wrong with which folder, in our words where `notify` only quotes the kernel.
+fn cause(error: &notify::Error) -> String {
+    let what = match &error.kind {
+        ErrorKind::MaxFilesWatch => "no watch is left".to_owned(),
+        ErrorKind::Io(error) => error.to_string(),
+        _ => return error.to_string(),
+    };
+    match error.paths.first() {
+        Some(folder) => format!("{}: {what}", folder.display()),
+        None => what,
     }
 }
 

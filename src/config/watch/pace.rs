@@ -4,7 +4,7 @@
 //! events in a row cannot put a look off for ever; a writer that is at work can, for a while.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Without an event for so long, a save is taken as done.
@@ -16,16 +16,13 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// A writer that neither writes nor closes for so long has forgotten its file.
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A file in a watched folder: the folder's number and the name.
-pub(super) type Entry = (i32, OsString);
-
 /// Something that happened to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
     /// Somebody made it or wrote into it, and has it open still.
-    Written(Entry),
+    Written(PathBuf),
     /// It was closed after writing, or it is another file than before.
-    Closed(Entry),
+    Closed(PathBuf),
     /// A folder or the whole is not what it was.
     Unclear,
 }
@@ -38,18 +35,18 @@ pub(super) struct Pace {
     /// How long it must be quiet after the last.
     quiet: Duration,
     /// Files that are being written.
-    writing: BTreeSet<Entry>,
+    writing: BTreeSet<PathBuf>,
 }
 
 impl Pace {
     /// Takes an event in.
     pub(super) fn note(&mut self, happening: Happening, now: Instant) {
         match happening {
-            Happening::Written(entry) => {
-                self.writing.insert(entry);
+            Happening::Written(file) => {
+                self.writing.insert(file);
             }
-            Happening::Closed(entry) => {
-                self.writing.remove(&entry);
+            Happening::Closed(file) => {
+                self.writing.remove(&file);
             }
             Happening::Unclear => self.writing.clear(),
         }
@@ -94,8 +91,8 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    fn file(name: &str) -> Entry {
-        (1, name.into())
+    fn file(name: &str) -> PathBuf {
+        name.into()
     }
 
     #[test]

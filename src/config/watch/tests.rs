@@ -191,6 +191,21 @@ async fn saving_without_a_change_and_reading_are_nothing() {
 }
 
 #[tokio::test]
+async fn opening_and_reading_wakes_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    plain_file(folder.path());
+    let file = folder.path().join("workers.toml");
+    let mut folders = Folders::open().unwrap();
+    folders.arm(&sources(&file, &[])).unwrap();
+    fs::read(&file).unwrap();
+    fs::read_dir(folder.path()).unwrap();
+    fs::write(folder.path().join("other"), NEW).unwrap();
+    assert!(timeout(NEVER, folders.next()).await.is_err(), "something happened");
+    fs::write(&file, NEW).unwrap();
+    assert!(timeout(DEADLINE, folders.next()).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_change_is_told_once() {
     let mut fixture = Fixture::new(plain_file);
     fs::write(&fixture.file, NEW).unwrap();
