@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 
 use super::*;
 use crate::broker::record::{Change, ChangeSeq};
-use crate::broker::{BrokerEvent, Drain, LossOutcome, Peer};
-use crate::model::{Exit, FunctionName, Priority};
+use crate::broker::{BrokerEvent, LossOutcome, Peer};
+use crate::model::{Drain, Exit, FunctionName, Priority};
 use crate::protocol::{
     AdminCommand, AdminReply, GrabStyle, Request, Response, Submission, SubmitMode, WorkReport,
 };

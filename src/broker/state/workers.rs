@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::sessions::Session;
 use super::{Effects, Outgoing, State};
-use crate::broker::{BrokerEvent, Drain};
-use crate::model::{JobId, PoolName, SessionId, WorkerId, WorkerName};
+use crate::broker::BrokerEvent;
+use crate::model::{Drain, JobId, PoolName, SessionId, WorkerId, WorkerName};
 use crate::protocol::{ErrorCode, Response};
 
 /// One worker process.
