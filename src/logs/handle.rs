@@ -21,6 +21,8 @@ pub enum LogStream {
 }
 
 /// One line without its line end; any bytes, any length.
+///
+/// A line longer than 256 KiB, or one whose writer pauses in the middle of it, comes in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// When it was read.
@@ -31,6 +33,8 @@ pub struct LogLine {
     pub stream: LogStream,
     /// What.
     pub text: Bytes,
+    /// True for a part of a line whose rest comes later.
+    pub continues: bool,
 }
 
 /// What a subscriber receives.
@@ -47,7 +51,7 @@ pub enum LogEntry {
 pub struct LogFilter {
     /// Whose; any of these.
     pub names: Vec<NamePattern>,
-    /// So many recent lines first.
+    /// So many recent lines first, over all of them.
     pub lines: usize,
     /// Of the recent lines only those not older.
     pub since: Option<SystemTime>,
@@ -60,6 +64,18 @@ pub struct LogFilter {
 pub struct Subscription {
     /// Bounded; when it is full, lines are dropped and counted, never waited for.
     pub entries: mpsc::Receiver<Vec<LogEntry>>,
+}
+
+impl LogStream {
+    /// The stream's word in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Mark => "mark",
+        }
+    }
 }
 
 /// One request to the logs' thread.
@@ -90,7 +106,7 @@ pub enum LogsRequest {
         /// What to say.
         text: String,
     },
-    /// The worker's last lines, oldest first.
+    /// The worker's last lines on its two streams, oldest first; what its pipes hold is read first.
     Tail {
         /// Whose.
         worker: WorkerName,

@@ -1,10 +1,37 @@
 //! Workers' output: chunks, rings, fan-out, files, slow readers.
 //!
 //! One thread owns every worker's pipes, so that reading them never waits for a reader of the log.
+//!
+//! ```text
+//! pipe → cutter (whole lines, or parts of long ones) → ring of recent output, per worker
+//!                                                    → rotated file, per pool
+//!                                                    → queue of each follower
+//! ```
+//! What a worker writes travels in chunks of many lines; single lines are looked at when a file
+//! wants a prefix for each, and when somebody reads them. A full queue drops its oldest chunks and
+//! counts their lines; a failing disk costs lines of the file, counted too; neither is waited for.
 
+mod chunk;
+mod cutter;
+mod file;
+mod files;
+mod follower;
 mod handle;
+mod history;
+mod hub;
+mod pump;
+mod record;
+mod ring;
+mod rotation;
+mod sink;
+mod stamp;
+mod thread;
+
+#[cfg(test)]
+mod tests;
 
 pub use handle::{
     LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle, LogsRequest,
     Subscription,
 };
+pub use thread::{Logs, LogsOptions, LogsStartError, LogsThread};

@@ -1,0 +1,152 @@
+//! One subscriber: recent lines first, then what comes, through a queue that never makes us wait.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::chunk::OwnedChunk;
+use super::handle::LogEntry;
+use super::history::History;
+
+/// Batches between us and a subscriber; when they are all full, its queue grows.
+pub(super) const BATCHES_MAX: usize = 4;
+/// Lines in a batch.
+pub(super) const BATCH_LINES_MAX: usize = 1024;
+/// Bytes in a subscriber's queue; when it is full, the oldest chunks are dropped and counted.
+const QUEUE_LEN_MAX: usize = 1024 * 1024;
+/// What a chunk costs besides its bytes.
+const CHUNK_LEN: usize = 2 * size_of::<OwnedChunk>();
+
+/// What a subscriber has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    queue: RefCell<Queue>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    chunks: VecDeque<OwnedChunk>,
+    len: usize,
+    missed: u64,
+}
+
+impl Follower {
+    /// Adds a chunk at the end.
+    pub(super) fn push(&self, chunk: OwnedChunk) {
+        self.queue.borrow_mut().push(chunk);
+        self.filled.notify_one();
+    }
+
+    /// Sends `history` and then what is pushed, until the subscriber leaves or the logs close.
+    pub(super) async fn run(
+        &self,
+        history: Option<History>,
+        sender: mpsc::Sender<Vec<LogEntry>>,
+        closing: CancellationToken,
+    ) {
+        if let Some(history) = history {
+            let sent = closing.run_until_cancelled(history.send(sender.clone())).await;
+            if sent != Some(true) {
+                return;
+            }
+        }
+        loop {
+            tokio::select! {
+                () = self.filled.notified() => {}
+                () = sender.closed() => return,
+                () = closing.cancelled() => break,
+            }
+            while !self.queue.borrow().is_empty() {
+                let Some(room) = closing.run_until_cancelled(sender.reserve()).await else { break };
+                let Ok(room) = room else { return };
+                room.send(self.queue.borrow_mut().take());
+            }
+        }
+        // The last words, as far as there is room for them without waiting.
+        while !self.queue.borrow().is_empty() {
+            let Ok(room) = sender.try_reserve() else { return };
+            room.send(self.queue.borrow_mut().take());
+        }
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn push(&mut self, chunk: OwnedChunk) {
+        self.len += chunk.bytes.len() + CHUNK_LEN;
+        self.chunks.push_back(chunk);
+        while self.len > QUEUE_LEN_MAX && self.chunks.len() > 1 {
+            let Some(oldest) = self.chunks.pop_front() else { return };
+            self.len -= oldest.bytes.len() + CHUNK_LEN;
+            self.missed += oldest.line_count();
+        }
+    }
+
+    /// The next batch; what was missed is told in the place where it would have been.
+    fn take(&mut self) -> Vec<LogEntry> {
+        let missed = std::mem::take(&mut self.missed);
+        let mut batch = Vec::new();
+        if missed > 0 {
+            batch.push(LogEntry::Missed(missed));
+        }
+        while let Some(mut chunk) = self.chunks.pop_front() {
+            self.len -= chunk.bytes.len() + CHUNK_LEN;
+            let room = BATCH_LINES_MAX.saturating_sub(batch.len());
+            let lines = std::iter::from_fn(|| chunk.pop_line());
+            batch.extend(lines.take(room).map(LogEntry::Line));
+            if !chunk.bytes.is_empty() {
+                self.len += chunk.bytes.len() + CHUNK_LEN;
+                self.chunks.push_front(chunk);
+                break;
+            }
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+
+    use super::super::handle::LogStream;
+    use super::*;
+
+    fn chunk(text: Vec<u8>) -> OwnedChunk {
+        OwnedChunk {
+            at: SystemTime::UNIX_EPOCH,
+            worker: "a:1".parse().unwrap(),
+            stream: LogStream::Stdout,
+            bytes: Bytes::from(text),
+            continues: false,
+        }
+    }
+
+    #[test]
+    fn every_line_is_delivered_or_counted_as_missed_in_its_place() {
+        let mut queue = Queue::default();
+        let lines_each = 300;
+        let chunks = 2000;
+        for n in 0..chunks {
+            queue.push(chunk(format!("{n}\n").repeat(lines_each).into_bytes()));
+            assert!(queue.len <= QUEUE_LEN_MAX);
+        }
+        let batches: Vec<_> =
+            std::iter::from_fn(|| Some(queue.take()).filter(|b| !b.is_empty())).collect();
+        assert!(batches.iter().all(|batch| batch.len() <= BATCH_LINES_MAX));
+        let entries: Vec<_> = batches.into_iter().flatten().collect();
+        let (missed, lines) = entries.split_first().unwrap();
+        let LogEntry::Missed(missed) = missed else { panic!("{missed:?}") };
+        assert_eq!(missed + lines.len() as u64, (chunks * lines_each) as u64);
+        assert_eq!(queue.len, 0);
+        let LogEntry::Line(last) = lines.last().unwrap() else { panic!() };
+        assert_eq!(last.text, (chunks - 1).to_string());
+    }
+}

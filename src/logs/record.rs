@@ -1,0 +1,230 @@
+//! The shapes of lines in a log file, written and read back.
+//!
+//! text: `2026-11-24T04:10:00.123+01:00 slow:2 out| text`; `out>` in place of `out|` says that the
+//! line goes on in a later record of the same worker and stream. json: an object a line with
+//! `time`, `worker`, `pid`, `stream`, `text` (or `base64` when it is no UTF-8), and `"part":true`
+//! where the line goes on. raw: the bytes as they came, without marks; it cannot be read back.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::chunk::{Chunk, lines};
+use super::handle::{LogLine, LogStream};
+use super::stamp::{self, Stamp};
+use crate::config::LogFormat;
+use crate::model::WorkerName;
+
+/// One line as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct JsonRecord<'a> {
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    worker: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    stream: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    part: bool,
+}
+
+/// The head of a line in a file: enough to know whether somebody wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RecordHead {
+    /// When it was read.
+    pub(super) at: SystemTime,
+    /// Who wrote it.
+    pub(super) worker: WorkerName,
+}
+
+/// Appends a chunk in `format` to `out`.
+pub(super) fn render(out: &mut Vec<u8>, stamp: &mut Stamp, chunk: &Chunk<'_>, format: LogFormat) {
+    match format {
+        LogFormat::Raw if chunk.stream == LogStream::Mark => {}
+        LogFormat::Raw => out.extend_from_slice(chunk.bytes),
+        LogFormat::Text => render_text(out, stamp.render(chunk.at), chunk),
+        LogFormat::Json => render_json(out, stamp.render(chunk.at), chunk),
+    }
+}
+
+/// Reads a line of a file without its end; `None` when it is no record.
+pub(super) fn parse(line: &[u8]) -> Option<LogLine> {
+    if line.first() == Some(&b'{') { parse_json(line) } else { parse_text(line) }
+}
+
+/// Reads the head of a line of a file.
+pub(super) fn parse_head(line: &[u8]) -> Option<RecordHead> {
+    if line.first() == Some(&b'{') {
+        let record: JsonRecord<'_> = serde_json::from_slice(line).ok()?;
+        return Some(RecordHead {
+            at: stamp::parse(&record.time)?,
+            worker: record.worker.parse().ok()?,
+        });
+    }
+    let (time, worker, _) = split_text(line)?;
+    Some(RecordHead { at: stamp::parse(time)?, worker: worker.parse().ok()? })
+}
+
+fn render_text(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
+    let end = if chunk.continues { '>' } else { '|' };
+    let prefix = format!("{time} {} {}{end} ", chunk.worker, word(chunk.stream));
+    for line in lines(chunk.bytes) {
+        out.extend_from_slice(prefix.as_bytes());
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+}
+
+fn render_json(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
+    let worker = chunk.worker.to_string();
+    for line in lines(chunk.bytes) {
+        let text = std::str::from_utf8(line).ok().map(Cow::Borrowed);
+        let base64 = text.is_none().then(|| STANDARD.encode(line).into());
+        let record = JsonRecord {
+            time: time.into(),
+            worker: worker.as_str().into(),
+            pid: chunk.pid,
+            stream: chunk.stream.as_str().into(),
+            text,
+            base64,
+            part: chunk.continues,
+        };
+        let begin = out.len();
+        match serde_json::to_writer(&mut *out, &record) {
+            Ok(()) => out.push(b'\n'),
+            // Memory takes every byte, and the record holds nothing that JSON cannot say.
+            Err(_) => out.truncate(begin),
+        }
+    }
+}
+
+fn parse_json(line: &[u8]) -> Option<LogLine> {
+    let record: JsonRecord<'_> = serde_json::from_slice(line).ok()?;
+    let text = match (record.text, record.base64) {
+        (Some(text), _) => Bytes::from(text.into_owned()),
+        (None, Some(base64)) => STANDARD.decode(base64.as_bytes()).ok()?.into(),
+        (None, None) => return None,
+    };
+    let streams = [LogStream::Stdout, LogStream::Stderr, LogStream::Mark];
+    Some(LogLine {
+        at: stamp::parse(&record.time)?,
+        worker: record.worker.parse().ok()?,
+        stream: streams.into_iter().find(|stream| stream.as_str() == record.stream)?,
+        text,
+        continues: record.part,
+    })
+}
+
+fn parse_text(line: &[u8]) -> Option<LogLine> {
+    let (time, worker, rest) = split_text(line)?;
+    let end = memchr::memchr(b' ', rest)?;
+    let (label, text) = rest.split_at_checked(end)?;
+    let (sign, stream) = label.split_last()?;
+    let streams = [LogStream::Stdout, LogStream::Stderr, LogStream::Mark];
+    Some(LogLine {
+        at: stamp::parse(time)?,
+        worker: worker.parse().ok()?,
+        stream: streams.into_iter().find(|known| word(*known).as_bytes() == stream)?,
+        text: Bytes::copy_from_slice(text.get(1..)?),
+        continues: match sign {
+            b'|' => false,
+            b'>' => true,
+            _ => return None,
+        },
+    })
+}
+
+/// Time, worker and the rest.
+fn split_text(line: &[u8]) -> Option<(&str, &str, &[u8])> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let time = std::str::from_utf8(parts.next()?).ok()?;
+    let worker = std::str::from_utf8(parts.next()?).ok()?;
+    Some((time, worker, parts.next()?))
+}
+
+/// The stream's word in text.
+fn word(stream: LogStream) -> &'static str {
+    match stream {
+        LogStream::Stdout => "out",
+        LogStream::Stderr => "err",
+        LogStream::Mark => "mark",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    fn rendered(format: LogFormat, stream: LogStream, bytes: &[u8], continues: bool) -> Vec<u8> {
+        let worker = "slow:2".parse().unwrap();
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_489_800_123);
+        let chunk = Chunk { at, worker: &worker, pid: Some(812), stream, bytes, continues };
+        let mut out = Vec::new();
+        render(&mut out, &mut Stamp::new(TimeZone::UTC), &chunk, format);
+        out
+    }
+
+    #[test]
+    fn records_look_as_documented() {
+        let cases = [
+            (LogFormat::Text, "2026-11-24T03:10:00.123+00:00 slow:2 err| hi\n"),
+            (
+                LogFormat::Json,
+                "{\"time\":\"2026-11-24T03:10:00.123+00:00\",\"worker\":\"slow:2\",\"pid\":812,\
+                 \"stream\":\"stderr\",\"text\":\"hi\"}\n",
+            ),
+            (LogFormat::Raw, "hi\n"),
+        ];
+        for (format, expected) in cases {
+            let out = rendered(format, LogStream::Stderr, b"hi\n", false);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        assert_eq!(rendered(LogFormat::Raw, LogStream::Mark, b"started\n", false), b"");
+    }
+
+    #[test]
+    fn every_line_reads_back_byte_for_byte() {
+        let texts: [&[u8]; 6] =
+            [b"", b" spaced | out> ", b"\x1b[1m", b"\xff\xfe\0", b"{\"a\":1}", b"a\r"];
+        for format in [LogFormat::Text, LogFormat::Json] {
+            for stream in [LogStream::Stdout, LogStream::Stderr, LogStream::Mark] {
+                for (text, continues) in texts.iter().flat_map(|t| [(t, false), (t, true)]) {
+                    let bytes = if continues && !text.is_empty() {
+                        text.to_vec()
+                    } else {
+                        [*text, b"\n"].concat()
+                    };
+                    let out = rendered(format, stream, &bytes, continues);
+                    let record = out.strip_suffix(b"\n").unwrap();
+                    let line = parse(record).unwrap();
+                    assert_eq!(
+                        (&line.text[..], line.stream, line.continues),
+                        (*text, stream, continues)
+                    );
+                    let head = parse_head(record).unwrap();
+                    assert_eq!((head.at, head.worker), (line.at, line.worker));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_left_out() {
+        for bad in ["", "x", "{", "2026-11-24T03:10:00.123+00:00 slow:2", "now slow:2 out| x", "{}"]
+        {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

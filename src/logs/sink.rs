@@ -1,0 +1,226 @@
+//! Where chunks go: the ring of their worker, the file of their pool, and whoever follows.
+
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use jiff::tz::TimeZone;
+use tokio::time::Instant;
+
+use super::chunk::Chunk;
+use super::files::{FileKey, Files};
+use super::follower::Follower;
+use super::handle::{LogFilter, LogLine, LogStream};
+use super::history::{History, Source};
+use super::record::render;
+use super::ring::Ring;
+use super::stamp::Stamp;
+use crate::config::{LogFormat, LogSettings};
+use crate::model::{PoolName, WorkerName};
+
+/// Most memory of one worker's recent output.
+const RING_LEN_MAX: usize = 24 * 1024;
+/// Least, however many workers there are.
+const RING_LEN_MIN: usize = 2 * 1024;
+/// Memory of all recent output; it is shared out evenly.
+const RINGS_LEN_MAX: usize = 8 * 1024 * 1024;
+/// A buffer of rendered records larger than this is given back.
+const RENDERED_LEN_KEPT: usize = 256 * 1024;
+
+/// Names a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FollowerId(u64);
+
+/// All places that output goes to.
+#[derive(Debug)]
+pub(super) struct Sink {
+    pools: HashMap<PoolName, PoolLog>,
+    workers: HashMap<WorkerName, WorkerLog>,
+    followers: HashMap<FollowerId, (LogFilter, Rc<Follower>)>,
+    files: Files,
+    stamp: Stamp,
+    /// Records that wait for [`Sink::commit`].
+    rendered: Vec<u8>,
+    /// Numbers reads and followers.
+    next: u64,
+    ring_len_max: usize,
+}
+
+#[derive(Debug)]
+struct PoolLog {
+    file: Option<FileKey>,
+    format: LogFormat,
+}
+
+#[derive(Debug, Default)]
+struct WorkerLog {
+    ring: Ring,
+    followers: Vec<(FollowerId, Rc<Follower>)>,
+}
+
+impl Sink {
+    /// Files may use `total_max` bytes in all.
+    pub(super) fn new(total_max: u64, zone: TimeZone) -> Self {
+        Self {
+            pools: HashMap::new(),
+            workers: HashMap::new(),
+            followers: HashMap::new(),
+            files: Files::new(total_max),
+            stamp: Stamp::new(zone),
+            rendered: Vec::new(),
+            next: 0,
+            ring_len_max: RING_LEN_MAX,
+        }
+    }
+
+    /// Keeps a pool's output in this way from now on.
+    pub(super) fn configure(&mut self, pool: PoolName, settings: &LogSettings) {
+        // The new file is opened before the old one is closed: it may be the same.
+        let file = settings.file.clone().map(|path| self.files.open(path, settings));
+        let log = PoolLog { file, format: settings.format };
+        if let Some(file) = self.pools.insert(pool, log).and_then(|old| old.file) {
+            self.files.close(file);
+        }
+    }
+
+    /// Closes a pool's file and forgets its recent output.
+    pub(super) fn forget(&mut self, pool: &PoolName) {
+        if let Some(file) = self.pools.remove(pool).and_then(|log| log.file) {
+            self.files.close(file);
+        }
+        self.workers.retain(|worker, _| worker.pool != *pool);
+        self.share_rings();
+    }
+
+    /// Opens files again with their next output.
+    pub(super) fn reopen(&mut self) {
+        self.files.reopen();
+    }
+
+    /// Makes room for a worker's output, if there is none yet, and tells followers that want it.
+    pub(super) fn admit(&mut self, worker: &WorkerName) {
+        if self.workers.contains_key(worker) {
+            return;
+        }
+        let wanting = |(id, (filter, follower)): (&FollowerId, &(LogFilter, Rc<Follower>))| {
+            wants(filter, worker).then(|| (*id, Rc::clone(follower)))
+        };
+        let followers = self.followers.iter().filter_map(wanting).collect();
+        self.workers.insert(worker.clone(), WorkerLog { ring: Ring::default(), followers });
+        self.share_rings();
+    }
+
+    /// Takes a chunk; its records reach the file with [`Sink::commit`]. Output of workers that
+    /// were never admitted, or whose pool was forgotten, is dropped.
+    pub(super) fn write(&mut self, chunk: &Chunk<'_>) {
+        let Some(log) = self.workers.get_mut(chunk.worker) else { return };
+        log.ring.push(self.next, chunk, self.ring_len_max);
+        self.next += 1;
+        if let Some((last, others)) = log.followers.split_last() {
+            let owned = chunk.into_owned();
+            for (_, follower) in others {
+                follower.push(owned.clone());
+            }
+            last.1.push(owned);
+        }
+        if let Some(pool) = self.pools.get(&chunk.worker.pool).filter(|pool| pool.file.is_some()) {
+            render(&mut self.rendered, &mut self.stamp, chunk, pool.format);
+        }
+    }
+
+    /// Writes the records of a pool's worker since the last commit to its file, at once.
+    pub(super) fn commit(&mut self, pool: &PoolName, now: Instant) {
+        if self.rendered.is_empty() {
+            return;
+        }
+        if let Some(file) = self.pools.get(pool).and_then(|log| log.file) {
+            self.files.append(file, &self.rendered, now);
+        }
+        self.rendered.clear();
+        self.rendered.shrink_to(RENDERED_LEN_KEPT);
+    }
+
+    /// The worker's last lines on its own streams.
+    pub(super) fn tail(&self, worker: &WorkerName, lines: usize) -> Vec<LogLine> {
+        let own = |stream| matches!(stream, LogStream::Stdout | LogStream::Stderr);
+        let newest = self.workers.get(worker).map(|log| log.ring.newest(worker, lines, own));
+        newest.into_iter().flat_map(|newest| newest.lines).map(|(_, line)| line).collect()
+    }
+
+    /// Where the recent lines come from that a subscriber wants; `None` when it wants none.
+    pub(super) fn history(&self, filter: &LogFilter) -> Option<History> {
+        if filter.lines == 0 {
+            return None;
+        }
+        let recent = |line: &LogLine| filter.since.is_none_or(|since| line.at >= since);
+        let workers = || self.workers.iter().filter(|(worker, _)| wants(filter, worker));
+        let (mut lines, mut floor) = (Vec::new(), 0);
+        for (worker, log) in workers() {
+            let newest = log.ring.newest(worker, filter.lines, |_| true);
+            lines.extend(newest.lines);
+            floor = floor.max(newest.floor.unwrap_or(0));
+        }
+        lines.sort_by_key(|(seq, _)| *seq);
+        let certain = || lines.iter().filter(|(seq, _)| *seq >= floor).map(|(_, line)| line);
+        let files = self.readable_files(filter);
+        let enough = certain().nth(filter.lines - 1).is_some()
+            || certain().next().is_some_and(|oldest| !recent(oldest));
+        if enough || files.is_empty() {
+            let lines = lines.into_iter().map(|(_, line)| line).filter(recent).collect();
+            return Some(History::new(filter, vec![Source::Lines(lines)]));
+        }
+        let unfiled = |line: &LogLine| self.readable_file(&line.worker.pool).is_none();
+        let unfiled = lines.into_iter().map(|(_, line)| line).filter(|l| recent(l) && unfiled(l));
+        let mut sources = vec![Source::Lines(unfiled.collect())];
+        let paths = files.into_iter().filter_map(|key| self.files.paths(key));
+        sources.extend(paths.map(|paths| Source::open(&paths)));
+        Some(History::new(filter, sources))
+    }
+
+    /// Pushes what comes, from now on, to a new follower.
+    pub(super) fn follow(&mut self, filter: LogFilter) -> (FollowerId, Rc<Follower>) {
+        let id = FollowerId(self.next);
+        self.next += 1;
+        let follower = Rc::new(Follower::default());
+        for (_, log) in self.workers.iter_mut().filter(|(worker, _)| wants(&filter, worker)) {
+            log.followers.push((id, Rc::clone(&follower)));
+        }
+        self.followers.insert(id, (filter, Rc::clone(&follower)));
+        (id, follower)
+    }
+
+    /// Ends what [`Sink::follow`] began.
+    pub(super) fn unfollow(&mut self, id: FollowerId) {
+        self.followers.remove(&id);
+        for log in self.workers.values_mut() {
+            log.followers.retain(|(follower, _)| *follower != id);
+        }
+    }
+
+    fn readable_files(&self, filter: &LogFilter) -> BTreeSet<FileKey> {
+        let meant = |pool: &&PoolName| filter.names.iter().any(|name| name.matches_pool(pool));
+        self.pools.keys().filter(meant).filter_map(|pool| self.readable_file(pool)).collect()
+    }
+
+    /// The pool's file, when everything that was printed can be read back from it.
+    fn readable_file(&self, pool: &PoolName) -> Option<FileKey> {
+        let log = self.pools.get(pool).filter(|log| log.format != LogFormat::Raw)?;
+        log.file.filter(|key| self.files.is_complete(*key))
+    }
+
+    /// Divides the memory for recent output among the workers.
+    fn share_rings(&mut self) {
+        let share = RINGS_LEN_MAX / self.workers.len().max(1);
+        let before =
+            std::mem::replace(&mut self.ring_len_max, share.clamp(RING_LEN_MIN, RING_LEN_MAX));
+        if self.ring_len_max < before {
+            for log in self.workers.values_mut() {
+                log.ring.shrink(self.ring_len_max);
+                log.ring.compact();
+            }
+        }
+    }
+}
+
+fn wants(filter: &LogFilter, worker: &WorkerName) -> bool {
+    filter.names.iter().any(|name| name.matches_worker(worker))
+}

@@ -1,0 +1,310 @@
+//! The whole thread with real children, real pipes and real files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::{LogFormat, LogSettings};
+use crate::model::{NamePattern, PoolName, WorkerName};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running thread, a folder for its files, and the children that write.
+struct Bench {
+    logs: LogsHandle,
+    thread: LogsThread,
+    dir: tempfile::TempDir,
+    children: Vec<Child>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let (logs, thread) = Logs::start(LogsOptions::default()).unwrap();
+        Self { logs, thread, dir: tempfile::tempdir().unwrap(), children: Vec::new() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("x.log")
+    }
+
+    async fn configure(&self, pool: &str, format: LogFormat) {
+        let settings = LogSettings { file: Some(self.path()), size_max: 10 << 20, keep: 5, format };
+        let pool: PoolName = pool.parse().unwrap();
+        self.logs.tell(LogsRequest::Configure { pool, settings }).await.unwrap();
+    }
+
+    /// Runs a shell script as a worker.
+    async fn run(&mut self, worker: &str, script: &str) {
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let source = LogSource {
+            stdout: child.stdout.take().unwrap().into(),
+            stderr: child.stderr.take().unwrap().into(),
+        };
+        let pid = i32::try_from(child.id()).unwrap();
+        self.children.push(child);
+        let worker = name(worker);
+        self.logs.tell(LogsRequest::Attach { worker, pid, source }).await.unwrap();
+    }
+
+    async fn subscribe(&self, names: &str, lines: usize, follow: bool) -> Reader {
+        let filter = LogFilter { names: vec![NamePattern::new(names)], lines, since: None, follow };
+        let ask = |reply| LogsRequest::Subscribe { filter, reply };
+        Reader { subscription: self.logs.ask(ask).await.unwrap(), entries: Vec::new() }
+    }
+
+    async fn tail(&self, worker: &str, lines: usize) -> Vec<String> {
+        let ask = |reply| LogsRequest::Tail { worker: name(worker), lines, reply };
+        self.logs.ask(ask).await.unwrap().iter().map(text).collect()
+    }
+
+    fn wait_children(&mut self) {
+        for child in &mut self.children {
+            child.wait().unwrap();
+        }
+    }
+
+    /// Ends the children and the thread; everything is in the files then.
+    async fn close(mut self) -> tempfile::TempDir {
+        self.wait_children();
+        self.logs.ask(LogsRequest::Shutdown).await.unwrap();
+        assert!(self.thread.join());
+        self.dir
+    }
+}
+
+/// A subscriber that keeps what it has received.
+struct Reader {
+    subscription: Subscription,
+    entries: Vec<LogEntry>,
+}
+
+impl Reader {
+    /// Reads until a line says `last`, or to the end.
+    async fn read_to(&mut self, last: &str) -> Vec<String> {
+        let is_last = |entry: &LogEntry| matches!(entry, LogEntry::Line(line) if line.text == last);
+        while !self.entries.iter().any(is_last) {
+            match timeout(DEADLINE, self.subscription.entries.recv()).await.unwrap() {
+                Some(batch) => self.entries.extend(batch),
+                None => break,
+            }
+        }
+        self.lines().iter().map(text).collect()
+    }
+
+    fn lines(&self) -> Vec<LogLine> {
+        let lines = self.entries.iter().filter_map(|entry| match entry {
+            LogEntry::Line(line) => Some(line.clone()),
+            LogEntry::Missed(_) => None,
+        });
+        lines.collect()
+    }
+
+    fn missed(&self) -> u64 {
+        let missed = self.entries.iter().map(|entry| match entry {
+            LogEntry::Line(_) => 0,
+            LogEntry::Missed(count) => *count,
+        });
+        missed.sum()
+    }
+}
+
+fn name(worker: &str) -> WorkerName {
+    worker.parse().unwrap()
+}
+
+fn text(line: &LogLine) -> String {
+    String::from_utf8_lossy(&line.text).into_owned()
+}
+
+fn count_up(from: usize, to: usize) -> Vec<String> {
+    (from..=to).map(|n| n.to_string()).collect()
+}
+
+/// The texts of records in a text file.
+fn file_texts(path: &Path) -> Vec<String> {
+    let all = fs::read(path).unwrap();
+    let records = all.split_inclusive(|byte| *byte == b'\n');
+    records.map(|line| text(&record::parse(line.strip_suffix(b"\n").unwrap()).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn nothing_that_was_printed_before_a_death_is_lost() {
+    let mut bench = Bench::start();
+    bench.configure("a", LogFormat::Text).await;
+    for n in 1..=40 {
+        bench
+            .run(&format!("a:{n}"), &format!("printf 'out {n}'; printf 'err {n}' >&2; kill -9 $$"))
+            .await;
+    }
+    bench.wait_children();
+    assert_eq!(bench.tail("a:7", 9).await.len(), 2);
+    let dir = bench.close().await;
+    let mut texts = file_texts(&dir.path().join("x.log"));
+    texts.sort();
+    let mut expected: Vec<_> =
+        (1..=40).flat_map(|n| [format!("err {n}"), format!("out {n}")]).collect();
+    expected.sort();
+    assert_eq!(texts, expected);
+}
+
+#[tokio::test]
+async fn the_last_lines_are_there_as_soon_as_the_worker_is_dead() {
+    let mut bench = Bench::start();
+    for n in 1..=20 {
+        let worker = format!("a:{n}");
+        bench.run(&worker, "seq 1 500; printf 'boom' >&2; exit 3").await;
+        bench.wait_children();
+        let texts = bench.tail(&worker, 1000).await;
+        assert_eq!(texts.len(), 501);
+        assert!(texts.contains(&"boom".to_owned()) && texts.contains(&"500".to_owned()));
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_grandchild_that_outlives_the_worker_is_still_read() {
+    let mut bench = Bench::start();
+    bench.configure("a", LogFormat::Text).await;
+    let fifo = bench.dir.path().join("go");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!("echo early; (read x <{}; echo late) &", fifo.display());
+    bench.run("a:1", &script).await;
+    bench.wait_children();
+    let mark = LogsRequest::Mark { worker: name("a:1"), text: "exited".into() };
+    bench.logs.tell(mark).await.unwrap();
+    let mut reader = bench.subscribe("a", 10, true).await;
+    reader.read_to("exited").await;
+    fs::write(&fifo, "\n").unwrap();
+    assert_eq!(reader.read_to("late").await, ["early", "exited", "late"]);
+    let streams: Vec<_> = reader.lines().iter().map(|line| line.stream).collect();
+    assert_eq!(streams, [LogStream::Stdout, LogStream::Mark, LogStream::Stdout]);
+    let dir = bench.close().await;
+    assert_eq!(file_texts(&dir.path().join("x.log")), ["early", "exited", "late"]);
+}
+
+#[tokio::test]
+async fn a_subscriber_sees_past_and_present_without_gap_or_duplicate() {
+    for format in [LogFormat::Text, LogFormat::Json, LogFormat::Raw] {
+        let mut bench = Bench::start();
+        bench.configure("a", format).await;
+        bench.run("a:1", "seq 1 30000; seq 30001 60000").await;
+        let mut readers = Vec::new();
+        for lines in [0, 10, 1_000_000] {
+            readers.push((lines, bench.subscribe("a:1", lines, true).await));
+        }
+        bench.wait_children();
+        assert_eq!(bench.tail("a:1", 1).await, ["60000"]);
+        readers.push((40_000, bench.subscribe("a", 40_000, true).await));
+        for (lines, mut reader) in readers {
+            let texts = reader.read_to("60000").await;
+            let first = texts.first().map_or(60_001, |first| first.parse().unwrap());
+            assert_eq!(texts, count_up(first, 60_000));
+            assert_eq!(reader.missed(), 0);
+            let from_files = format != LogFormat::Raw;
+            assert!(lines < 60_000 || !from_files || first == 1, "{lines} {first}");
+            assert!(lines != 40_000 || !from_files || first == 20_001, "{first}");
+        }
+        bench.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_is_told_what_it_missed_and_slows_nobody() {
+    let mut bench = Bench::start();
+    bench.configure("a", LogFormat::Text).await;
+    let mut slow = bench.subscribe("all", 0, true).await;
+    bench.run("a:1", "seq 1 1000000; echo end").await;
+    bench.wait_children();
+    assert_eq!(bench.tail("a:1", 1).await, ["end"]);
+    let texts = slow.read_to("end").await;
+    assert!(slow.missed() > 0);
+    assert_eq!(slow.missed() + texts.len() as u64, 1_000_001);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn followers_get_workers_that_appear_later() {
+    let mut bench = Bench::start();
+    let mut reader = bench.subscribe("b*", 10, true).await;
+    bench.run("a:1", "echo unwanted").await;
+    bench.run("bee:3", "echo wanted").await;
+    assert_eq!(reader.read_to("wanted").await, ["wanted"]);
+    assert_eq!(reader.lines()[0].worker, name("bee:3"));
+    bench.close().await;
+    assert_eq!(reader.subscription.entries.recv().await, None, "it ends with the logs");
+}
+
+#[tokio::test]
+async fn raw_files_hold_any_bytes_and_lines_of_any_length() {
+    let mut bench = Bench::start();
+    bench.configure("a", LogFormat::Raw).await;
+    let mut reader = bench.subscribe("a", 0, true).await;
+    let input = bench.dir.path().join("input");
+    let long = [b"\xff\x00\x1b[1m".repeat(150_000), b"\r\nshort\nlast".to_vec()].concat();
+    fs::write(&input, &long).unwrap();
+    bench.run("a:1", &format!("cat {}", input.display())).await;
+    reader.read_to("last").await;
+    let lines = reader.lines();
+    let joined: Vec<u8> = lines
+        .iter()
+        .flat_map(|line| {
+            let end: &[u8] = if line.continues || line.text == "last" { b"" } else { b"\n" };
+            [&line.text[..], end].concat()
+        })
+        .collect();
+    assert!(joined == long);
+    assert!(lines.iter().filter(|line| line.continues).count() >= 3);
+    let dir = bench.close().await;
+    assert!(fs::read(dir.path().join("x.log")).unwrap() == long);
+}
+
+#[tokio::test]
+async fn a_prompt_without_line_end_shows_after_a_second() {
+    let mut bench = Bench::start();
+    let mut reader = bench.subscribe("a", 0, true).await;
+    let before = SystemTime::now();
+    bench.run("a:1", "printf 'password: '; sleep 3; echo done").await;
+    reader.read_to("password: ").await;
+    let line = &reader.lines()[0];
+    assert!(line.continues && line.at.duration_since(before).unwrap() < Duration::from_secs(3));
+    reader.read_to("done").await;
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_neither_worker_nor_follower() {
+    let mut bench = Bench::start();
+    std::os::unix::fs::symlink("/dev/full", bench.path()).unwrap();
+    bench.configure("a", LogFormat::Text).await;
+    bench.run("a:1", "seq 1 50000; echo end").await;
+    bench.wait_children();
+    assert_eq!(bench.tail("a:1", 1).await, ["end"]);
+    let mut reader = bench.subscribe("a", 5, true).await;
+    assert_eq!(reader.read_to("end").await.len(), 5);
+    fs::remove_file(bench.path()).unwrap();
+    bench.logs.tell(LogsRequest::Reopen).await.unwrap();
+    bench.run("a:1", "echo back").await;
+    let dir = bench.close().await;
+    assert_eq!(file_texts(&dir.path().join("x.log")), ["back"]);
+}
+
+#[tokio::test]
+async fn a_forgotten_pool_lets_its_survivors_write_on() {
+    let mut bench = Bench::start();
+    bench.configure("a", LogFormat::Text).await;
+    bench.run("a:1", "echo early; seq 1 1000000; echo end >&2").await;
+    bench.logs.tell(LogsRequest::Forget("a".parse().unwrap())).await.unwrap();
+    bench.wait_children();
+    assert_eq!(bench.tail("a:1", 5).await, Vec::<String>::new());
+    bench.close().await;
+}

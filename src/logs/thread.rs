@@ -1,0 +1,180 @@
+//! The thread that owns the logs: starts it, and carries requests out.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
+use jiff::tz::TimeZone;
+use tokio::net::unix::pipe;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::follower::BATCHES_MAX;
+use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
+use super::hub::Hub;
+use super::pump;
+use super::sink::Sink;
+use crate::model::WorkerName;
+
+/// What holds for all pools together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogsOptions {
+    /// Bytes of all log files; the oldest rotated ones are deleted first.
+    pub total_max: u64,
+}
+
+/// Workers' output.
+#[derive(Debug)]
+pub struct Logs;
+
+/// The running thread.
+#[derive(Debug)]
+pub struct LogsThread {
+    thread: JoinHandle<()>,
+}
+
+/// The logs could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread for workers' output could not be started")]
+pub struct LogsStartError(#[from] io::Error);
+
+/// The owner of everything on the thread.
+#[derive(Debug)]
+struct LogsTask {
+    hub: Rc<RefCell<Hub>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Default for LogsOptions {
+    /// 1 GiB.
+    fn default() -> Self {
+        Self { total_max: 1024 * 1024 * 1024 }
+    }
+}
+
+impl Logs {
+    /// Starts the thread. It ends after [`LogsRequest::Shutdown`], or when the last handle goes.
+    ///
+    /// # Errors
+    /// When the system has no room for a thread or its event queue.
+    pub fn start(options: LogsOptions) -> Result<(LogsHandle, LogsThread), LogsStartError> {
+        let (sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("logs-history")
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("logs".into())
+            .spawn(move || run(runtime, options, requests))?;
+        Ok((LogsHandle::new(sender), LogsThread { thread }))
+    }
+}
+
+impl LogsThread {
+    /// Waits for the end of the thread; true when it ended as it should.
+    #[must_use]
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+fn run(runtime: Runtime, options: LogsOptions, mut requests: mpsc::Receiver<LogsRequest>) {
+    LocalSet::new().block_on(&runtime, async {
+        let sink = Sink::new(options.total_max, TimeZone::system());
+        let task = LogsTask {
+            hub: Rc::new(RefCell::new(Hub::new(sink))),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        let mut closed = None;
+        while let Some(request) = requests.recv().await {
+            if let LogsRequest::Shutdown(reply) = request {
+                closed = Some(reply);
+                break;
+            }
+            task.handle(request);
+        }
+        task.close().await;
+        if let Some(reply) = closed {
+            answer(reply, ());
+        }
+    });
+    // A subscriber that does not read may hold up the reading of its past for ever.
+    runtime.shutdown_background();
+}
+
+impl LogsTask {
+    fn handle(&self, request: LogsRequest) {
+        let mut hub = self.hub.borrow_mut();
+        match request {
+            LogsRequest::Configure { pool, settings } => hub.sink.configure(pool, &settings),
+            LogsRequest::Forget(pool) => hub.forget(&pool),
+            LogsRequest::Attach { worker, pid, source } => {
+                self.attach(&mut hub, &worker, pid, source);
+            }
+            LogsRequest::Mark { worker, text } => hub.mark(&worker, &text),
+            LogsRequest::Tail { worker, lines, reply } => answer(reply, hub.tail(&worker, lines)),
+            LogsRequest::Subscribe { filter, reply } => {
+                answer(reply, self.subscribe(&mut hub, filter));
+            }
+            LogsRequest::Reopen => hub.sink.reopen(),
+            LogsRequest::Shutdown(reply) => answer(reply, ()),
+        }
+    }
+
+    fn attach(&self, hub: &mut Hub, worker: &WorkerName, pid: i32, source: LogSource) {
+        let ends = [(LogStream::Stdout, source.stdout), (LogStream::Stderr, source.stderr)];
+        for (stream, fd) in ends {
+            match pipe::Receiver::from_owned_fd(fd).map(Rc::new) {
+                Ok(fd) => {
+                    let id = hub.attach(worker.clone(), pid, stream, Rc::clone(&fd));
+                    let pump = pump::run(Rc::clone(&self.hub), id, fd);
+                    let pump = self.closing.clone().run_until_cancelled_owned(pump);
+                    self.tasks.spawn_local(pump);
+                }
+                Err(error) => {
+                    warn!(%worker, stream = stream.as_str(), %error, "output cannot be read");
+                }
+            }
+        }
+    }
+
+    fn subscribe(&self, hub: &mut Hub, filter: LogFilter) -> Subscription {
+        let (sender, entries) = mpsc::channel(BATCHES_MAX);
+        let history = hub.sink.history(&filter);
+        let closing = self.closing.clone();
+        if filter.follow {
+            let (id, follower) = hub.sink.follow(filter);
+            let hub = Rc::clone(&self.hub);
+            self.tasks.spawn_local(async move {
+                follower.run(history, sender, closing).await;
+                hub.borrow_mut().sink.unfollow(id);
+            });
+        } else if let Some(history) = history {
+            self.tasks.spawn_local(async move {
+                closing.run_until_cancelled(history.send(sender)).await;
+            });
+        }
+        Subscription { entries }
+    }
+
+    /// Writes what is there and lets everybody who waits know.
+    async fn close(&self) {
+        self.hub.borrow_mut().close();
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// An asker that left needs no answer.
+fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
+    drop(reply.send(value));
+}
