@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
 
 use super::schema::{connect, create, explain};
 use super::{Meta, StateDir, Store, StoreError};
@@ -35,7 +35,8 @@ pub struct DiskStore {
     path: PathBuf,
     /// `None` after a commit that failed.
     connection: Option<Connection>,
-    /// Jobs of the commit that failed; whoever asked for it was told that they are not kept.
+    /// Jobs of a commit whose fsync failed: it may be on disk all the same, but whoever asked for
+    /// it was told that it is not.
     doubtful: Vec<JobId>,
 }
 
@@ -57,50 +58,64 @@ impl DiskStore {
         Ok(Self { path, connection, doubtful: Vec::new() })
     }
 
-    fn damaged(&self, what: impl Into<String>) -> StoreError {
-        StoreError::Damaged { path: self.path.clone(), what: what.into() }
+    /// The open connection; a commit that failed closed it.
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        Ok(self.connection.insert(connection))
     }
 }
 
 impl Store for DiskStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.path)?,
-        };
-        match write(&mut connection, &self.doubtful, changes) {
-            Ok(()) => {
+        let path = self.path.clone();
+        let wrong = |error| explain(&path, error);
+        let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Delete).collect();
+        let connection = self.connection()?;
+        let written = write(connection, undo.iter().chain(changes));
+        let (error, doubtful) = match written.map(Transaction::commit) {
+            Ok(Ok(())) => {
                 self.doubtful.clear();
-                self.connection = Some(connection);
-                Ok(())
+                return Ok(());
             }
-            Err(error) => {
-                self.doubtful.extend(changes.iter().filter_map(|change| match change {
-                    Change::Put(record) => Some(record.id),
-                    Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => {
-                        None
-                    }
-                }));
-                Err(explain(&self.path, error))
-            }
+            Ok(Err(error)) => (error, true),
+            Err(error) => (error, false),
+        };
+        self.connection = None;
+        if doubtful && error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+            self.doubtful.extend(changes.iter().filter_map(|change| match change {
+                Change::Put(record) => Some(record.id),
+                Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => None,
+            }));
         }
+        Err(wrong(error))
     }
 
-    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<Meta, StoreError> {
-        let Some(connection) = &self.connection else {
-            return Err(self.damaged("it has no open connection"));
-        };
-        let wrong = |error| explain(&self.path, error);
-        let mut statement = connection.prepare(SCAN).map_err(wrong)?;
-        let mut rows = statement.query(()).map_err(wrong)?;
-        while let Some(row) = rows.next().map_err(wrong)? {
-            let id: i64 = row.get(0).map_err(wrong)?;
-            let damage = |error| self.damaged(format!("job {id} cannot be read: {error}"));
-            each(record(row).map_err(damage)?);
-        }
+    fn meta(&mut self) -> Result<Meta, StoreError> {
+        let path = self.path.clone();
+        let connection = self.connection()?;
+        let wrong = |error| explain(&path, error);
         let handle_prefix = meta(connection, "handle_prefix").map_err(wrong)?;
         let reserved: i64 = meta(connection, "reserved").map_err(wrong)?;
         Ok(Meta { handle_prefix, reserved: JobId(reserved.cast_unsigned()) })
+    }
+
+    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let wrong = |error| explain(&path, error);
+        let mut statement = self.connection()?.prepare(SCAN).map_err(wrong)?;
+        let mut rows = statement.query(()).map_err(wrong)?;
+        while let Some(row) = rows.next().map_err(wrong)? {
+            let id: i64 = row.get(0).map_err(wrong)?;
+            let damage = |error| StoreError::Damaged {
+                path: path.clone(),
+                what: format!("job {id} cannot be read: {error}"),
+            };
+            each(record(row).map_err(damage)?);
+        }
+        Ok(())
     }
 }
 
@@ -110,15 +125,16 @@ impl fmt::Debug for DiskStore {
     }
 }
 
-fn write(connection: &mut Connection, undo: &[JobId], changes: &[Change]) -> rusqlite::Result<()> {
+/// Applies the changes in a transaction that is still to be committed.
+fn write<'a, 'c>(
+    connection: &'c mut Connection,
+    changes: impl Iterator<Item = &'a Change>,
+) -> rusqlite::Result<Transaction<'c>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for id in undo {
-        apply(&transaction, &Change::Delete(*id))?;
-    }
     for change in changes {
         apply(&transaction, change)?;
     }
-    transaction.commit()
+    Ok(transaction)
 }
 
 fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
@@ -210,8 +226,8 @@ mod tests {
 
     fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
         let mut jobs = Vec::new();
-        let meta = store.scan(&mut |record| jobs.push(record)).unwrap();
-        (jobs, meta)
+        store.scan(&mut |record| jobs.push(record)).unwrap();
+        (jobs, store.meta().unwrap())
     }
 
     /// What opening a state folder says whose `jobs.db` holds `content`.

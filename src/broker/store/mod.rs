@@ -18,7 +18,7 @@ pub use disk::DiskStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use state_dir::{StateDir, StateDirError};
-pub use thread::{StoreReport, StoreThread};
+pub use thread::{StoreReport, StoreStopped, StoreThread};
 
 /// What a store keeps beside the jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +38,15 @@ pub trait Store: Send {
     /// When they could not be made durable; the store is as before, and may be tried again.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Passes every job to `each` in the order of ids, and tells the rest.
+    /// What is kept beside the jobs.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn meta(&mut self) -> Result<Meta, StoreError>;
+
+    /// Passes every job to `each` in the order of ids.
     ///
     /// # Errors
     /// When a record cannot be read.
-    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<Meta, StoreError>;
+    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError>;
 }

@@ -24,8 +24,12 @@ impl Store for Scripted {
         }
     }
 
-    fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<Meta, StoreError> {
-        unreachable!("the thread does not scan")
+    fn meta(&mut self) -> Result<Meta, StoreError> {
+        unreachable!("the thread does not read")
+    }
+
+    fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+        unreachable!("the thread does not read")
     }
 }
 
