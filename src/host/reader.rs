@@ -1,0 +1,135 @@
+//! Reads the host as a whole.
+
+use std::fs;
+use std::path::Path;
+
+use sysinfo::{MemoryRefreshKind, System};
+
+use super::cgroup::{self, CgroupLimits};
+use super::sample::HostSample;
+
+/// Takes samples of the host, cut to the limits of our control group.
+#[derive(Debug)]
+pub struct HostReader {
+    system: Option<System>,
+}
+
+impl Default for HostReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HostReader {
+    /// A reader; nothing is read yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { system: System::new().ok() }
+    }
+
+    /// The host now.
+    pub fn sample(&mut self) -> HostSample {
+        if let Some(system) = &mut self.system {
+            system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        }
+        let memory = self.system.as_ref();
+        let text = |path: &str| fs::read_to_string(path).ok();
+        let loadavg = text("/proc/loadavg");
+        let host = HostSample {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load1: System::load_average().map_or(0.0, |load| load.one),
+            runnable: loadavg.as_deref().and_then(parse_runnable).unwrap_or(0),
+            mem_available: memory.map_or(0, System::available_memory),
+            mem_total: memory.map_or(0, System::total_memory),
+            cpu_pressure: text("/proc/pressure/cpu").as_deref().and_then(parse_pressure),
+            mem_pressure: text("/proc/pressure/memory").as_deref().and_then(parse_pressure),
+        };
+        let own_group = text("/proc/self/cgroup");
+        let limits = own_group.map(|group| cgroup::read(&group, Path::new("/sys/fs/cgroup")));
+        limits.map_or(host, |limits| within(host, limits))
+    }
+}
+
+/// The host as one sees it from inside a group with limits.
+fn within(host: HostSample, limits: CgroupLimits) -> HostSample {
+    let cores = limits.cores.map_or(host.cores, |cores| whole_cores(cores).min(host.cores));
+    let memory = limits.memory.filter(|memory| memory.total < host.mem_total);
+    HostSample {
+        cores,
+        mem_total: memory.map_or(host.mem_total, |memory| memory.total),
+        mem_available: memory
+            .map_or(host.mem_available, |memory| memory.available.min(host.mem_available)),
+        ..host
+    }
+}
+
+/// A started core counts, so that half a core is one and not none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is clamped to what fits"
+)]
+fn whole_cores(cores: f64) -> usize {
+    cores.ceil().clamp(1.0, 65_536.0) as usize
+}
+
+/// `some avg10=1.53 avg60=0.87 avg300=0.75 total=…`: the first number.
+fn parse_pressure(text: &str) -> Option<f64> {
+    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    some.split_ascii_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
+}
+
+/// `0.20 0.18 0.12 3/1234 56789`: runnable tasks, among them the one that reads.
+fn parse_runnable(loadavg: &str) -> Option<usize> {
+    let (runnable, _) = loadavg.split_ascii_whitespace().nth(3)?.split_once('/')?;
+    runnable.parse::<usize>().ok().map(|count| count.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cgroup::MemoryLimit;
+    use super::*;
+
+    #[test]
+    fn pressure_is_the_share_of_the_last_ten_seconds() {
+        let text = "some avg10=1.53 avg60=0.87 avg300=0.75 total=157656722\n\
+                    full avg10=9.00 avg60=0.00 avg300=0.00 total=0\n";
+        assert_eq!(parse_pressure(text), Some(1.53));
+        for missing in ["", "full avg10=9.00", "some avg60=1", "some avg10=x"] {
+            assert_eq!(parse_pressure(missing), None, "{missing}");
+        }
+    }
+
+    #[test]
+    fn runnable_tasks_are_counted_without_the_reader() {
+        for (text, expected) in
+            [("0.20 0.18 0.12 3/1234 56789\n", Some(2)), ("0 0 0 0/1 1", Some(0)), ("0.2", None)]
+        {
+            assert_eq!(parse_runnable(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_limit_counts_where_it_is_below_the_host() {
+        let host =
+            HostSample { cores: 8, mem_total: 1000, mem_available: 400, ..HostSample::default() };
+        let limits = |cores, total, available| CgroupLimits {
+            cores: Some(cores),
+            memory: Some(MemoryLimit { total, available }),
+        };
+        let cut = |limits| {
+            let sample = within(host, limits);
+            (sample.cores, sample.mem_total, sample.mem_available)
+        };
+        assert_eq!(cut(limits(1.5, 500, 300)), (2, 500, 300));
+        assert_eq!(cut(limits(0.1, 500, 450)), (1, 500, 400));
+        assert_eq!(cut(limits(64.0, 2000, 10)), (8, 1000, 400));
+    }
+
+    #[test]
+    fn this_host_can_be_read() {
+        let sample = HostReader::new().sample();
+        assert!(sample.cores >= 1 && sample.load1 >= 0.0);
+        assert!(sample.mem_total >= sample.mem_available && sample.mem_available > 0);
+    }
+}
