@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use std::os::unix::fs::DirBuilderExt;
+
 use super::args::{Bounds, Protocol, RunArgs};
+use super::console;
 use super::exit::{CliError, Exit};
 use super::file::DEFAULT_FILE;
+use crate::supervisor::{self, DaemonError, OnStart, RunOptions};
 
 /// What is to be run.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +50,77 @@ fn source(run: Option<RunArgs>, config: Option<&Path>) -> Result<Source, CliErro
 }
 
 fn start(source: &Source, verbose: u8) -> Result<Exit, CliError> {
-    Err(CliError::failed(format!("the daemon is not wired yet: {source:?}, verbose {verbose}")))
+    // The file of `run -- CMD` lives as long as the daemon, which may read it again.
+    let (file, _kept) = match source {
+        Source::File(file) => (file.clone(), None),
+        Source::Pool { count, functions, protocol, command } => {
+            let text = pool_file(*count, functions, *protocol, command)?;
+            let kept = TemporaryFile::write(&text).map_err(|error| {
+                CliError::failed(format!("the settings of run cannot be written: {error}"))
+            })?;
+            (kept.0.clone(), Some(kept))
+        }
+    };
+    let on_start: OnStart = Box::new(|handle, tasks| console::follow(&handle, tasks));
+    match supervisor::run(RunOptions { file, verbosity: verbose, on_start }) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error @ DaemonError::BadFile(_)) => {
+            Err(CliError::new(Exit::BadFile, error.to_string()))
+        }
+        Err(error) if error.is_held() => Err(CliError::new(Exit::Held, error.to_string())),
+        Err(error) => Err(CliError::failed(error.to_string())),
+    }
+}
+
+/// A file in the temporary folder, gone when the daemon is.
+#[derive(Debug)]
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn write(text: &str) -> std::io::Result<Self> {
+        let name = format!("gear-supervisor-run-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        let file = folder.join("run.toml");
+        std::fs::write(&file, text)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.parent() {
+            // What stays is a small file in the temporary folder.
+            std::fs::remove_dir_all(folder).unwrap_or_default();
+        }
+    }
+}
+
+/// The file that says what `run --count N -- CMD` says.
+fn pool_file(
+    count: Bounds,
+    functions: &[String],
+    protocol: Protocol,
+    command: &[String],
+) -> Result<String, CliError> {
+    let failed = |error: serde_json::Error| CliError::failed(error.to_string());
+    // JSON strings and lists are TOML strings and lists; a dollar would begin a variable.
+    let command = serde_json::to_string(command).map_err(failed)?.replace('$', "$$");
+    let functions = serde_json::to_string(functions).map_err(failed)?.replace('$', "$$");
+    let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let directory = directory.to_string_lossy().replace('$', "$$");
+    let directory = serde_json::to_string(&directory).map_err(failed)?;
+    let Bounds { min, max } = count;
+    let protocol = match protocol {
+        Protocol::Gearman => "gearman",
+        Protocol::Exec => "exec",
+        Protocol::Lines => "lines",
+        Protocol::None => "none",
+    };
+    Ok(format!(
+        "[pool.run]\ncommand = {command}\nfunctions = {functions}\nprotocol = \"{protocol}\"\n\
+         count = {{ min = {min}, max = {max} }}\ndirectory = {directory}\nuser = \"${{USER}}\"\n"
+    ))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod ask;
 mod attach;
 mod check;
 mod commands;
+mod console;
 mod daemon;
 mod exit;
 mod file;

@@ -16,13 +16,16 @@ use super::format;
 use super::output::{self, Screen};
 use super::progress::ProgressLine;
 use crate::control::client::ControlClient;
+use crate::gearman::{Client, ConnectionError, InvalidAddress, ServerAddress};
 use crate::model::Priority;
+use crate::protocol::{self, SubmitMode, WorkReport};
 
+/// News under way at most; the thread that hears it waits for room.
+const NEWS_MAX: usize = 64;
 /// Characters of a whole progress bar.
 const BAR_WIDTH: u32 = 24;
 
 /// A job to be submitted.
-#[allow(dead_code, reason = "read by the Gearman client, which `submit` is to call")]
 #[derive(Debug)]
 struct Submission {
     function: String,
@@ -33,7 +36,6 @@ struct Submission {
 }
 
 /// What one hears of a submitted job, in the order in which it happens.
-#[allow(dead_code, reason = "made by the Gearman client, which `submit` is to call")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum JobNews {
     /// The server has it: its handle.
@@ -88,7 +90,7 @@ async fn watch(
     submission: Submission,
     view: &mut View<'_>,
 ) -> Result<Exit, CliError> {
-    let mut news = submit(server, &submission)?;
+    let mut news = submit(server, submission)?;
     while let Some(news) = news.recv().await {
         if let Some(exit) = view.show(news)? {
             return Ok(exit);
@@ -98,8 +100,65 @@ async fn watch(
 }
 
 /// Sends the job to the server; what is heard of it comes in order, and ends with the connection.
-fn submit(server: &str, submission: &Submission) -> Result<mpsc::Receiver<JobNews>, CliError> {
-    Err(CliError::failed(format!("submit is not wired yet: {server}, {submission:?}")))
+fn submit(server: &str, submission: Submission) -> Result<mpsc::Receiver<JobNews>, CliError> {
+    let address: ServerAddress =
+        server.parse().map_err(|error: InvalidAddress| CliError::failed(error.to_string()))?;
+    let mut client = Client::open(&address).map_err(|error| CliError::failed(error.to_string()))?;
+    let (heard, news) = mpsc::channel(NEWS_MAX);
+    // The client blocks, so it has a thread of its own; it ends with the connection or the program.
+    std::thread::spawn(move || {
+        if let Err(error) = follow(&mut client, submission, &heard) {
+            output::to_stderr(format!("gear-supervisor: {error}\n").as_bytes());
+        }
+    });
+    Ok(news)
+}
+
+/// Passes news on until the job has ended or nobody listens.
+fn follow(
+    client: &mut Client,
+    submission: Submission,
+    heard: &mpsc::Sender<JobNews>,
+) -> Result<(), ConnectionError> {
+    let mode = if submission.background { SubmitMode::Background } else { SubmitMode::Foreground };
+    let handle = client.submit(protocol::Submission {
+        function: submission.function.as_str().into(),
+        unique: submission.unique.as_deref().unwrap_or_default().into(),
+        priority: submission.priority,
+        mode,
+        payload: submission.payload.into(),
+    })?;
+    let mut next = Some(JobNews::Created(handle));
+    while let Some(news) = next.take() {
+        let ends = matches!(news, JobNews::Complete(_) | JobNews::Fail);
+        if heard.blocking_send(news).is_err() || ends || mode == SubmitMode::Background {
+            break;
+        }
+        while next.is_none() {
+            match client.next()? {
+                WorkReport::Data(bytes) => next = Some(JobNews::Data(bytes.into())),
+                WorkReport::Warning(bytes) => next = Some(JobNews::Warning(bytes.into())),
+                WorkReport::Status { numerator, denominator } => {
+                    let progress = number(&numerator).zip(number(&denominator));
+                    next = progress.map(|(done, all)| JobNews::Progress(done, all));
+                }
+                WorkReport::Complete(bytes) => next = Some(JobNews::Complete(bytes.into())),
+                WorkReport::Fail => next = Some(JobNews::Fail),
+                WorkReport::Exception(bytes) => {
+                    // An exception ends the job; no failure follows it on the wire.
+                    if heard.blocking_send(JobNews::Exception(bytes.into())).is_err() {
+                        return Ok(());
+                    }
+                    next = Some(JobNews::Fail);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 /// Where the running daemon takes jobs.

@@ -38,7 +38,9 @@ impl Client {
                 }
                 // A server that knows no exceptions says so, and sends failures instead.
                 Response::Error { code, .. } if &code[..] == b"UNKNOWN_OPTION" => {}
-                Response::Error { code, text } => return Err(ConnectionError::refused(&code, &text)),
+                Response::Error { code, text } => {
+                    return Err(ConnectionError::refused(&code, &text));
+                }
                 _ => {}
             }
         }
@@ -54,7 +56,9 @@ impl Client {
                 Response::Work { handle, report } if Some(&handle) == self.handle.as_ref() => {
                     return Ok(report);
                 }
-                Response::Error { code, text } => return Err(ConnectionError::refused(&code, &text)),
+                Response::Error { code, text } => {
+                    return Err(ConnectionError::refused(&code, &text));
+                }
                 _ => {}
             }
         }

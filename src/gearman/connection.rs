@@ -77,9 +77,7 @@ impl Connection {
                 stream.set_nodelay(true).map_err(failed)?;
                 Stream::Tcp(stream)
             }
-            ServerAddress::Unix(path) => {
-                Stream::Unix(UnixStream::connect(path).map_err(failed)?)
-            }
+            ServerAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).map_err(failed)?),
         };
         let decoder = Decoder::new(PACKET_LEN_MAX);
         Ok(Self { stream, decoder, buffer: BytesMut::new() })

@@ -10,5 +10,5 @@ mod worker;
 
 pub use address::{InvalidAddress, ServerAddress};
 pub use client::Client;
-pub use connection::{Connection, ConnectionError, Closer};
+pub use connection::{Closer, Connection, ConnectionError};
 pub use worker::{Assignment, Worker};

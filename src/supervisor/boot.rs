@@ -19,7 +19,7 @@ use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
-use crate::identity::Identity;
+use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsOptions, LogsRequest, LogsStartError};
 use crate::pool::process::Processes;
 use crate::telemetry::{self, TelemetryError};
@@ -68,6 +68,9 @@ pub enum DaemonError {
     /// The logs did not start.
     #[error(transparent)]
     Logs(#[from] LogsStartError),
+    /// Connections cannot be told apart.
+    #[error(transparent)]
+    Identity(#[from] IdentityStartError),
     /// The daemon's own log did not start.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -90,7 +93,11 @@ impl DaemonError {
             Self::StateDir(error) => matches!(error, StateDirError::Held { .. }),
             Self::Broker(error) => error.is_held(),
             Self::Control(error) => matches!(error, BindError::Held { .. }),
-            Self::BadFile(_) | Self::Logs(_) | Self::Telemetry(_) | Self::Io { .. } => false,
+            Self::BadFile(_)
+            | Self::Logs(_)
+            | Self::Identity(_)
+            | Self::Telemetry(_)
+            | Self::Io { .. } => false,
         }
     }
 }
@@ -117,7 +124,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let state_dir = StateDir::open(&own.state_dir)?;
+    let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
     let binary = std::env::current_exe().map_err(io("our own program is not found"))?;
@@ -129,10 +136,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
             listen: settings.broker.listen.clone(),
             packet_len_max: settings.broker.packet_len_max,
             store: settings.broker.store,
+            state_dir: Arc::clone(&state_dir),
             attempts_max: ATTEMPTS_MAX,
             events: events_in,
         };
-        let (handle, thread) = Broker::start(options, &state_dir)?;
+        let (handle, thread) = Broker::start(options)?;
         (Some(handle), Some(thread))
     } else {
         (None, None)
@@ -140,7 +148,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
     let (routes_in, routes) = watch::channel(Arc::new(BTreeMap::new()));
     let (demand_in, demand) = mpsc::channel(1);
-    let identity = Identity::start().map_err(io("connections cannot be identified"))?;
+    let identity = Identity::start()?;
     let carrier = Carrier {
         broker: broker.clone(),
         requests,

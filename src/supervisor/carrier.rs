@@ -112,11 +112,14 @@ impl Carrier {
         let candidates = candidates(&self.routes.borrow());
         let identity = self.identity.clone();
         let connection = match peer {
-            Peer::Tcp { peer, local } => Connection::Tcp { peer, local },
-            Peer::Unix { pid } => Connection::Unix { pid },
+            Peer::Tcp { peer, local } => Some(Connection::Tcp { peer, local }),
+            Peer::Unix { pid } => pid.map(|pid| Connection::Unix { pid }),
         };
         self.tasks.spawn(async move {
-            let worker = identity.who(connection, candidates).await;
+            let worker = match connection {
+                Some(connection) => identity.who(connection, candidates).await,
+                None => None,
+            };
             debug!(%session, ?worker, "a performer came through a public listener");
             if let Err(error) = broker.tie(session, worker).await {
                 debug!(%error, "a performer was known after the broker's end");
@@ -129,14 +132,8 @@ fn candidates(routes: &BTreeMap<PoolName, PoolHandle>) -> Vec<Candidate> {
     let views = routes.values().map(PoolHandle::view);
     views
         .flat_map(|view| {
-            let account = view.settings.program.account.as_ref();
-            let (uid, gid) = account.map_or_else(own_ids, |account| (account.uid, account.gid));
             let processes = view.slots.iter().filter_map(|slot| slot.worker.zip(slot.pid));
-            processes.map(|(worker, pid)| Candidate { worker, pid, uid, gid }).collect::<Vec<_>>()
+            processes.map(|(worker, pid)| Candidate { worker, pid }).collect::<Vec<_>>()
         })
         .collect()
-}
-
-fn own_ids() -> (u32, u32) {
-    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }

@@ -154,9 +154,7 @@ impl Supervisor {
             }
             if picked.len() == before {
                 let name = pattern.to_string();
-                let known = self.pools.keys().map(ToString::to_string);
-                let known: Vec<_> = known.collect();
-                let hint = nearest(&name, known.iter().map(String::as_str));
+                let hint = nearest(&name, self.pools.keys().map(ToString::to_string));
                 return Err(CommandError::NoSuchName { name, hint });
             }
         }

@@ -135,10 +135,8 @@ impl Supervisor {
     /// Puts new settings in force.
     async fn take(&mut self, new: Settings, answer: Option<Answer>) {
         self.quiet_until = None;
-        self.config = crate::supervisor::ConfigState {
-            loaded_at: SystemTime::now(),
-            rejected: None,
-        };
+        self.config =
+            crate::supervisor::ConfigState { loaded_at: SystemTime::now(), rejected: None };
         let changes = config::diff(&self.settings, &new);
         if changes.is_empty() {
             self.settings = Arc::new(new);
@@ -223,7 +221,8 @@ impl Supervisor {
             let Some(answer) = answer else { return };
             let failed = results.iter().any(Result::is_err);
             let lines: Vec<_> = results.into_iter().map(|r| r.unwrap_or_else(|e| e)).collect();
-            let result = if failed { Err(CommandError::Failed(lines.join("\n"))) } else { Ok(lines) };
+            let result =
+                if failed { Err(CommandError::Failed(lines.join("\n"))) } else { Ok(lines) };
             reply(answer, result);
         });
     }
@@ -274,7 +273,9 @@ fn counted(before: &Workers, after: &Workers) -> String {
 /// The time of day, as a person says it.
 fn at_clock(time: SystemTime) -> String {
     match jiff::Timestamp::try_from(time) {
-        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string(),
+        Ok(time) => {
+            time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+        }
         Err(error) => error.to_string(),
     }
 }

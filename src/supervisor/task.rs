@@ -43,7 +43,6 @@ pub(super) struct Rooms {
 }
 
 /// What comes in.
-#[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) commands: mpsc::Receiver<SupervisorCommand>,
     pub(super) demand: mpsc::Receiver<Demand>,

@@ -5,8 +5,8 @@ use tracing::debug;
 
 use super::core::{Core, now};
 use super::show::TARGET;
-use crate::broker::{Drain, JobView, Overview};
-use crate::model::{Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
+use crate::broker::{JobView, Overview};
+use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
 
 impl Core {
     pub(super) fn admit(&mut self, worker: WorkerId, name: WorkerName) {

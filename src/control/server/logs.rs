@@ -95,7 +95,7 @@ fn render(batch: &[LogEntry]) -> Result<Bytes, serde_json::Error> {
 fn record(entry: &LogEntry) -> LogRecord {
     match entry {
         LogEntry::Missed(missed) => LogRecord::Missed { missed: *missed },
-        LogEntry::Line(LogLine { at, worker, stream, text }) => {
+        LogEntry::Line(LogLine { at, worker, stream, text, .. }) => {
             let utf8 = str::from_utf8(text).ok();
             LogRecord::Line {
                 time: rfc3339(*at),
@@ -158,6 +158,7 @@ mod tests {
                 worker: "a:1".parse().unwrap(),
                 stream: LogStream::Stderr,
                 text: Bytes::from_static(text),
+                continues: false,
             }))
         };
         let LogRecord::Line { text, base64, .. } = line(b"\xff\x00") else { panic!("no line") };
