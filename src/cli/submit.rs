@@ -135,7 +135,7 @@ fn follow(
             break;
         }
         while next.is_none() {
-            match client.next()? {
+            match client.news()? {
                 WorkReport::Data(bytes) => next = Some(JobNews::Data(bytes.into())),
                 WorkReport::Warning(bytes) => next = Some(JobNews::Warning(bytes.into())),
                 WorkReport::Status { numerator, denominator } => {

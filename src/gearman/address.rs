@@ -41,7 +41,7 @@ impl FromStr for ServerAddress {
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
+                (host, port.parse().or(Err(wrong()))?)
             }
             _ => (text, DEFAULT_PORT),
         };

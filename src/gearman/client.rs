@@ -50,7 +50,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks.
-    pub fn next(&mut self) -> Result<WorkReport, ConnectionError> {
+    pub fn news(&mut self) -> Result<WorkReport, ConnectionError> {
         loop {
             match self.connection.receive()? {
                 Response::Work { handle, report } if Some(&handle) == self.handle.as_ref() => {

@@ -19,6 +19,7 @@ pub struct Connection {
     stream: Stream,
     decoder: Decoder,
     buffer: BytesMut,
+    chunk: Box<[u8]>,
 }
 
 /// Ends a connection from another thread: whoever reads from it sees its end.
@@ -80,7 +81,8 @@ impl Connection {
             ServerAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).map_err(failed)?),
         };
         let decoder = Decoder::new(PACKET_LEN_MAX);
-        Ok(Self { stream, decoder, buffer: BytesMut::new() })
+        let chunk = vec![0; READ_LEN].into_boxed_slice();
+        Ok(Self { stream, decoder, buffer: BytesMut::new(), chunk })
     }
 
     /// Sends requests in one write.
@@ -110,12 +112,11 @@ impl Connection {
             {
                 return Ok(response);
             }
-            let mut chunk = [0; READ_LEN];
             let len = match &mut self.stream {
-                Stream::Tcp(stream) => stream.read(&mut chunk)?,
-                Stream::Unix(stream) => stream.read(&mut chunk)?,
+                Stream::Tcp(stream) => stream.read(&mut self.chunk)?,
+                Stream::Unix(stream) => stream.read(&mut self.chunk)?,
             };
-            match chunk.get(..len) {
+            match self.chunk.get(..len) {
                 None | Some([]) => return Err(ConnectionError::Closed),
                 Some(bytes) => self.buffer.extend_from_slice(bytes),
             }

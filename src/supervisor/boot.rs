@@ -14,9 +14,9 @@ use tracing::{info, warn};
 use super::carrier::Carrier;
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
-use crate::broker::server::{Broker, BrokerOptions, BrokerStartError};
+use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
 use crate::broker::store::{StateDir, StateDirError};
-use crate::broker::{BrokerHandle, Command};
+use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
@@ -131,20 +131,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let processes = Processes::start(binary, state_dir.path(), &tasks, stop.clone())
         .map_err(io("processes cannot be watched over"))?;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
-    let (broker, broker_thread) = if settings.broker.servers.is_empty() {
-        let options = BrokerOptions {
-            listen: settings.broker.listen.clone(),
-            packet_len_max: settings.broker.packet_len_max,
-            store: settings.broker.store,
-            state_dir: Arc::clone(&state_dir),
-            attempts_max: ATTEMPTS_MAX,
-            events: events_in,
-        };
-        let (handle, thread) = Broker::start(options)?;
-        (Some(handle), Some(thread))
-    } else {
-        (None, None)
-    };
+    let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
     let (routes_in, routes) = watch::channel(Arc::new(BTreeMap::new()));
     let (demand_in, demand) = mpsc::channel(1);
@@ -163,13 +150,9 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone());
     let (edits_in, edits) = mpsc::channel(1);
-    let watcher = match Watcher::start(settings.sources.clone(), edits_in, &tasks) {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            warn!(%error, "edits of the file are applied only by reload");
-            None
-        }
-    };
+    let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
+        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
+        .ok();
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
@@ -200,11 +183,28 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     Ok(())
 }
 
+/// Starts the broker, unless servers outside are used.
+fn open_broker(
+    settings: &Settings,
+    state_dir: &Arc<StateDir>,
+    events: mpsc::Sender<BrokerEvent>,
+) -> Result<Option<(BrokerHandle, BrokerThread)>, BrokerStartError> {
+    if !settings.broker.servers.is_empty() {
+        return Ok(None);
+    }
+    let options = BrokerOptions {
+        listen: settings.broker.listen.clone(),
+        packet_len_max: settings.broker.packet_len_max,
+        store: settings.broker.store,
+        state_dir: Arc::clone(state_dir),
+        attempts_max: ATTEMPTS_MAX,
+        events,
+    };
+    Broker::start(options).map(Some)
+}
+
 /// The broker goes last: until then background jobs are still stored and acknowledged.
-async fn close_broker(
-    broker: Option<BrokerHandle>,
-    thread: Option<crate::broker::server::BrokerThread>,
-) {
+async fn close_broker(broker: Option<BrokerHandle>, thread: Option<BrokerThread>) {
     if let Some(broker) = broker
         && broker.ask(Command::Shutdown).await.is_err()
     {

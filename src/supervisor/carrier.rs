@@ -87,7 +87,7 @@ impl Carrier {
                 self.ask_for_a_look();
             }
             BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
-            BrokerEvent::Performer { session, peer } => self.identify(session, peer),
+            BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
             BrokerEvent::Store(Some(reason)) => error!(reason, "background jobs cannot be stored"),
             BrokerEvent::Store(None) => info!("background jobs are stored again"),
         }
@@ -107,11 +107,11 @@ impl Carrier {
         }
     }
 
-    fn identify(&self, session: SessionId, peer: Peer) {
+    fn identify(&self, session: SessionId, peer: &Peer) {
         let Some(broker) = self.broker.clone() else { return };
         let candidates = candidates(&self.routes.borrow());
         let identity = self.identity.clone();
-        let connection = match peer {
+        let connection = match *peer {
             Peer::Tcp { peer, local } => Some(Connection::Tcp { peer, local }),
             Peer::Unix { pid } => pid.map(|pid| Connection::Unix { pid }),
         };

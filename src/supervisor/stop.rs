@@ -92,7 +92,7 @@ impl Supervisor {
         let handles: Vec<_> = self.every_pool().cloned().collect();
         for pool in handles {
             if pool.tell(PoolCommand::Hurry).await.is_err() {
-                continue;
+                warn!("a pool had closed before");
             }
         }
     }

@@ -45,9 +45,12 @@ pub(super) fn run_job(
         // Beside the reading: a program may write before it has read everything.
         scope.spawn(|| feed(stdin, &job.payload));
         let Some(stdout) = stdout else { return Ok(Ok(Vec::new())) };
-        collect(stdout, |part| match options.stream {
-            true => worker.report(&job.handle, WorkReport::Data(part)).map(|()| None),
-            false => Ok(Some(part)),
+        collect(stdout, |part| {
+            if options.stream {
+                worker.report(&job.handle, WorkReport::Data(part)).map(|()| None)
+            } else {
+                Ok(Some(part))
+            }
         })
     });
     let status = child.wait();
