@@ -125,12 +125,12 @@ impl Supervisor {
             };
             entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
             entry.follow_bounds().await;
-            settling.push((name.clone(), entry.bounds(), entry.handle.clone()));
+            settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));
         }
         self.scaling.ask(Instant::now());
         self.rooms.tasks.spawn(async move {
-            let all = settling.into_iter().map(|(name, bounds, pool)| async move {
-                settle(pool).await.map(|()| format!("{name} at {bounds}"))
+            let all = settling.into_iter().map(|(name, bounds, target, pool)| async move {
+                settle(pool, target).await.map(|()| format!("{name} at {bounds}"))
             });
             reply(answer, gathered(futures_util::future::join_all(all).await));
         });

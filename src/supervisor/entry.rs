@@ -121,14 +121,19 @@ pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
     (!moving && (running == view.target || view.intent == PoolIntent::Stopped)).then_some(Ok(()))
 }
 
-/// Waits until a pool has come to rest.
+/// Waits until a pool has come to rest at `target`.
 ///
 /// # Errors
 /// With the reason why it cannot.
-pub(super) async fn settle(handle: PoolHandle) -> Result<(), String> {
+pub(super) async fn settle(handle: PoolHandle, target: u32) -> Result<(), String> {
     let mut views = handle.watch();
     loop {
-        if let Some(result) = settled(&views.borrow_and_update()) {
+        // A view of before the order says nothing about it.
+        let result = {
+            let view = views.borrow_and_update();
+            if view.target == target { settled(&view) } else { None }
+        };
+        if let Some(result) = result {
             return result;
         }
         if views.changed().await.is_err() {

@@ -160,7 +160,9 @@ impl Supervisor {
             if let Some(entry) = self.pools.get(&pool.name) {
                 let (name, count, handle) = (pool.name.clone(), pool.count, entry.handle.clone());
                 effects.push(Box::pin(async move {
-                    settle(handle).await.map(|()| format!("{name} added: {count} started"))
+                    settle(handle, count.min)
+                        .await
+                        .map(|()| format!("{name} added: {count} started"))
                 }));
             }
         }
