@@ -114,7 +114,6 @@ fn pool_file(
     let protocol = match protocol {
         Protocol::Gearman => "gearman",
         Protocol::Exec => "exec",
-        Protocol::Lines => "lines",
         Protocol::None => "none",
     };
     Ok(format!(

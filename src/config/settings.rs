@@ -159,8 +159,6 @@ pub enum PoolProtocol {
     Gearman,
     /// One process per job: payload on stdin, result on stdout.
     Exec,
-    /// One long-lived process: a JSON line per job.
-    Lines,
     /// A plain program without jobs.
     None,
 }

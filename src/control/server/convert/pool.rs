@@ -116,7 +116,6 @@ fn protocol(protocol: PoolProtocol) -> &'static str {
     match protocol {
         PoolProtocol::Gearman => "gearman",
         PoolProtocol::Exec => "exec",
-        PoolProtocol::Lines => "lines",
         PoolProtocol::None => "none",
     }
 }
