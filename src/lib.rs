@@ -3,12 +3,17 @@
 //! ARCHITECTURE.md is the map of these rooms.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod gearman;
 pub mod host;
 pub mod identity;
 pub mod logs;
 pub mod model;
 pub mod pool;
 pub mod protocol;
+pub mod scaler;
 pub mod supervisor;
+pub mod telemetry;
+pub mod work;

@@ -5,16 +5,7 @@ use std::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{JobView, Overview};
-use crate::model::{Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
-
-/// The answer to "may this worker go now?".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Drain {
-    /// It holds no job and will get none.
-    Drained,
-    /// It holds this job; nothing was changed.
-    Busy(String),
-}
+use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
 
 /// What the broker tells without being asked.
 ///

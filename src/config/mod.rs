@@ -1,5 +1,34 @@
 //! The file → checked [`Settings`], every mistake with its place; and the difference of two.
+//!
+//! `load` reads a file with its includes: `source` knows its places, `table` asks it for keys,
+//! `values` turns texts into what they stand for, `daemon` and `pool` say which keys there are.
+//! `diff` compares two settings and `watch` tells when the disk holds others than were read.
+//! Nothing here knows what runs.
 
+mod accounts;
+mod command;
+mod daemon;
+mod diff;
+mod env_file;
+mod error;
+mod expand;
+mod files;
+mod load;
+mod pool;
 mod settings;
+mod source;
+mod sources;
+mod surroundings;
+mod table;
+mod trust;
+mod values;
+mod watch;
+mod wrong;
 
+pub use diff::{Changes, PoolChange, diff};
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use load::{known_keys, load, load_text, socket_of};
 pub use settings::*;
+pub use sources::{IncludePattern, Sources};
+pub use surroundings::Surroundings;
+pub use watch::{WatchError, Watcher};

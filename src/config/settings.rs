@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::sources::Sources;
 use crate::model::PoolName;
 
 /// A whole file with its includes.
@@ -17,7 +18,7 @@ pub struct Settings {
     /// The file that was named on the command line.
     pub file: PathBuf,
     /// Every file that was read: it, its includes and env files. These are watched.
-    pub sources: Vec<PathBuf>,
+    pub sources: Sources,
     /// `[supervisor]`
     pub supervisor: SupervisorSettings,
     /// `[broker]`
@@ -143,7 +144,7 @@ pub struct Program {
     pub stream: bool,
     /// Who it runs as; `None`: as the daemon does.
     pub account: Option<Account>,
-    /// Where it runs; resolved at each start. `None`: the folder of the file.
+    /// Where it runs, resolved at each start; the folder of the file unless set.
     pub directory: PathBuf,
     /// Added to the daemon's own environment.
     pub env: BTreeMap<String, String>,
@@ -193,7 +194,7 @@ pub struct Count {
 pub struct StopStep {
     /// What is sent.
     pub signal: Signal,
-    /// How long to wait before the next step; the last step waits for ever.
+    /// How long to wait before the next step; of no meaning in the last, which waits for ever.
     pub wait: Duration,
 }
 
@@ -234,5 +235,13 @@ impl fmt::Display for ListenAddress {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// `2`, `1..8`.
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, max } = self;
+        if self.is_fixed() { write!(f, "{max}") } else { write!(f, "{min}..{max}") }
     }
 }

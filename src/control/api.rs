@@ -175,6 +175,8 @@ pub struct WorkerStatus {
     pub restarts: u64,
     /// `killed by KILL; job moved to slow:2, attempt 2 of 3`
     pub last_exit: Option<String>,
+    /// Seconds since that exit.
+    pub last_exit_age: Option<f64>,
     /// Whether it still runs settings that are no longer the pool's.
     pub outdated: bool,
 }
@@ -237,6 +239,7 @@ pub struct ScaleRequest {
 
 /// `POST /v1/reload`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReloadRequest {
     /// Whether a file without any pool may be applied.
     pub allow_empty: bool,

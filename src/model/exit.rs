@@ -1,4 +1,4 @@
-//! How a process ended.
+//! How a process ended, and whether it may.
 
 use std::fmt;
 
@@ -16,6 +16,15 @@ pub enum Exit {
         /// Whether a core file was written.
         core: bool,
     },
+}
+
+/// The answer to "may this worker go now?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It holds no job and will get none.
+    Drained,
+    /// It holds this job; nothing was changed.
+    Busy(String),
 }
 
 impl Exit {

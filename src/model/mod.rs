@@ -8,7 +8,7 @@ mod ids;
 mod job;
 mod names;
 
-pub use exit::Exit;
+pub use exit::{Drain, Exit};
 pub use ids::{JobId, SessionId, WorkerId};
 pub use job::{FunctionName, Priority, Unique};
 pub use names::{InvalidName, NamePattern, PoolName, WorkerName};

@@ -4,16 +4,7 @@ use std::net::TcpListener;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Exit, PoolName, WorkerId, WorkerName};
-
-/// The answer to "may this worker go now?".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GateDrain {
-    /// It holds no job and will get none.
-    Drained,
-    /// It holds this job and goes on.
-    Busy(String),
-}
+use crate::model::{Drain, Exit, PoolName, WorkerId, WorkerName};
 
 /// One request of a pool.
 #[derive(Debug)]
@@ -32,7 +23,7 @@ pub enum GateRequest {
         /// The process.
         worker: WorkerId,
         /// The answer.
-        reply: oneshot::Sender<GateDrain>,
+        reply: oneshot::Sender<Drain>,
     },
     /// Give the process no further job; answered once it holds none.
     Drain {

@@ -115,6 +115,13 @@ impl PoolHandle {
         self.commands.send(command).await.or(Err(PoolGone))
     }
 
+    /// Sends a command that may be lost: a pool that is too busy to take it does without.
+    pub fn hint(&self, command: PoolCommand) {
+        if self.commands.try_send(command).is_err() {
+            tracing::trace!("a pool was too busy for a hint");
+        }
+    }
+
     /// Sends a command and waits until its effect has happened.
     ///
     /// # Errors

@@ -99,6 +99,9 @@ pub enum CommandError {
     /// The file has mistakes: one line each.
     #[error("{}", .0.join("\n"))]
     BadFile(Vec<String>),
+    /// The supervisor has stopped.
+    #[error(transparent)]
+    Gone(#[from] SupervisorGone),
 }
 
 /// What a command did, one sentence per pool or worker: `wordcount 2→4: 2 started, 0 restarted`.
@@ -186,10 +189,9 @@ impl SupervisorHandle {
         &self,
         command: impl FnOnce(Answer) -> SupervisorCommand,
     ) -> Result<Progress, CommandError> {
-        let stopped = || CommandError::Failed(SupervisorGone.to_string());
         let (answer, answered) = oneshot::channel();
-        self.commands.send(command(answer)).await.or(Err(stopped()))?;
-        answered.await.or(Err(stopped()))?
+        self.commands.send(command(answer)).await.or(Err(SupervisorGone))?;
+        answered.await.or(Err(SupervisorGone))?
     }
 
     /// The daemon at this moment.

@@ -1,0 +1,200 @@
+//! The broker's main task: commands, commits, deadlines, and the shutdown.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{error, info};
+
+use super::core::{Core, now};
+use super::ledger::Ledger;
+use super::listen::{ListenError, Listener};
+use super::listeners::Listeners;
+use super::load::{load_state, open_store};
+use super::shell::Shell;
+use super::show::TARGET;
+use super::start::{BrokerOptions, BrokerStartError};
+use crate::broker::Command;
+use crate::broker::state::Input;
+use crate::broker::store::{StoreReport, StoreThread};
+use crate::config::ListenAddress;
+
+/// How long the shutdown waits for the disk, and for peers to read the rest of their answers.
+const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+const READ_WITHIN: Duration = Duration::from_secs(1);
+/// How long it waits for connections to end from their side.
+const PART_WITHIN: Duration = Duration::from_millis(200);
+
+/// The job server; it lives on a thread of its own.
+#[derive(Debug)]
+pub struct Broker {
+    shell: Rc<Shell>,
+    listeners: Listeners,
+    commands: mpsc::Receiver<Command>,
+    reports: mpsc::Receiver<StoreReport>,
+    store_ended: bool,
+}
+
+/// What the main task is to do next.
+enum Next {
+    Command(Command),
+    Report(StoreReport),
+    Deadline,
+    /// The store's thread panicked.
+    StoreEnded,
+    /// The deadline changed.
+    Look,
+    Shutdown(Option<oneshot::Sender<()>>),
+}
+
+impl Broker {
+    /// Binds and reads; serves nobody yet. Tells the bound addresses.
+    pub(super) fn open(
+        options: BrokerOptions,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<(Self, Vec<ListenAddress>), BrokerStartError> {
+        // Before the store, whose reading may take a while: a held port is told at once.
+        let bound: Result<Vec<Listener>, ListenError> =
+            options.listen.iter().map(Listener::bind).collect();
+        let bound = bound?;
+        let addresses = bound.iter().map(Listener::address).collect::<io::Result<_>>()?;
+        let mut store = open_store(&options)?;
+        let state = load_state(store.as_mut(), options.attempts_max)?;
+        let (store, reports) = StoreThread::start(store)?;
+        let core = Core::new(state, Ledger::new(store), options.events, options.packet_len_max);
+        let shell = Rc::new(Shell::new(core));
+        let mut listeners = Listeners::new(Rc::clone(&shell));
+        for (asked, listener) in options.listen.into_iter().zip(bound) {
+            listeners.serve(asked, listener);
+        }
+        let broker = Self { shell, listeners, commands, reports, store_ended: false };
+        Ok((broker, addresses))
+    }
+
+    /// Serves until it is told to stop.
+    pub(super) async fn run(mut self) {
+        self.shell.core.borrow_mut().deliver(now());
+        loop {
+            match self.next().await {
+                Next::Command(command) => self.command(command).await,
+                Next::Report(report) => self.shell.core.borrow_mut().committed(report),
+                Next::Deadline => {
+                    let mut core = self.shell.core.borrow_mut();
+                    core.armed = None;
+                    core.input(Input::Deadline);
+                }
+                Next::StoreEnded => {
+                    self.store_ended = true;
+                    self.shell.core.borrow_mut().store_ended();
+                }
+                Next::Look => {}
+                Next::Shutdown(reply) => {
+                    self.shut_down().await;
+                    if let Some(reply) = reply {
+                        // Who asked may have stopped waiting.
+                        reply.send(()).unwrap_or_default();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let armed = self.shell.core.borrow().armed.map(Instant::from_std);
+        tokio::select! {
+            report = self.reports.recv(), if !self.store_ended => {
+                report.map_or(Next::StoreEnded, Next::Report)
+            }
+            command = self.commands.recv() => match command {
+                Some(Command::Shutdown(reply)) => Next::Shutdown(Some(reply)),
+                Some(command) => Next::Command(command),
+                None => Next::Shutdown(None),
+            },
+            () = sleep_until(armed.unwrap_or_else(Instant::now)), if armed.is_some() => {
+                Next::Deadline
+            }
+            () = self.shell.signals.alarm.notified() => Next::Look,
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        if let Command::Listen { addresses, reply } = command {
+            let changed = self.listeners.change(addresses).await;
+            return answer(reply, changed.map_err(|error| error.to_string()));
+        }
+        let mut core = self.shell.core.borrow_mut();
+        match command {
+            Command::Admit { worker, name, listener } => {
+                core.admit(worker, name);
+                drop(core);
+                self.listeners.admit(worker, listener);
+            }
+            Command::Gone { worker, exit } => {
+                core.gone(worker, exit);
+                drop(core);
+                self.listeners.gone(worker);
+            }
+            Command::DrainIfIdle { worker, reply } => answer(reply, core.drain_if_idle(worker)),
+            Command::Drain { worker, reply } => core.drain(worker, reply),
+            Command::Nudge(worker) => core.nudge(worker),
+            Command::Limit { pool, workers_max } => core.limit(pool, workers_max),
+            Command::Tie { session, worker } => core.tie(session, worker),
+            Command::Overview(reply) => answer(reply, core.overview()),
+            Command::Jobs { function, limit, reply } => {
+                answer(reply, core.jobs(function.as_ref(), limit));
+            }
+            Command::Job { handle, reply } => answer(reply, core.job(&handle)),
+            Command::Cancel { handle, reply } => answer(reply, core.cancel(&handle)),
+            // Handled before they come here.
+            Command::Listen { .. } | Command::Shutdown(_) => {}
+        }
+    }
+
+    /// Commits what is open, writes what is owed, closes everything.
+    async fn shut_down(mut self) {
+        self.listeners.close().await;
+        self.shell.core.borrow_mut().stopping = true;
+        if timeout(COMMIT_WITHIN, self.settle()).await.is_err() {
+            error!(target: TARGET, "the disk did not commit the last jobs in time");
+        }
+        if timeout(READ_WITHIN, self.write_out()).await.is_err() {
+            info!(target: TARGET, "closing although some connections have not read all");
+        }
+        for (_, session) in self.shell.core.borrow_mut().sessions.drain() {
+            session.wake.notify_one();
+        }
+        self.shell.tasks.close();
+        if timeout(PART_WITHIN, self.shell.tasks.wait()).await.is_err() {
+            info!(target: TARGET, left = self.shell.tasks.len(), "closing connections");
+        }
+        if self.shell.core.borrow_mut().ledger.close().is_err() {
+            error!(target: TARGET, "the store's thread has panicked");
+        }
+    }
+
+    async fn settle(&mut self) {
+        while !self.shell.core.borrow().ledger.is_settled()
+            && let Some(report) = self.reports.recv().await
+        {
+            self.shell.core.borrow_mut().committed(report);
+        }
+    }
+
+    async fn write_out(&self) {
+        loop {
+            let drained = self.shell.signals.drained.notified();
+            if self.shell.core.borrow().sessions.values().all(|open| open.output.is_empty()) {
+                return;
+            }
+            drained.await;
+        }
+    }
+}
+
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    // Who asked may have stopped waiting; the value comes back then, and ends here.
+    drop(reply.send(value));
+}

@@ -1,0 +1,245 @@
+//! The rules with everything that one turn of them touches: connections, store, events.
+//!
+//! A turn takes what one connection sent, or one command, gives it to the rules, and carries their
+//! effects out: changes go to the store as one batch, each touched connection gets one write. It
+//! runs without an await, so nobody sees a half of it; its length is bounded, so nobody waits long.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{debug, error, warn};
+
+use super::intake::understand;
+use super::ledger::Ledger;
+use super::news::News;
+use super::reader::Reader;
+use super::session::Session;
+use super::show::{ShowPeer, TARGET};
+use super::signals::Signals;
+use super::stream::{Got, Stream};
+use crate::broker::BrokerEvent;
+use crate::broker::state::{Effects, Input, State};
+use crate::broker::store::{StoreReport, StoreStopped};
+use crate::model::{SessionId, WorkerId, WorkerName};
+use crate::protocol::{Decoder, FrameError, Incoming};
+
+/// Packets of one connection in one turn at most.
+const TURN_PACKETS_MAX: usize = 256;
+/// How long a turn may take before it is cut.
+const TURN_TIME_MAX: Duration = Duration::from_millis(1);
+/// Packets between two looks at the clock.
+const CLOCK_EVERY: usize = 8;
+/// Least bound of a connection's unsent output.
+const OUTPUT_LEN_MAX: usize = 64 << 20;
+/// What the bound leaves beside one largest packet.
+const OUTPUT_SLACK: usize = 1 << 20;
+
+/// Everything that a turn touches; owned by the broker's thread.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) state: State,
+    pub(super) fx: Effects,
+    pub(super) sessions: HashMap<SessionId, Session>,
+    /// Those with something to write or to close in this turn.
+    pub(super) touched: Vec<SessionId>,
+    /// Those that turned out to have ended while they were written to.
+    pub(super) ended: Vec<SessionId>,
+    pub(super) ledger: Ledger,
+    pub(super) news: News,
+    pub(super) drains: HashMap<WorkerId, Vec<oneshot::Sender<()>>>,
+    pub(super) names: HashMap<WorkerId, WorkerName>,
+    pub(super) signals: Rc<Signals>,
+    /// What the timer is set to.
+    pub(super) armed: Option<Instant>,
+    /// Set by the shutdown: nothing is read any more.
+    pub(super) stopping: bool,
+    /// Unsent bytes at which a connection is dropped.
+    pub(super) output_len_max: usize,
+    /// Empty output buffers.
+    pub(super) spare: Vec<BytesMut>,
+    last_session: SessionId,
+    decoder: Decoder,
+    /// The read buffer of whoever has its turn.
+    shared: BytesMut,
+}
+
+/// How a connection's turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// All it had sent was taken.
+    Done,
+    /// There is more; others come first.
+    Cut,
+    /// It has gone.
+    Ended,
+}
+
+impl Core {
+    pub(super) fn new(
+        state: State,
+        ledger: Ledger,
+        events: mpsc::Sender<BrokerEvent>,
+        packet_len_max: usize,
+    ) -> Self {
+        Self {
+            state,
+            fx: Effects::default(),
+            sessions: HashMap::new(),
+            touched: Vec::new(),
+            ended: Vec::new(),
+            ledger,
+            news: News::new(events),
+            drains: HashMap::new(),
+            names: HashMap::new(),
+            signals: Rc::default(),
+            armed: None,
+            stopping: false,
+            output_len_max: OUTPUT_LEN_MAX.max(packet_len_max.saturating_add(OUTPUT_SLACK)),
+            spare: Vec::new(),
+            last_session: SessionId(0),
+            decoder: Decoder::new(packet_len_max),
+            shared: BytesMut::new(),
+        }
+    }
+
+    /// Takes in a new connection; its task is woken through the returned signal.
+    pub(super) fn open(
+        &mut self,
+        stream: &Rc<Stream>,
+        worker: Option<WorkerId>,
+    ) -> io::Result<(SessionId, Rc<Notify>)> {
+        let peer = stream.peer()?;
+        let session = SessionId(self.last_session.0 + 1);
+        self.last_session = session;
+        let shown = ShowPeer(&peer);
+        if let Some(name) = worker.and_then(|worker| self.names.get(&worker)) {
+            debug!(target: TARGET, "conn {session} opened by {name} ({shown})");
+        } else {
+            debug!(target: TARGET, "conn {session} opened by {shown}");
+        }
+        let wake = Rc::new(Notify::new());
+        let opened = Session::new(Rc::clone(stream), peer.clone(), Rc::clone(&wake));
+        self.sessions.insert(session, opened);
+        self.input(Input::Opened { session, peer, worker });
+        Ok((session, wake))
+    }
+
+    /// One turn of a connection: reads, decodes, applies, answers.
+    pub(super) fn turn(&mut self, session: SessionId, reader: &mut Reader) -> Turn {
+        let Some(open) = self.sessions.get(&session) else { return Turn::Ended };
+        let stream = Rc::clone(&open.stream);
+        let began = now();
+        let mut buffer = reader.take(&mut self.shared);
+        // What the last turn left comes before what the socket holds.
+        let got = if reader.backlog { Ok(Got::All) } else { stream.read(&mut buffer) };
+        if matches!(got, Ok(Got::All | Got::Much)) {
+            reader.backlog = self.decode(session, &mut buffer, began);
+        }
+        reader.put_back(buffer, &mut self.shared);
+        let turn = match got {
+            Ok(Got::All) if !reader.backlog => Turn::Done,
+            Ok(Got::All | Got::Much) => Turn::Cut,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Turn::Done,
+            Ok(Got::End) | Err(_) => Turn::Ended,
+        };
+        if turn == Turn::Ended {
+            self.end(session, began);
+        }
+        self.deliver(began);
+        turn
+    }
+
+    /// Gives the rules an input at a time of its own.
+    pub(super) fn input(&mut self, input: Input) {
+        let now = now();
+        self.state.handle(now, input, &mut self.fx);
+        self.deliver(now);
+    }
+
+    /// Passes on what became of a commit.
+    pub(super) fn committed(&mut self, report: StoreReport) {
+        let was_full = self.ledger.is_full();
+        let (through, input) = match report {
+            StoreReport::Committed(seq) => (seq, Input::Committed(seq)),
+            StoreReport::NotCommitted { through, reason } => {
+                warn!(target: TARGET, reason, "background jobs could not be stored");
+                (through, Input::NotCommitted { through, reason })
+            }
+        };
+        self.ledger.settle(through);
+        self.input(input);
+        if was_full && !self.ledger.is_full() {
+            self.signals.thaw.notify_waiters();
+        }
+    }
+
+    /// Refuses what the store took and will never commit.
+    pub(super) fn store_ended(&mut self) {
+        let reason = StoreStopped.to_string();
+        error!(target: TARGET, "{reason}: background jobs are refused until a restart");
+        if let Some(through) = self.ledger.last_open() {
+            self.committed(StoreReport::NotCommitted { through, reason });
+        }
+    }
+
+    /// Forgets a connection and tells the rules; its task ends by itself.
+    pub(super) fn end(&mut self, session: SessionId, now: Instant) {
+        let Some(ended) = self.sessions.remove(&session) else { return };
+        debug!(target: TARGET, "conn {session} closed");
+        ended.wake.notify_one();
+        self.signals.drained.notify_one();
+        self.state.handle(now, Input::Closed { session }, &mut self.fx);
+    }
+
+    /// Decodes and applies; true when the turn was cut before the buffer was through.
+    fn decode(&mut self, session: SessionId, buffer: &mut BytesMut, began: Instant) -> bool {
+        for count in 1..=TURN_PACKETS_MAX {
+            let slow = match self.decoder.next(buffer) {
+                Ok(None) => return false,
+                Ok(Some(incoming)) => {
+                    // A listing may be long, so a text command counts as many packets.
+                    let text = matches!(incoming, Incoming::Line(_));
+                    let input = understand(session, incoming);
+                    self.state.handle(began, input, &mut self.fx);
+                    text
+                }
+                Err(error) => {
+                    self.give_up_reading(session, error, began);
+                    buffer.clear();
+                    return false;
+                }
+            };
+            let look = slow || count % CLOCK_EVERY == 0;
+            if look && now().duration_since(began) > TURN_TIME_MAX {
+                break;
+            }
+        }
+        !buffer.is_empty()
+    }
+
+    fn give_up_reading(&mut self, session: SessionId, error: FrameError, now: Instant) {
+        let Some(deaf) = self.sessions.get_mut(&session) else { return };
+        deaf.stop_reading();
+        let peer = ShowPeer(&deaf.peer);
+        let reason = match error {
+            FrameError::TooLarge { .. } => {
+                warn!(target: TARGET, "conn {session} from {peer}: {error}; closing it");
+                Some(error.to_string())
+            }
+            FrameError::BadMagic(_) | FrameError::UnknownKind(_) | FrameError::LineTooLong => {
+                debug!(target: TARGET, "conn {session} from {peer}: {error}; closing it");
+                None
+            }
+        };
+        self.state.handle(now, Input::Unreadable { session, reason }, &mut self.fx);
+    }
+}
+
+/// The clock that the rules are driven by; it follows tokio's in tests.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,141 @@
+//! Carrying out what the rules asked for in a turn.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tracing::{trace, warn};
+
+use super::core::Core;
+use super::session::{Session, Written};
+use super::show::{ShowOutgoing, ShowPeer, TARGET};
+use crate::broker::state::{Input, Outgoing};
+use crate::model::SessionId;
+
+/// Output buffers kept for the next turns, and the largest worth keeping.
+const SPARE_BUFFERS_MAX: usize = 64;
+const SPARE_LEN_MAX: usize = 64 * 1024;
+
+impl Core {
+    /// Carries out all effects; writing may find connections ended, which has effects again.
+    pub(super) fn deliver(&mut self, now: Instant) {
+        while !self.fx.is_empty() || !self.touched.is_empty() || !self.ended.is_empty() {
+            // The records go first: the disk works while we write.
+            self.pass_on_changes(now);
+            self.encode_output();
+            self.begin_closes();
+            self.answer_drains();
+            for event in self.fx.events.drain(..) {
+                self.news.tell(event, now);
+            }
+            self.write_touched();
+            while let Some(session) = self.ended.pop() {
+                self.end(session, now);
+            }
+        }
+        self.set_alarm();
+    }
+
+    /// Writes on after the kernel had no room.
+    pub(super) fn write_on(&mut self, session: SessionId, now: Instant) {
+        if let Some(blocked) = self.sessions.get_mut(&session) {
+            blocked.blocked = false;
+            touch(&mut self.touched, blocked, session);
+        }
+        self.deliver(now);
+    }
+
+    fn pass_on_changes(&mut self, now: Instant) {
+        let changes = std::mem::take(&mut self.fx.changes);
+        if let Err((through, stopped)) = self.ledger.hand_over(changes) {
+            let input = Input::NotCommitted { through, reason: stopped.to_string() };
+            self.state.handle(now, input, &mut self.fx);
+        }
+    }
+
+    fn encode_output(&mut self) {
+        for (id, outgoing) in self.fx.sends.drain(..) {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            trace!(target: TARGET, "conn {id} → {}", ShowOutgoing(&outgoing));
+            if session.output.capacity() == 0
+                && let Some(spare) = self.spare.pop()
+            {
+                session.output = spare;
+            }
+            match outgoing {
+                Outgoing::Packet(response) => response.encode(&mut session.output),
+                Outgoing::Text(reply) => session.output.extend_from_slice(&reply.render()),
+            }
+            touch(&mut self.touched, session, id);
+        }
+    }
+
+    fn begin_closes(&mut self) {
+        for id in self.fx.closes.drain(..) {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            session.begin_closing();
+            touch(&mut self.touched, session, id);
+        }
+    }
+
+    fn answer_drains(&mut self) {
+        for worker in self.fx.drained.drain(..) {
+            for reply in self.drains.remove(&worker).unwrap_or_default() {
+                // Who asked may have stopped waiting.
+                reply.send(()).unwrap_or_default();
+            }
+        }
+    }
+
+    fn write_touched(&mut self) {
+        while let Some(id) = self.touched.pop() {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            session.touched = false;
+            let written = if session.blocked { Written::Blocked } else { session.write() };
+            let unsent = session.output.len();
+            match written {
+                Written::Broken => self.ended.push(id),
+                Written::Blocked if unsent > self.output_len_max => {
+                    let peer = ShowPeer(&session.peer);
+                    warn!(
+                        target: TARGET,
+                        unsent, "conn {id} from {peer} does not read what it is sent; dropped"
+                    );
+                    self.ended.push(id);
+                }
+                Written::Blocked => session.wake.notify_one(),
+                Written::All => {
+                    let buffer = std::mem::take(&mut session.output);
+                    if session.is_closing() {
+                        self.ended.push(id);
+                    }
+                    self.keep_spare(buffer);
+                    self.signals.drained.notify_one();
+                }
+            }
+        }
+    }
+
+    fn keep_spare(&mut self, mut buffer: BytesMut) {
+        let worth = 0 < buffer.capacity() && buffer.capacity() <= SPARE_LEN_MAX;
+        if worth && self.spare.len() < SPARE_BUFFERS_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        let Some(deadline) = self.state.next_deadline() else { return };
+        // A later deadline leaves the timer as it is: it finds nothing due and is set anew.
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.armed = Some(deadline);
+            self.signals.alarm.notify_one();
+        }
+    }
+}
+
+fn touch(touched: &mut Vec<SessionId>, session: &mut Session, id: SessionId) {
+    if !session.touched {
+        session.touched = true;
+        touched.push(id);
+    }
+}

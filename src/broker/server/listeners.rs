@@ -1,0 +1,155 @@
+//! The sockets we listen on: public ones that the file names, and one per worker process.
+
+use std::collections::HashMap;
+use std::net::TcpListener as StdTcpListener;
+use std::rc::Rc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::accept;
+use super::listen::{ListenError, Listener};
+use super::shell::Shell;
+use super::show::TARGET;
+use crate::config::ListenAddress;
+use crate::model::WorkerId;
+
+/// The accepting tasks.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    shell: Rc<Shell>,
+    public: Vec<Public>,
+    private: HashMap<WorkerId, CancellationToken>,
+}
+
+#[derive(Debug)]
+struct Public {
+    /// As in the file; port 0 stays 0.
+    asked: ListenAddress,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Listeners {
+    pub(super) fn new(shell: Rc<Shell>) -> Self {
+        Self { shell, public: Vec::new(), private: HashMap::new() }
+    }
+
+    /// Accepts from a public socket.
+    pub(super) fn serve(&mut self, asked: ListenAddress, listener: Listener) {
+        if let Ok(bound) = listener.address() {
+            info!(target: TARGET, "listening on {bound}");
+            warn_if_public(&bound);
+        }
+        let stop = CancellationToken::new();
+        let task = accept::run(Rc::clone(&self.shell), listener, None, stop.clone());
+        let task = self.shell.tasks.spawn_local(task);
+        self.public.push(Public { asked, stop, task });
+    }
+
+    /// Accepts from the private socket of a worker process.
+    pub(super) fn admit(&mut self, worker: WorkerId, listener: StdTcpListener) {
+        let listener = match Listener::adopt(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                error!(target: TARGET, %worker, %error, "a worker's socket cannot be served");
+                return;
+            }
+        };
+        let stop = CancellationToken::new();
+        let task = accept::run(Rc::clone(&self.shell), listener, Some(worker), stop.clone());
+        self.shell.tasks.spawn_local(task);
+        self.private.insert(worker, stop);
+    }
+
+    /// Closes the private socket of a worker process that ended.
+    pub(super) fn gone(&mut self, worker: WorkerId) {
+        if let Some(stop) = self.private.remove(&worker) {
+            stop.cancel();
+        }
+    }
+
+    /// Changes the public sockets to `wanted`, keeping those that stay.
+    ///
+    /// # Errors
+    /// With the first that cannot be bound; all is as it was then.
+    pub(super) async fn change(&mut self, wanted: Vec<ListenAddress>) -> Result<(), ListenError> {
+        let added: Vec<ListenAddress> = wanted
+            .iter()
+            .filter(|address| self.public.iter().all(|public| public.asked != **address))
+            .cloned()
+            .collect();
+        let leaving = self.public.extract_if(.., |public| !wanted.contains(&public.asked));
+        let leaving: Vec<Public> = leaving.collect();
+        let bound = match bind_all(&added) {
+            Ok(bound) => {
+                stop_all(leaving).await;
+                bound
+            }
+            // The new one may be in the way of the old one, as 0.0.0.0 is of 127.0.0.1.
+            Err(_) if !leaving.is_empty() => {
+                let old = stop_all(leaving).await;
+                match bind_all(&added) {
+                    Ok(bound) => bound,
+                    Err(error) => {
+                        self.restore(old);
+                        return Err(error);
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        for (asked, listener) in added.into_iter().zip(bound) {
+            self.serve(asked, listener);
+        }
+        Ok(())
+    }
+
+    /// Stops accepting.
+    pub(super) async fn close(&mut self) {
+        for stop in self.private.drain().map(|(_, stop)| stop) {
+            stop.cancel();
+        }
+        stop_all(std::mem::take(&mut self.public)).await;
+    }
+
+    fn restore(&mut self, old: Vec<ListenAddress>) {
+        for asked in old {
+            match Listener::bind(&asked) {
+                Ok(listener) => self.serve(asked, listener),
+                Err(error) => error!(target: TARGET, "{error}"),
+            }
+        }
+    }
+}
+
+fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>, ListenError> {
+    addresses.iter().map(Listener::bind).collect()
+}
+
+/// Stops the tasks and waits until their sockets are closed.
+async fn stop_all(public: Vec<Public>) -> Vec<ListenAddress> {
+    let mut stopped = Vec::new();
+    for Public { asked, stop, task } in public {
+        stop.cancel();
+        if let Err(error) = task.await {
+            error!(target: TARGET, %error, "accepting on {asked} ended badly");
+        }
+        info!(target: TARGET, "no longer listening on {asked}");
+        stopped.push(asked);
+    }
+    stopped
+}
+
+fn warn_if_public(address: &ListenAddress) {
+    if let ListenAddress::Tcp(ip) = address
+        && !ip.ip().is_loopback()
+    {
+        warn!(
+            target: TARGET,
+            "{ip} can be reached from other hosts, and whoever reaches it can submit and take \
+             jobs: there is no access control yet"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! A connected socket of either family.
+
+use std::io;
+
+use bytes::{BufMut, BytesMut};
+use nix::sys::socket::{Shutdown, shutdown};
+use std::os::fd::AsRawFd;
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::broker::Peer;
+
+/// Bytes that one read takes at most.
+pub(super) const READ_LEN_MAX: usize = 64 * 1024;
+
+/// A connected TCP or unix socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What a read took from a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// All that was there.
+    All,
+    /// As much as there was room for; more may be there.
+    Much,
+    /// The peer ended the connection.
+    End,
+}
+
+impl Stream {
+    /// Who is at the far end.
+    pub(super) fn peer(&self) -> io::Result<Peer> {
+        Ok(match self {
+            Self::Tcp(tcp) => Peer::Tcp { peer: tcp.peer_addr()?, local: tcp.local_addr()? },
+            Self::Unix(unix) => Peer::Unix { pid: unix.peer_cred()?.pid() },
+        })
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Unix(unix) => unix.readable().await,
+        }
+    }
+
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.writable().await,
+            Self::Unix(unix) => unix.writable().await,
+        }
+    }
+
+    /// Reads at most [`READ_LEN_MAX`] bytes into the room that `buffer` has.
+    pub(super) fn read(&self, buffer: &mut BytesMut) -> io::Result<Got> {
+        let room = (buffer.capacity() - buffer.len()).min(READ_LEN_MAX);
+        let mut limited = buffer.limit(room);
+        let len = match self {
+            Self::Tcp(tcp) => tcp.try_read_buf(&mut limited),
+            Self::Unix(unix) => unix.try_read_buf(&mut limited),
+        }?;
+        if len == 0 {
+            return Ok(Got::End);
+        }
+        if len == room {
+            return Ok(Got::Much);
+        }
+        self.forget_readiness();
+        Ok(Got::All)
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_write(bytes),
+            Self::Unix(unix) => unix.try_write(bytes),
+        }
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub(super) fn end_writing(&self) {
+        let fd = match self {
+            Self::Tcp(tcp) => tcp.as_raw_fd(),
+            Self::Unix(unix) => unix.as_raw_fd(),
+        };
+        // It fails when the peer has gone already, which is as good.
+        shutdown(fd, Shutdown::Write).unwrap_or_default();
+    }
+
+    /// A read that did not fill its room emptied the socket, and the next bytes raise a new edge:
+    /// the read that would only say so is spared, as tokio does in its own `poll_read`.
+    fn forget_readiness(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let emptied = match self {
+            Self::Tcp(tcp) => tcp.try_io(Interest::READABLE, nothing),
+            Self::Unix(unix) => unix.try_io(Interest::READABLE, nothing),
+        };
+        debug_assert!(emptied.is_err(), "the closure always says that it would block");
+    }
+}

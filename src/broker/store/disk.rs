@@ -1,0 +1,305 @@
+//! The store in SQLite: a commit is on disk when it returns.
+//!
+//! One connection writes, with a write-ahead log and an fsync per commit. After a commit that
+//! failed nothing is known of what reached the disk, so the connection is given up and the file
+//! opened anew by the next commit, which first takes back what the failed one may have left.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
+
+use super::schema::{connect, create, explain};
+use super::{Meta, StateDir, Store, StoreError};
+use crate::broker::record::{Change, JobRecord};
+use crate::model::{FunctionName, JobId, Priority, Unique};
+
+const FILE: &str = "jobs.db";
+
+const PUT_JOB: &str = "
+    INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const PUT_PAYLOAD: &str = "INSERT INTO payloads (id, payload) VALUES (?1, ?2)";
+const DELETE_JOB: &str = "DELETE FROM jobs WHERE id = ?1";
+const DELETE_PAYLOAD: &str = "DELETE FROM payloads WHERE id = ?1";
+const SET_ATTEMPTS: &str = "UPDATE jobs SET attempts = ?2 WHERE id = ?1";
+const RESERVE: &str = "UPDATE meta SET value = ?1 WHERE key = 'reserved'";
+const SCAN: &str = "
+    SELECT id, function, uniq, priority, attempts, enqueued_at, payload
+    FROM jobs LEFT JOIN payloads USING (id) ORDER BY id";
+
+/// Keeps records in `jobs.db` in the state folder.
+pub struct DiskStore {
+    path: PathBuf,
+    /// `None` after a commit that failed.
+    connection: Option<Connection>,
+    /// Jobs of a commit whose fsync failed: it may be on disk all the same, but whoever asked for
+    /// it was told that it is not.
+    doubtful: Vec<JobId>,
+}
+
+impl DiskStore {
+    /// Opens the store of a state folder, and makes it when the folder has none.
+    ///
+    /// `handle_prefix` is what handles of a new store begin with.
+    ///
+    /// # Errors
+    /// When the file is not ours, is damaged, is from a later version, or cannot be written.
+    pub fn open(dir: &StateDir, handle_prefix: &str) -> Result<Self, StoreError> {
+        let path = dir.path().join(FILE);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => create(&path, handle_prefix)?,
+            Err(source) => return Err(StoreError::Open { path, source }),
+        }
+        let connection = Some(connect(&path)?);
+        Ok(Self { path, connection, doubtful: Vec::new() })
+    }
+
+    /// The open connection; a commit that failed closed it.
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+}
+
+impl Store for DiskStore {
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let wrong = |error| explain(&path, error);
+        let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Delete).collect();
+        let connection = self.connection()?;
+        let written = write(connection, undo.iter().chain(changes));
+        let (error, doubtful) = match written.map(Transaction::commit) {
+            Ok(Ok(())) => {
+                self.doubtful.clear();
+                return Ok(());
+            }
+            Ok(Err(error)) => (error, true),
+            Err(error) => (error, false),
+        };
+        self.connection = None;
+        if doubtful && error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+            self.doubtful.extend(changes.iter().filter_map(|change| match change {
+                Change::Put(record) => Some(record.id),
+                Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => None,
+            }));
+        }
+        Err(wrong(error))
+    }
+
+    fn meta(&mut self) -> Result<Meta, StoreError> {
+        let path = self.path.clone();
+        let connection = self.connection()?;
+        let wrong = |error| explain(&path, error);
+        let handle_prefix = meta(connection, "handle_prefix").map_err(wrong)?;
+        let reserved: i64 = meta(connection, "reserved").map_err(wrong)?;
+        Ok(Meta { handle_prefix, reserved: JobId(reserved.cast_unsigned()) })
+    }
+
+    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let wrong = |error| explain(&path, error);
+        let mut statement = self.connection()?.prepare(SCAN).map_err(wrong)?;
+        let mut rows = statement.query(()).map_err(wrong)?;
+        while let Some(row) = rows.next().map_err(wrong)? {
+            let id: i64 = row.get(0).map_err(wrong)?;
+            let damage = |error| StoreError::Damaged {
+                path: path.clone(),
+                what: format!("job {id} cannot be read: {error}"),
+            };
+            each(record(row).map_err(damage)?);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Applies the changes in a transaction that is still to be committed.
+fn write<'a, 'c>(
+    connection: &'c mut Connection,
+    changes: impl Iterator<Item = &'a Change>,
+) -> rusqlite::Result<Transaction<'c>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in changes {
+        apply(&transaction, change)?;
+    }
+    Ok(transaction)
+}
+
+fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Put(record) => {
+            let id = record.id.0.cast_signed();
+            transaction.prepare_cached(PUT_JOB)?.execute((
+                id,
+                &record.function.0[..],
+                &record.unique.0[..],
+                priority_number(record.priority),
+                record.attempts,
+                micros(record.enqueued_at),
+            ))?;
+            transaction.prepare_cached(PUT_PAYLOAD)?.execute((id, &record.payload[..]))?;
+        }
+        Change::Attempts { id, attempts } => {
+            transaction.prepare_cached(SET_ATTEMPTS)?.execute((id.0.cast_signed(), attempts))?;
+        }
+        Change::Delete(id) => {
+            transaction.prepare_cached(DELETE_JOB)?.execute([id.0.cast_signed()])?;
+            transaction.prepare_cached(DELETE_PAYLOAD)?.execute([id.0.cast_signed()])?;
+        }
+        Change::ReserveHandles { through } => {
+            transaction.prepare_cached(RESERVE)?.execute([through.0.cast_signed()])?;
+        }
+    }
+    Ok(())
+}
+
+fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<T> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
+    let blob = |at| row.get::<_, Vec<u8>>(at).map(Bytes::from);
+    let priority = row.get::<_, i64>(3)?;
+    Ok(JobRecord {
+        id: JobId(row.get::<_, i64>(0)?.cast_unsigned()),
+        function: FunctionName(blob(1)?),
+        unique: Unique(blob(2)?),
+        priority: priority_of(priority)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, priority))?,
+        attempts: row.get(4)?,
+        enqueued_at: time_of(row.get(5)?),
+        payload: blob(6)?,
+    })
+}
+
+fn priority_number(priority: Priority) -> i64 {
+    match priority {
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
+    }
+}
+
+fn priority_of(number: i64) -> Option<Priority> {
+    Priority::ALL.into_iter().find(|priority| priority_number(*priority) == number)
+}
+
+/// Microseconds since 1970; a clock before that counts as 1970.
+fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn time_of(micros: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn job(id: u64) -> JobRecord {
+        JobRecord {
+            id: JobId(id),
+            function: "resize".into(),
+            unique: "u\0!".into(),
+            priority: Priority::Low,
+            attempts: 2,
+            enqueued_at: time_of(1_764_000_000_123_456),
+            payload: Bytes::from_static(b"a\0b"),
+        }
+    }
+
+    fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
+        let mut jobs = Vec::new();
+        store.scan(&mut |record| jobs.push(record)).unwrap();
+        (jobs, store.meta().unwrap())
+    }
+
+    /// What opening a state folder says whose `jobs.db` holds `content`.
+    fn refusal(content: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), content).unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        DiskStore::open(&dir, "H:x").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn records_come_back_as_they_were_and_the_first_prefix_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:first").unwrap();
+        let changes = [
+            Change::ReserveHandles { through: JobId(1000) },
+            Change::Put(job(7)),
+            Change::Put(job(3)),
+            Change::Put(job(9)),
+            Change::Delete(JobId(9)),
+            Change::Attempts { id: JobId(3), attempts: 3 },
+        ];
+        store.commit(&changes).unwrap();
+        drop(store);
+        let mut store = DiskStore::open(&dir, "H:renamed").unwrap();
+        let (jobs, meta) = scan(&mut store);
+        assert_eq!(jobs, [JobRecord { attempts: 3, ..job(3) }, job(7)]);
+        let reserved = JobId(1000);
+        assert_eq!(meta, Meta { handle_prefix: "H:first".to_owned(), reserved });
+    }
+
+    #[test]
+    fn a_commit_that_fails_leaves_nothing_and_the_next_one_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        store.commit(&[Change::Put(job(1))]).unwrap();
+        let twice = [Change::Put(job(2)), Change::Put(job(2))];
+        store.commit(&twice).unwrap_err();
+        store.commit(&[Change::Put(job(3))]).unwrap();
+        let (jobs, _) = scan(&mut store);
+        assert_eq!(jobs, [job(1), job(3)]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_whole_store_is_never_taken_for_an_empty_one() {
+        let text = refusal(b"this is a text file of somebody else, longer than a header");
+        assert!(text.contains("is not a job store of gear-supervisor; move it away"), "{text}");
+        assert!(refusal(b"").contains("is not a job store"), "an empty file");
+    }
+
+    #[test]
+    fn a_store_of_a_later_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        drop(DiskStore::open(&dir, "H:x").unwrap());
+        let other = Connection::open(folder.path().join(FILE)).unwrap();
+        other.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
+        let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
+        assert!(error.contains("has format 2, and this version reads up to 1"), "{error}");
+    }
+
+    #[test]
+    fn a_job_without_its_payload_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        store.commit(&[Change::Put(job(5))]).unwrap();
+        let other = Connection::open(folder.path().join(FILE)).unwrap();
+        other.execute("DELETE FROM payloads", ()).unwrap();
+        let error = store.scan(&mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("is damaged: job 5 cannot be read"), "{error}");
+    }
+}

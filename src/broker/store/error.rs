@@ -1,0 +1,71 @@
+//! What can go wrong with a store, in words for an operator.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the store cannot be used, or did not commit.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or the file cannot be reached.
+    #[error("cannot open the job store {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another program's database, or none at all.
+    #[error(
+        "{} is not a job store of gear-supervisor; move it away, or set another [supervisor] \
+         state_dir", path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a later version.
+    #[error(
+        "{} has format {found}, and this version reads up to {known}; start the version that \
+         wrote it, or set another [supervisor] state_dir", path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Parts of it are damaged or missing.
+    #[error(
+        "the job store {} is damaged: {what}; restore a copy, or move the file away to start \
+         without its jobs", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The file system cannot hold a write-ahead log.
+    #[error(
+        "the job store {} cannot use a write-ahead log here (SQLite chose '{mode}'); put \
+         [supervisor] state_dir on a local disk", path.display()
+    )]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+        /// The journal mode that SQLite fell back to.
+        mode: String,
+    },
+    /// SQLite refused.
+    #[error("the job store {}: {source}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+}

@@ -1,0 +1,120 @@
+//! The SQLite file: how it is made, recognised and opened.
+//!
+//! Jobs and payloads are two tables, so that a change of a job's row does not rewrite its payload.
+//! There is no index beside the ids: every look-up is in memory, and a unique index over random
+//! uniques would cut a million-job store to a tenth of its speed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::StoreError;
+
+/// `Gear` in SQLite's header: tells our files from other programs'.
+const APPLICATION_ID: i64 = 0x4765_6172;
+/// Raised when a file can no longer be read by versions before.
+const FORMAT: i64 = 1;
+/// How long a commit waits for somebody who looks into the file with another program.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages in the log at which it is written back, 4 MB; larger ones only move the slowest commits.
+const CHECKPOINT_PAGES: i64 = 1000;
+
+const TABLES: &str = "
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY,
+        function BLOB NOT NULL,
+        uniq BLOB NOT NULL,
+        priority INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        enqueued_at INTEGER NOT NULL -- microseconds since 1970
+    ) STRICT;
+    CREATE TABLE payloads (id INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+";
+
+/// Makes an empty store at `path`, which must not exist yet.
+///
+/// It is made under another name and renamed when it is whole, so that a file at `path` is never
+/// a half-made one, and an empty or cut one there is damage.
+pub(super) fn create(path: &Path, handle_prefix: &str) -> Result<(), StoreError> {
+    let opening = |source| StoreError::Open { path: path.to_owned(), source };
+    let draft = path.with_extension("db.new");
+    make_private(&draft).map_err(opening)?;
+    fill(&draft, handle_prefix).map_err(|error| explain(path, error))?;
+    fs::rename(&draft, path).map_err(opening)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(opening)
+}
+
+/// Opens the store at `path` for commits that survive a power cut.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let wrong = |error| explain(path, error);
+    // Never created here: a missing file is not the same as an empty queue.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
+    recognise(&connection, path)?;
+    let mode = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .map_err(wrong)?;
+    if mode != "wal" {
+        return Err(StoreError::NoLog { path: path.to_owned(), mode });
+    }
+    connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(wrong)?;
+    Ok(connection)
+}
+
+/// Puts SQLite's error in our words.
+pub(super) fn explain(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, what: source.to_string() },
+        _ => StoreError::Sqlite { path, source },
+    }
+}
+
+/// Payloads may be secret, and the folder may be open to others; SQLite gives its log the same
+/// permissions as the file.
+fn make_private(draft: &Path) -> io::Result<()> {
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft).map(drop)
+}
+
+fn fill(draft: &Path, handle_prefix: &str) -> rusqlite::Result<()> {
+    let mut connection = Connection::open(draft)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    let mut insert = transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
+    insert.execute(("format", FORMAT))?;
+    insert.execute(("handle_prefix", handle_prefix))?;
+    insert.execute(("reserved", 0))?;
+    drop(insert);
+    transaction.commit()?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+fn recognise(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let wrong = |error| explain(path, error);
+    let id: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(wrong)?;
+    if id != APPLICATION_ID {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    let found: i64 = connection
+        .query_row("SELECT value FROM meta WHERE key = 'format'", (), |row| row.get(0))
+        .map_err(wrong)?;
+    if found > FORMAT {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! The thread that owns a store and groups what waits into one commit.
+//!
+//! Batches form by themselves: while one commit waits for the disk, the changes of the next
+//! gather. The broker's thread hears of each commit; nothing here knows what a change is for.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::Store;
+use crate::broker::record::{Change, ChangeSeq};
+use crate::model::JobId;
+
+/// Changes in one commit at most; more only add to the wait of the first.
+const COMMIT_CHANGES_MAX: usize = 512;
+/// Payload bytes at which a commit is closed.
+const COMMIT_BYTES_MAX: usize = 1 << 20;
+/// How long deletes alone wait for a put to share an fsync with; nobody is told of a delete.
+const DELETES_WAIT: Duration = Duration::from_millis(10);
+/// How often deletes that a failed commit lost are tried again while nothing else comes.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Reports on their way to the broker's thread; the store waits when there are more.
+const REPORTS_MAX: usize = 64;
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum StoreReport {
+    /// All changes up to this one are durable.
+    Committed(ChangeSeq),
+    /// Those after the last committed one, up to this one, are not kept.
+    NotCommitted {
+        /// The last of them.
+        through: ChangeSeq,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The broker thread's end of the store.
+///
+/// Changes go through a channel without a bound of its own: the broker stops reading from its
+/// connections while more than it wants is under way.
+#[derive(Debug)]
+pub struct StoreThread {
+    changes: Sender<Vec<(ChangeSeq, Change)>>,
+    join: JoinHandle<()>,
+}
+
+impl StoreThread {
+    /// Starts the thread; reports come through the receiver.
+    ///
+    /// # Errors
+    /// When the system has no room for a thread.
+    pub fn start(store: Box<dyn Store>) -> io::Result<(Self, mpsc::Receiver<StoreReport>)> {
+        Self::start_with(store, DELETES_WAIT)
+    }
+
+    fn start_with(
+        store: Box<dyn Store>,
+        deletes_wait: Duration,
+    ) -> io::Result<(Self, mpsc::Receiver<StoreReport>)> {
+        let (changes, inbox) = channel();
+        let (reports, receiver) = mpsc::channel(REPORTS_MAX);
+        let (open, owed) = (Vec::new(), Vec::new());
+        let mut writer = Writer { store, inbox, reports, deletes_wait, open, owed };
+        let join = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run())?;
+        Ok((Self { changes, join }, receiver))
+    }
+
+    /// Hands over changes, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the thread has ended, which it does only by a panic.
+    pub fn send(&self, changes: Vec<(ChangeSeq, Change)>) -> Result<(), StoreStopped> {
+        self.changes.send(changes).or(Err(StoreStopped))
+    }
+
+    /// Commits what was handed over, and ends the thread.
+    ///
+    /// # Errors
+    /// When the thread had panicked.
+    pub fn close(self) -> Result<(), StoreStopped> {
+        drop(self.changes);
+        self.join.join().or(Err(StoreStopped))
+    }
+}
+
+/// The store's thread is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store's thread has stopped")]
+pub struct StoreStopped;
+
+struct Writer {
+    store: Box<dyn Store>,
+    inbox: Receiver<Vec<(ChangeSeq, Change)>>,
+    reports: mpsc::Sender<StoreReport>,
+    deletes_wait: Duration,
+    /// Received, not yet committed.
+    open: Vec<(ChangeSeq, Change)>,
+    /// Deletes of commits that failed. The jobs are over whatever the disk says, so these are
+    /// added to each commit until one succeeds.
+    owed: Vec<JobId>,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        while self.gather() {
+            while !self.open.is_empty() || !self.owed.is_empty() {
+                let failed = !self.commit_some();
+                if failed && self.open.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Waits until something is worth a commit; false when there is nothing and nobody to wait for.
+    fn gather(&mut self) -> bool {
+        let first = if self.owed.is_empty() {
+            self.inbox.recv().or(Err(RecvTimeoutError::Disconnected))
+        } else {
+            self.inbox.recv_timeout(RETRY_EVERY)
+        };
+        match first {
+            Ok(changes) => self.open.extend(changes),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        let until = Instant::now() + self.deletes_wait;
+        loop {
+            self.take_what_waits();
+            let left = until.saturating_duration_since(Instant::now());
+            if self.open.len() >= COMMIT_CHANGES_MAX || !self.only_deletes() || left.is_zero() {
+                return true;
+            }
+            match self.inbox.recv_timeout(left) {
+                Ok(changes) => self.open.extend(changes),
+                Err(_) => return true,
+            }
+        }
+    }
+
+    fn take_what_waits(&mut self) {
+        while self.open.len() < COMMIT_CHANGES_MAX
+            && let Ok(changes) = self.inbox.try_recv()
+        {
+            self.open.extend(changes);
+        }
+    }
+
+    fn only_deletes(&self) -> bool {
+        self.open.iter().all(|(_, change)| matches!(change, Change::Delete(_)))
+    }
+
+    /// Commits the front of what is open and reports it; true when it is durable.
+    fn commit_some(&mut self) -> bool {
+        let count = commit_len(&self.open);
+        let owed = self.owed.len();
+        let (seqs, mut changes): (Vec<_>, Vec<_>) = self.open.drain(..count).unzip();
+        changes.extend(self.owed.iter().map(|id| Change::Delete(*id)));
+        let result = self.store.commit(&changes);
+        let report = match (&result, seqs.last()) {
+            (Ok(()), Some(last)) => Some(StoreReport::Committed(*last)),
+            (Err(error), Some(last)) => {
+                Some(StoreReport::NotCommitted { through: *last, reason: error.to_string() })
+            }
+            (_, None) => None,
+        };
+        let lost = changes.iter().take(changes.len() - owed).filter_map(|change| match change {
+            Change::Delete(id) => Some(*id),
+            Change::Put(_) | Change::Attempts { .. } | Change::ReserveHandles { .. } => None,
+        });
+        match result {
+            Ok(()) => self.owed.clear(),
+            Err(_) => self.owed.extend(lost),
+        }
+        if let Some(report) = report {
+            // A broker that has gone needs no report, and what it sent is still committed.
+            self.reports.blocking_send(report).unwrap_or_default();
+        }
+        self.owed.is_empty()
+    }
+}
+
+/// How many of the first changes make one commit.
+fn commit_len(open: &[(ChangeSeq, Change)]) -> usize {
+    let mut bytes = 0;
+    open.iter()
+        .take(COMMIT_CHANGES_MAX)
+        .take_while(|(_, change)| {
+            let room = bytes < COMMIT_BYTES_MAX;
+            if let Change::Put(record) = change {
+                bytes += record.payload.len();
+            }
+            room
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests;

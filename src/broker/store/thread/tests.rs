@@ -1,0 +1,162 @@
+use std::sync::mpsc::Sender as StdSender;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::broker::record::JobRecord;
+use crate::broker::store::{Meta, StoreError};
+use crate::model::Priority;
+
+/// Passes each commit on and does what it is told.
+struct Scripted {
+    commits: StdSender<Vec<Change>>,
+    verdicts: Receiver<bool>,
+}
+
+impl Store for Scripted {
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.commits.send(changes.to_vec()).unwrap();
+        if self.verdicts.recv().unwrap() {
+            Ok(())
+        } else {
+            Err(StoreError::Foreign { path: "x".into() })
+        }
+    }
+
+    fn meta(&mut self) -> Result<Meta, StoreError> {
+        unreachable!("the thread does not read")
+    }
+
+    fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+        unreachable!("the thread does not read")
+    }
+}
+
+struct Rig {
+    thread: StoreThread,
+    reports: mpsc::Receiver<StoreReport>,
+    commits: Receiver<Vec<Change>>,
+    verdicts: StdSender<bool>,
+    next: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(DELETES_WAIT)
+    }
+
+    fn with(deletes_wait: Duration) -> Self {
+        let (commits, seen) = channel();
+        let (verdicts, told) = channel();
+        let store = Scripted { commits, verdicts: told };
+        let (thread, reports) = StoreThread::start_with(Box::new(store), deletes_wait).unwrap();
+        Self { thread, reports, commits: seen, verdicts, next: 1 }
+    }
+
+    fn send(&mut self, changes: Vec<Change>) {
+        let numbered = changes.into_iter().map(|change| {
+            self.next += 1;
+            (ChangeSeq(self.next - 1), change)
+        });
+        self.thread.send(numbered.collect()).unwrap();
+    }
+
+    fn committed(&mut self) -> u64 {
+        match self.reports.blocking_recv() {
+            Some(StoreReport::Committed(seq)) => seq.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn failed(&mut self) -> u64 {
+        match self.reports.blocking_recv() {
+            Some(StoreReport::NotCommitted { through, .. }) => through.0,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn put(id: u64, payload_len: usize) -> Change {
+    Change::Put(JobRecord {
+        id: JobId(id),
+        function: "f".into(),
+        unique: "".into(),
+        priority: Priority::Normal,
+        attempts: 0,
+        enqueued_at: SystemTime::UNIX_EPOCH,
+        payload: Bytes::from(vec![0; payload_len]),
+    })
+}
+
+#[test]
+fn what_comes_during_a_commit_shares_the_next_one() {
+    let mut rig = Rig::new();
+    rig.send(vec![put(1, 1)]);
+    assert_eq!(rig.commits.recv().unwrap(), [put(1, 1)]);
+    rig.send(vec![put(2, 1), put(3, 1)]);
+    rig.send(vec![Change::Delete(JobId(1))]);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.committed(), 1);
+    let wanted = [put(2, 1), put(3, 1), Change::Delete(JobId(1))];
+    assert_eq!(rig.commits.recv().unwrap(), wanted);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.committed(), 4);
+}
+
+#[test]
+fn deletes_alone_ride_with_the_next_put() {
+    let mut rig = Rig::with(Duration::from_mins(1));
+    rig.send(vec![Change::Delete(JobId(1))]);
+    rig.send(vec![put(2, 1)]);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.commits.recv().unwrap(), [Change::Delete(JobId(1)), put(2, 1)]);
+}
+
+#[test]
+fn deletes_are_committed_when_no_put_comes() {
+    let mut rig = Rig::new();
+    rig.send(vec![Change::Delete(JobId(2))]);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.commits.recv().unwrap(), [Change::Delete(JobId(2))]);
+}
+
+#[test]
+fn a_commit_is_bounded_in_changes_and_bytes() {
+    let mut rig = Rig::new();
+    rig.send((0..600).map(|id| put(id, 1)).collect());
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.commits.recv().unwrap().len(), COMMIT_CHANGES_MAX);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.commits.recv().unwrap().len(), 600 - COMMIT_CHANGES_MAX);
+    rig.send((0..5).map(|id| put(id, COMMIT_BYTES_MAX / 2)).collect());
+    for wanted in [2, 2, 1] {
+        rig.verdicts.send(true).unwrap();
+        assert_eq!(rig.commits.recv().unwrap().len(), wanted);
+    }
+}
+
+#[test]
+fn deletes_of_a_failed_commit_are_tried_again_and_its_puts_are_not() {
+    let mut rig = Rig::new();
+    rig.send(vec![put(2, 1), Change::Delete(JobId(1))]);
+    rig.verdicts.send(false).unwrap();
+    assert_eq!(rig.commits.recv().unwrap().len(), 2);
+    assert_eq!(rig.failed(), 2);
+    rig.verdicts.send(true).unwrap();
+    rig.send(vec![put(3, 1)]);
+    assert_eq!(rig.commits.recv().unwrap(), [put(3, 1), Change::Delete(JobId(1))]);
+    assert_eq!(rig.committed(), 3);
+}
+
+#[test]
+fn closing_commits_what_was_handed_over() {
+    let mut rig = Rig::new();
+    rig.send(vec![put(1, 1)]);
+    rig.send(vec![Change::Delete(JobId(1))]);
+    rig.verdicts.send(true).unwrap();
+    rig.verdicts.send(true).unwrap();
+    rig.thread.close().unwrap();
+    let all: Vec<_> = rig.commits.try_iter().flatten().collect();
+    assert_eq!(all, [put(1, 1), Change::Delete(JobId(1))]);
+}

@@ -1,0 +1,354 @@
+//! What can be typed.
+
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::exit::EXIT_CODES;
+pub(super) use values::{Bounds, Scale};
+
+/// A Gearman job server and the supervisor of the workers that serve it, in one program.
+///
+/// Without a verb it runs the daemon in the foreground; the verbs talk to a running one.
+#[derive(Debug, Parser)]
+#[command(name = "gear-supervisor", version, after_help = EXIT_CODES)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// Show what the daemon does: connections and registrations; -vv: packets
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+/// Which file or which daemon is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Target {
+    /// The file to run; verbs find the daemon that runs it [default: /etc/gear-supervisor/workers.toml]
+    #[arg(short = 'c', long = "config", global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The daemon's control socket [env: GEAR_SUPERVISOR_SOCKET] [default: the only one running]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the daemon in the foreground, with a file or with one pool made of the arguments
+    Run(RunArgs),
+    /// Check a file and tell every mistake
+    #[command(visible_alias = "reread")]
+    Check(CheckArgs),
+    #[command(flatten)]
+    Ask(Question),
+    /// Serve functions with a plain program, at any Gearman server
+    Work(WorkArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Verbs that need a running daemon.
+#[derive(Debug, Subcommand)]
+pub(super) enum Question {
+    /// Show pools, workers and queues; exits 3 when something is not as wanted
+    Status(StatusArgs),
+    /// Show workers' output as it comes, after the last lines; Ctrl-C leaves
+    #[command(visible_alias = "fg")]
+    Attach(AttachArgs),
+    /// Show workers' recent output
+    #[command(visible_alias = "tail")]
+    Logs(LogsArgs),
+    /// Start pools or workers
+    Start(NamesArgs),
+    /// Drain and stop pools or workers; they stay stopped until they are started
+    Stop(NamesArgs),
+    /// Replace workers one by one, each after its job
+    Restart(NamesArgs),
+    /// Send a signal to workers
+    Signal(SignalArgs),
+    /// Wait until pools or workers are RUNNING
+    Wait(WaitArgs),
+    /// Hold a pool at a count, or give it back to the file
+    Scale(ScaleArgs),
+    /// Read the file again and apply what changed
+    #[command(visible_alias = "update")]
+    Reload(ReloadArgs),
+    /// Submit a job; in the foreground its result comes to stdout
+    Submit(SubmitArgs),
+    /// List jobs that wait or run, the oldest first
+    Jobs(JobsArgs),
+    /// Show one job that waits or runs
+    Job(JobArgs),
+    /// Withdraw a job that waits
+    Cancel(JobArgs),
+    /// Tell why a pool has the count it has
+    Explain(ExplainArgs),
+    /// Let jobs in hand finish, stop everything and end the daemon
+    Shutdown(PaceArgs),
+    /// Print the daemon's process id, or those of workers
+    Pid(PidArgs),
+    /// List the pools that the file names
+    Avail(AvailArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// How many workers [default: 1]
+    #[arg(long, value_name = "N|MIN..MAX", requires = "command")]
+    pub(super) count: Option<Bounds>,
+    /// Functions that they serve, with commas; left out: what they register
+    #[arg(long, value_delimiter = ',', value_name = "FN", requires = "command")]
+    pub(super) functions: Vec<String>,
+    /// How jobs reach them
+    #[arg(long, value_enum, default_value_t, requires = "command")]
+    pub(super) protocol: Protocol,
+    /// Show connections and registrations; -vv: packets
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// The worker's program and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Protocol {
+    /// The program speaks Gearman
+    #[default]
+    Gearman,
+    /// One process per job: payload on stdin, result on stdout
+    Exec,
+    /// One JSON line per job
+    Lines,
+    /// A plain program without jobs
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The file [default: the one of -c]
+    pub(super) file: Option<PathBuf>,
+    /// Print the mistakes as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WorkArgs {
+    /// Functions to serve, with commas
+    #[arg(value_delimiter = ',', required = true, value_name = "FN")]
+    pub(super) functions: Vec<String>,
+    /// Keep one process and give it a JSON line per job
+    #[arg(long)]
+    pub(super) lines: bool,
+    /// Send output as it comes, not as one result at the end
+    #[arg(long, conflicts_with = "lines")]
+    pub(super) stream: bool,
+    /// Gearman servers, with commas [default: GEARMAN_SERVERS, or 127.0.0.1:4730]
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
+    pub(super) servers: Vec<String>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<String>,
+}
+
+/// Pools, workers, `all`, or patterns.
+#[derive(Debug, Args)]
+pub(super) struct NamesArgs {
+    /// Pools, workers (POOL:N), patterns, or all
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) pace: PaceArgs,
+}
+
+/// How long a command may take, and how it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub(super) struct PaceArgs {
+    /// Give up waiting after this long; the daemon goes on
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(super) timeout: Option<Duration>,
+    /// Return when the daemon has taken it on
+    #[arg(long, conflicts_with = "timeout")]
+    pub(super) no_wait: bool,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Only these pools, workers or patterns
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Show it anew each second until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub(super) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AttachArgs {
+    /// A pool, a worker (POOL:N), patterns, or all
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Recent lines to begin with
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub(super) lines: usize,
+    /// Print the API's JSON lines
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// A pool, a worker (POOL:N), patterns, or all
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Recent lines to look at [default: 100; all that are kept with --since or --grep]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) lines: Option<usize>,
+    /// Go on with new lines until Ctrl-C
+    #[arg(short = 'f', long)]
+    pub(super) follow: bool,
+    /// No line older than this: an age such as 10m, or an RFC 3339 time
+    #[arg(long, value_parser = values::since, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Only lines that this regular expression matches
+    #[arg(long, value_name = "REGEX")]
+    pub(super) grep: Option<regex::bytes::Regex>,
+    /// Print the API's JSON lines
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SignalArgs {
+    /// A name or a number: HUP, SIGUSR1, 15
+    pub(super) signal: String,
+    #[command(flatten)]
+    pub(super) names: NamesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WaitArgs {
+    /// Pools, workers (POOL:N), patterns, or all
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Give up after this long; until then a daemon that does not answer yet is waited for too
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScaleArgs {
+    /// A pool or a pattern
+    pub(super) name: String,
+    /// How many; auto gives the pool back to the file
+    #[arg(value_name = "N|MIN..MAX|auto")]
+    pub(super) to: Scale,
+    /// Hold it for this long only
+    #[arg(long = "for", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(super) hold: Option<Duration>,
+    #[command(flatten)]
+    pub(super) pace: PaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReloadArgs {
+    /// Apply a file even if it has no pool at all
+    #[arg(long)]
+    pub(super) allow_empty: bool,
+    #[command(flatten)]
+    pub(super) pace: PaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SubmitArgs {
+    /// The function
+    #[arg(value_name = "FN")]
+    pub(super) function: String,
+    /// The payload; - or none with a pipe: stdin
+    pub(super) payload: Option<std::ffi::OsString>,
+    /// Print the handle and return once the job is stored
+    #[arg(long)]
+    pub(super) background: bool,
+    /// Before jobs of normal priority
+    #[arg(long, conflicts_with = "low")]
+    pub(super) high: bool,
+    /// When nothing else waits
+    #[arg(long)]
+    pub(super) low: bool,
+    /// Two jobs of one function with the same key are one job
+    #[arg(long, value_name = "KEY")]
+    pub(super) unique: Option<String>,
+    /// A Gearman server to use instead of the running daemon's
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) server: Option<String>,
+    /// Give up waiting for the result after this long
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobsArgs {
+    /// Only jobs of this function
+    #[arg(value_name = "FN")]
+    pub(super) function: Option<String>,
+    /// At most so many
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
+    pub(super) limit: usize,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// The job's handle, H:HOST:N
+    pub(super) handle: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A pool
+    pub(super) name: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PidArgs {
+    /// Pools, workers or patterns; none: the daemon itself
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AvailArgs {
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Cli {
+    /// Whether this is the daemon rather than somebody who talks to it.
+    pub(super) fn is_daemon(&self) -> bool {
+        matches!(self.verb, None | Some(Verb::Run(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! What a file says, as far as the command line needs it: the one way to `config`.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Settings, Surroundings};
+
+/// The file that is run when none is named.
+pub(super) const DEFAULT_FILE: &str = "/etc/gear-supervisor/workers.toml";
+
+/// Reads and checks a file; every mistake is one line.
+pub(super) fn load(file: &Path) -> Result<Settings, Vec<String>> {
+    config::load(file, &Surroundings::of_process()).map_err(|errors| errors.lines())
+}
+
+/// The control socket of the daemon that runs this file, even while the file is broken.
+pub(super) fn socket_of(file: &Path) -> PathBuf {
+    config::socket_of(file, &Surroundings::of_process())
+}

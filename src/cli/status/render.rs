@@ -1,0 +1,261 @@
+//! The picture of a daemon: a few lines about it, then its pools and workers, then what waits.
+
+use crate::cli::format;
+use crate::cli::paint::{Colours, Ink};
+use crate::cli::table::{Cell, Column, Table};
+use crate::control::api::{
+    BrokerStatus, DaemonState, FunctionStatus, JobStatus, PoolStatus, Status, WorkerStatus,
+};
+
+/// Functions whose jobs wait that are told one by one.
+const QUEUES_SHOWN: usize = 20;
+/// Troubles that are told one by one.
+const TROUBLES_SHOWN: usize = 10;
+/// Uptime from which a worker without a connection is odd rather than new, in seconds.
+const UNTIED_AFTER: f64 = 2.0;
+
+/// For whom the picture is made.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) colours: Colours,
+    /// The date that times are told without.
+    pub(super) today: String,
+}
+
+impl View {
+    /// The whole picture.
+    pub(super) fn render(&self, status: &Status, troubles: &[String]) -> String {
+        let mut lines = self.head(status);
+        lines.push(String::new());
+        let mut text = lines.join("\n");
+        text.push('\n');
+        text += &self.workers(&status.pools);
+        let queues = status.broker.as_ref().map(|broker| self.queues(broker)).unwrap_or_default();
+        let sections = [queues, self.troubles(troubles)];
+        for section in sections.iter().filter(|section| !section.is_empty()) {
+            text.push('\n');
+            text += &section.join("\n");
+            text.push('\n');
+        }
+        text
+    }
+
+    fn head(&self, status: &Status) -> Vec<String> {
+        let mut lines = vec![self.daemon(status), self.file(status)];
+        if let Some(rejected) = &status.config.rejected {
+            let at = format::clock(&rejected.at, &self.today);
+            let sentence = format!("the edit of {at} was not applied:");
+            lines.push(self.paint(&sentence, Ink::Red));
+            lines.extend(rejected.errors.iter().map(|error| format!("  {error}")));
+        }
+        lines.extend(status.broker.as_ref().map(broker_line));
+        lines.extend(self.untied(&status.pools));
+        lines
+    }
+
+    fn daemon(&self, status: &Status) -> String {
+        let (state, ink) = match status.state {
+            DaemonState::Running => ("running", Ink::Green),
+            DaemonState::Stopping => ("stopping", Ink::Yellow),
+        };
+        let host = &status.host;
+        format!(
+            "{} is {} for {} · pid {} · version {} · load {:.2} on {} · {} of {} free",
+            self.paint(&status.name, Ink::Bold),
+            self.paint(state, ink),
+            format::duration(status.uptime),
+            status.pid,
+            status.version,
+            host.load1,
+            format::counted(host.cores, "core"),
+            format::size(host.mem_available),
+            format::size(host.mem_total),
+        )
+    }
+
+    fn file(&self, status: &Status) -> String {
+        let config = &status.config;
+        let at = format::clock(&config.loaded_at, &self.today);
+        let still = if config.rejected.is_some() { "still " } else { "" };
+        format!("{still}running the file of {at}: {}", config.file)
+    }
+
+    /// Workers that ought to have a connection to the broker and have none that is known.
+    fn untied(&self, pools: &[PoolStatus]) -> Option<String> {
+        let is_untied = |worker: &&WorkerStatus| {
+            worker.tied == Some(false) && worker.uptime.is_some_and(|uptime| uptime > UNTIED_AFTER)
+        };
+        let workers = pools.iter().flat_map(|pool| &pool.workers).filter(is_untied);
+        let names: Vec<_> = workers.map(|worker| worker.name.as_str()).collect();
+        let (verb, their) = if names.len() == 1 { ("is", "its") } else { ("are", "their") };
+        (!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            let why = format!("{names} {verb} untied: {their} connections are not known");
+            self.paint(&why, Ink::Yellow)
+        })
+    }
+
+    fn workers(&self, pools: &[PoolStatus]) -> String {
+        let mut table = Table::new(&[
+            Column::Left("NAME"),
+            Column::Left("STATE"),
+            Column::Right("PID"),
+            Column::Right("UPTIME"),
+            Column::Right("DONE"),
+            Column::Left("JOB"),
+            Column::Right("CPU"),
+            Column::Right("RSS"),
+            Column::Right("RESTARTS"),
+            Column::Left("LAST EXIT"),
+        ]);
+        for pool in pools {
+            table.line(self.pool(pool));
+            for worker in &pool.workers {
+                table.row(worker_cells(worker));
+            }
+        }
+        table.render(self.colours)
+    }
+
+    /// `slow · 1 of 2 running · gearman · count = 2 in the file`
+    fn pool(&self, pool: &PoolStatus) -> String {
+        let mut parts = vec![self.paint(&pool.name, Ink::Bold)];
+        parts.push(format!("{} of {} running", pool.running, pool.target));
+        if pool.wanted != pool.target {
+            parts.push(format!("{} wanted", pool.wanted));
+        }
+        parts.push(match pool.functions.as_slice() {
+            [] => pool.protocol.clone(),
+            functions => format!("{} {}", pool.protocol, functions.join(", ")),
+        });
+        if !pool.reason.is_empty() {
+            parts.push(pool.reason.clone());
+        }
+        parts.join(" · ")
+    }
+
+    /// A line for each function that has jobs waiting, the most first.
+    fn queues(&self, broker: &BrokerStatus) -> Vec<String> {
+        let waiting = |function: &FunctionStatus| function.queued.iter().sum::<usize>();
+        let mut queues: Vec<_> =
+            broker.functions.iter().filter(|function| waiting(function) > 0).collect();
+        queues.sort_by_key(|function| std::cmp::Reverse(waiting(function)));
+        let more = queues.len().saturating_sub(QUEUES_SHOWN);
+        let shown = queues.into_iter().take(QUEUES_SHOWN);
+        let mut lines: Vec<_> =
+            shown.map(|function| self.queue(function, waiting(function))).collect();
+        if more > 0 {
+            lines.push(format!("jobs wait for {} too", format::counted(more, "more function")));
+        }
+        lines
+    }
+
+    fn queue(&self, function: &FunctionStatus, waiting: usize) -> String {
+        let verb = if waiting == 1 { "waits" } else { "wait" };
+        let name = self.paint(&function.name, Ink::Bold);
+        let [high, _, low] = function.queued;
+        let shares: Vec<_> = [(high, "high"), (low, "low")]
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, name)| format!("{} {name}", format::number(*count as u64)))
+            .collect();
+        let shares =
+            if shares.is_empty() { String::new() } else { format!(" ({})", shares.join(", ")) };
+        let mut parts =
+            vec![format!("{} {verb} for {name}{shares}", format::counted(waiting, "job"))];
+        let oldest = function.oldest.map(format::duration);
+        parts.extend(oldest.map(|oldest| format!("the oldest for {oldest}")));
+        parts.push(format!("{} running", format::number(function.running as u64)));
+        if function.performers == 0 {
+            parts.push(self.paint("no worker performs it", Ink::Yellow));
+        }
+        parts.join(" · ")
+    }
+
+    fn troubles(&self, troubles: &[String]) -> Vec<String> {
+        let more = troubles.len().saturating_sub(TROUBLES_SHOWN);
+        let shown = troubles.iter().take(TROUBLES_SHOWN);
+        let mut lines: Vec<_> = shown
+            .map(|trouble| format!("{} {trouble}", self.paint("not as wanted:", Ink::Red)))
+            .collect();
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+        lines
+    }
+
+    fn paint(&self, text: &str, ink: Ink) -> String {
+        self.colours.paint(text, ink).into_owned()
+    }
+}
+
+fn broker_line(broker: &BrokerStatus) -> String {
+    let listen = match broker.listen.as_slice() {
+        [] => "nothing".to_owned(),
+        addresses => addresses.join(", "),
+    };
+    let connections = format::counted(broker.connections, "connection");
+    let mut parts = vec![format!("broker on {listen}"), connections];
+    if broker.untied_performers > 0 {
+        let others = format::counted(broker.untied_performers, "performer");
+        parts.push(format!("{others} from elsewhere"));
+    }
+    parts.join(" · ")
+}
+
+fn worker_cells(worker: &WorkerStatus) -> Vec<Cell> {
+    let cpu = worker.cpu_percent.map(|percent| format!("{percent:.0}%"));
+    vec![
+        Cell::plain(format!("  {}", worker.name)),
+        state(worker),
+        Cell::maybe(worker.pid.map(|pid| pid.to_string())),
+        Cell::maybe(worker.uptime.map(format::duration)),
+        Cell::plain(format::number(worker.done)),
+        doing(worker),
+        Cell::maybe(cpu),
+        Cell::maybe(worker.rss.map(format::size)),
+        Cell::plain(format::number(worker.restarts)),
+        last_exit(worker),
+    ]
+}
+
+fn state(worker: &WorkerStatus) -> Cell {
+    let ink = match worker.state.as_str() {
+        "RUNNING" if !worker.outgoing => Ink::Green,
+        "BACKOFF" | "FATAL" => Ink::Red,
+        "STOPPED" | "EXITED" => Ink::Dim,
+        _ => Ink::Yellow,
+    };
+    let mark = match (worker.outgoing, worker.outdated) {
+        (true, _) => " (outgoing)",
+        (false, true) => " (outdated)",
+        (false, false) => "",
+    };
+    Cell::new(format!("{}{mark}", worker.state), ink)
+}
+
+/// The job in hand, or what else keeps the worker.
+fn doing(worker: &WorkerStatus) -> Cell {
+    let Some((job, others)) = worker.jobs.split_first() else {
+        return Cell::new(&worker.detail, Ink::Dim);
+    };
+    let more = if others.is_empty() { String::new() } else { format!(" +{}", others.len()) };
+    Cell::plain(format!("{}{more}", job_cell(job)))
+}
+
+/// `slow H:x:3 4.0 s 30%`
+fn job_cell(job: &JobStatus) -> String {
+    let running = job.running.map(|running| format!(" {}", format::duration(running)));
+    let progress = job.progress.map(|(done, all)| format!(" {}", format::percent(done, all)));
+    let (running, progress) = (running.unwrap_or_default(), progress.unwrap_or_default());
+    format!("{} {}{running}{progress}", job.function, job.handle)
+}
+
+fn last_exit(worker: &WorkerStatus) -> Cell {
+    let Some(exit) = &worker.last_exit else { return Cell::default() };
+    let age = worker.last_exit_age.map(|age| format!(" ({} ago)", format::duration(age)));
+    Cell::plain(format!("{exit}{}", age.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests;

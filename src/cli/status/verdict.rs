@@ -1,0 +1,48 @@
+//! What of a daemon is not as it is wanted.
+
+use super::select::is_meant_whole;
+use crate::control::api::{Intent, PoolStatus, Status, WorkerStatus};
+
+/// A sentence for each trouble of a status that these names selected; none when all is as wanted.
+pub(super) fn troubles(status: &Status, names: &[String]) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if status.config.rejected.is_some() {
+        troubles.push("the last edit of the file is not applied".to_owned());
+    }
+    if let Some(error) = status.broker.as_ref().and_then(|broker| broker.store_error.as_ref()) {
+        troubles.push(format!("background jobs cannot be stored: {error}"));
+    }
+    for pool in &status.pools {
+        troubles.extend(pool.workers.iter().filter_map(of_worker));
+        if is_meant_whole(pool, names) {
+            troubles.extend(of_count(pool));
+        }
+    }
+    troubles
+}
+
+fn of_worker(worker: &WorkerStatus) -> Option<String> {
+    let is_down = matches!(worker.state.as_str(), "BACKOFF" | "FATAL");
+    is_down.then(|| match worker.detail.as_str() {
+        "" => format!("{} is {}", worker.name, worker.state),
+        detail => format!("{} is {}: {detail}", worker.name, worker.state),
+    })
+}
+
+/// A pool that is to be up and has fewer workers than it is to have, with none on their way.
+fn of_count(pool: &PoolStatus) -> Option<String> {
+    let is_coming = |worker: &&WorkerStatus| {
+        !worker.outgoing && matches!(worker.state.as_str(), "RUNNING" | "STARTING")
+    };
+    // Workers in these states have been told of already.
+    let is_told = |worker: &&WorkerStatus| matches!(worker.state.as_str(), "BACKOFF" | "FATAL");
+    if pool.intent == Intent::Stopped {
+        return None;
+    }
+    let counted = |filter: &dyn Fn(&&WorkerStatus) -> bool| {
+        pool.workers.iter().filter(|worker| filter(worker)).count()
+    };
+    let (coming, told) = (counted(&is_coming), counted(&is_told));
+    let missing = (pool.target as usize).saturating_sub(coming).saturating_sub(told);
+    (missing > 0).then(|| format!("{} has {coming} of {} workers", pool.name, pool.target))
+}

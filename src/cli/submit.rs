@@ -1,0 +1,323 @@
+//! `submit`: a job's way as one sees it from a terminal; the one way to `gearman`'s client.
+//!
+//! Results go to stdout as they come and as they are. Progress, warnings and exceptions go to
+//! stderr. A job that fails ends with exit code 1.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStringExt;
+
+use tokio::sync::mpsc;
+
+use super::args::SubmitArgs;
+use super::commands::deadline;
+use super::exit::{CliError, Exit};
+use super::format;
+use super::output::{self, Screen};
+use super::progress::ProgressLine;
+use crate::control::client::ControlClient;
+use crate::gearman::{Client, ConnectionError, InvalidAddress, ServerAddress};
+use crate::model::Priority;
+use crate::protocol::{self, SubmitMode, WorkReport};
+
+/// News under way at most; the thread that hears it waits for room.
+const NEWS_MAX: usize = 64;
+/// Characters of a whole progress bar.
+const BAR_WIDTH: u32 = 24;
+
+/// A job to be submitted.
+#[derive(Debug)]
+struct Submission {
+    function: String,
+    payload: Vec<u8>,
+    unique: Option<String>,
+    priority: Priority,
+    background: bool,
+}
+
+/// What one hears of a submitted job, in the order in which it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum JobNews {
+    /// The server has it: its handle.
+    Created(String),
+    /// WORK_DATA: a part of the result.
+    Data(Vec<u8>),
+    /// WORK_WARNING.
+    Warning(Vec<u8>),
+    /// WORK_STATUS: how much of how much is done.
+    Progress(u32, u32),
+    /// WORK_EXCEPTION; a failure follows.
+    Exception(Vec<u8>),
+    /// WORK_COMPLETE: the rest of the result.
+    Complete(Vec<u8>),
+    /// WORK_FAIL.
+    Fail,
+}
+
+/// Submits a job and shows what becomes of it.
+pub(super) async fn run(
+    args: SubmitArgs,
+    client: Result<ControlClient, CliError>,
+    screen: &mut Screen,
+) -> Result<Exit, CliError> {
+    let server = match args.server {
+        Some(server) => server,
+        None => server_of(&client?).await?,
+    };
+    let submission = Submission {
+        payload: payload(args.payload)?,
+        function: args.function,
+        unique: args.unique,
+        background: args.background,
+        priority: match (args.high, args.low) {
+            (true, _) => Priority::High,
+            (_, true) => Priority::Low,
+            (_, _) => Priority::Normal,
+        },
+    };
+    let mut view = View::new(screen, submission.background);
+    tokio::select! {
+        ended = watch(&server, submission, &mut view) => ended,
+        after = deadline(args.timeout) => {
+            let after = format::duration(after.as_secs_f64());
+            Err(CliError::new(Exit::TimedOut, format!("no result after {after}")))
+        }
+    }
+}
+
+async fn watch(
+    server: &str,
+    submission: Submission,
+    view: &mut View<'_>,
+) -> Result<Exit, CliError> {
+    let mut news = submit(server, submission)?;
+    while let Some(news) = news.recv().await {
+        if let Some(exit) = view.show(news)? {
+            return Ok(exit);
+        }
+    }
+    Err(CliError::failed(format!("{server} closed the connection before the job ended")))
+}
+
+/// Sends the job to the server; what is heard of it comes in order, and ends with the connection.
+fn submit(server: &str, submission: Submission) -> Result<mpsc::Receiver<JobNews>, CliError> {
+    let address: ServerAddress =
+        server.parse().map_err(|error: InvalidAddress| CliError::failed(error.to_string()))?;
+    let mut client = Client::open(&address).map_err(|error| CliError::failed(error.to_string()))?;
+    let (heard, news) = mpsc::channel(NEWS_MAX);
+    // The client blocks, so it has a thread of its own; it ends with the connection or the program.
+    std::thread::spawn(move || {
+        if let Err(error) = follow(&mut client, submission, &heard) {
+            output::to_stderr(format!("gear-supervisor: {error}\n").as_bytes());
+        }
+    });
+    Ok(news)
+}
+
+/// Passes news on until the job has ended or nobody listens.
+fn follow(
+    client: &mut Client,
+    submission: Submission,
+    heard: &mpsc::Sender<JobNews>,
+) -> Result<(), ConnectionError> {
+    let mode = if submission.background { SubmitMode::Background } else { SubmitMode::Foreground };
+    let handle = client.submit(protocol::Submission {
+        function: submission.function.as_str().into(),
+        unique: submission.unique.as_deref().unwrap_or_default().into(),
+        priority: submission.priority,
+        mode,
+        payload: submission.payload.into(),
+    })?;
+    let mut next = Some(JobNews::Created(handle));
+    while let Some(news) = next.take() {
+        let ends = matches!(news, JobNews::Complete(_) | JobNews::Fail);
+        if heard.blocking_send(news).is_err() || ends || mode == SubmitMode::Background {
+            break;
+        }
+        while next.is_none() {
+            match client.news()? {
+                WorkReport::Data(bytes) => next = Some(JobNews::Data(bytes.into())),
+                WorkReport::Warning(bytes) => next = Some(JobNews::Warning(bytes.into())),
+                WorkReport::Status { numerator, denominator } => {
+                    let progress = number(&numerator).zip(number(&denominator));
+                    next = progress.map(|(done, all)| JobNews::Progress(done, all));
+                }
+                WorkReport::Complete(bytes) => next = Some(JobNews::Complete(bytes.into())),
+                WorkReport::Fail => next = Some(JobNews::Fail),
+                WorkReport::Exception(bytes) => {
+                    // An exception ends the job; no failure follows it on the wire.
+                    if heard.blocking_send(JobNews::Exception(bytes.into())).is_err() {
+                        return Ok(());
+                    }
+                    next = Some(JobNews::Fail);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+/// Where the running daemon takes jobs.
+async fn server_of(client: &ControlClient) -> Result<String, CliError> {
+    let status = client.status().await?;
+    let listen = status.broker.map(|broker| broker.listen).unwrap_or_default();
+    listen.into_iter().next().map(|address| reachable(&address)).ok_or_else(|| {
+        CliError::failed("this daemon takes no jobs itself")
+            .with_hint("name a Gearman server with --server HOST:PORT")
+    })
+}
+
+/// An address that one can connect to: a listener on all addresses is also on loopback.
+fn reachable(address: &str) -> String {
+    for (any, loopback) in [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")] {
+        if let Some(port) = address.strip_prefix(any) {
+            return format!("{loopback}{port}");
+        }
+    }
+    address.to_owned()
+}
+
+/// The payload that was typed, or stdin; nothing at all where stdin is a terminal.
+fn payload(typed: Option<OsString>) -> Result<Vec<u8>, CliError> {
+    let is_dash = typed.as_ref().is_some_and(|text| text == "-");
+    match typed {
+        Some(text) if !is_dash => Ok(text.into_vec()),
+        None if std::io::stdin().is_terminal() => Ok(Vec::new()),
+        Some(_) | None => {
+            let mut payload = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut payload)
+                .map_err(|error| CliError::failed(format!("cannot read stdin: {error}")))?;
+            Ok(payload)
+        }
+    }
+}
+
+/// A job as it is shown.
+#[derive(Debug)]
+struct View<'a> {
+    screen: &'a mut Screen,
+    line: ProgressLine,
+    background: bool,
+    handle: String,
+    ends_with_newline: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(screen: &'a mut Screen, background: bool) -> Self {
+        let line = ProgressLine::new();
+        Self { screen, line, background, handle: String::new(), ends_with_newline: true }
+    }
+
+    /// Shows one piece of news; an exit code when nothing more is to come.
+    fn show(&mut self, news: JobNews) -> Result<Option<Exit>, CliError> {
+        match news {
+            JobNews::Created(handle) if self.background => {
+                self.screen.line(&handle)?;
+                return Ok(Some(Exit::Done));
+            }
+            JobNews::Created(handle) => self.handle = handle,
+            JobNews::Data(bytes) => self.result(&bytes)?,
+            JobNews::Warning(bytes) | JobNews::Exception(bytes) => self.remark(&bytes),
+            JobNews::Progress(done, all) => {
+                if output::stderr_is_terminal() {
+                    self.line.show(&bar(done, all));
+                }
+            }
+            JobNews::Complete(bytes) => {
+                self.result(&bytes)?;
+                self.end_line()?;
+                return Ok(Some(Exit::Done));
+            }
+            JobNews::Fail => {
+                self.line.clear();
+                self.end_line()?;
+                return Err(CliError::failed(format!("job {} failed", self.handle)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn result(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.line.clear();
+        if let Some(last) = bytes.last() {
+            self.ends_with_newline = *last == b'\n';
+        }
+        self.screen.bytes(bytes)
+    }
+
+    /// A result is passed on as it is; only a terminal's prompt must not stand in its last line.
+    fn end_line(&mut self) -> Result<(), CliError> {
+        if self.ends_with_newline || !self.screen.is_terminal() {
+            return Ok(());
+        }
+        self.screen.line("")
+    }
+
+    fn remark(&mut self, bytes: &[u8]) {
+        self.line.clear();
+        output::to_stderr(bytes);
+        if !bytes.ends_with(b"\n") {
+            output::to_stderr(b"\n");
+        }
+    }
+}
+
+/// `[######..................] 25%`
+fn bar(done: u32, all: u32) -> String {
+    let filled = u64::from(BAR_WIDTH) * u64::from(done.min(all)) / u64::from(all.max(1));
+    let filled = usize::try_from(filled).unwrap_or_default();
+    let rest = (BAR_WIDTH as usize).saturating_sub(filled);
+    format!("[{}{}] {}", "#".repeat(filled), ".".repeat(rest), format::percent(done, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(background: bool, news: &[JobNews]) -> Result<Option<Exit>, CliError> {
+        let mut screen = Screen::stdout();
+        let mut view = View::new(&mut screen, background);
+        news.iter().map(|news| view.show(news.clone())).last().unwrap()
+    }
+
+    #[test]
+    fn a_background_job_is_done_for_us_once_it_is_stored() {
+        let created = JobNews::Created("H:x:1".to_owned());
+        assert_eq!(show(true, std::slice::from_ref(&created)), Ok(Some(Exit::Done)));
+        assert_eq!(show(false, &[created]), Ok(None));
+    }
+
+    #[test]
+    fn a_job_that_fails_is_named() {
+        let news = [
+            JobNews::Created("H:x:1".to_owned()),
+            JobNews::Exception(b"division by zero".to_vec()),
+            JobNews::Fail,
+        ];
+        assert_eq!(show(false, &news), Err(CliError::failed("job H:x:1 failed")));
+    }
+
+    #[test]
+    fn progress_is_a_bar() {
+        assert_eq!(bar(1, 4), "[######..................] 25%");
+        assert_eq!(bar(9, 4), "[########################] 225%");
+        assert_eq!(bar(0, 0), "[........................] 0 of 0");
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_by_loopback() {
+        for (listen, connect) in [
+            ("0.0.0.0:4730", "127.0.0.1:4730"),
+            ("[::]:4730", "[::1]:4730"),
+            ("10.0.0.1:4730", "10.0.0.1:4730"),
+            ("unix:/run/g.sock", "unix:/run/g.sock"),
+        ] {
+            assert_eq!(reachable(listen), connect);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A file and everything it names → [`Settings`], or every mistake in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::daemon;
+use super::error::ConfigErrors;
+use super::expand::Variables;
+use super::files::Files;
+use super::pool::Reader;
+use super::settings::{PoolSettings, Settings};
+use super::source::Source;
+use super::sources::Sources;
+use super::surroundings::Surroundings;
+use super::table::{Report, Scope, Table, Value};
+use super::wrong::Wrong;
+use crate::model::PoolName;
+
+/// Holds every key that a file may have; what it says is of no matter.
+const EVERY_TABLE: &str = "pool.NAME = { count = {}, backoff = {}, log = {} }";
+
+/// Reads a file, its includes and its env files, and checks them as a whole.
+///
+/// # Errors
+/// Every mistake at once, in the order of their places.
+pub fn load(file: &Path, surroundings: &Surroundings) -> Result<Settings, ConfigErrors> {
+    let files = Files::new(surroundings);
+    match files.open(file, &surroundings.directory.join(file)) {
+        Ok(main) => settings(&main, files),
+        Err(error) => Err(ConfigErrors { errors: vec![error], sources: files.into_sources() }),
+    }
+}
+
+/// Checks a text as though it stood in `file`, which need not exist.
+///
+/// # Errors
+/// Every mistake at once, in the order of their places.
+pub fn load_text(
+    file: &Path,
+    text: &str,
+    surroundings: &Surroundings,
+) -> Result<Settings, ConfigErrors> {
+    let main = source_of(file, text, surroundings);
+    settings(&main, Files::new(surroundings))
+}
+
+/// The control socket that a file names, even while the file is broken.
+#[must_use]
+pub fn socket_of(file: &Path, surroundings: &Surroundings) -> PathBuf {
+    let (files, report) = (Files::new(surroundings), Report::default());
+    let main = files
+        .open(file, &surroundings.directory.join(file))
+        .unwrap_or_else(|_| source_of(file, "", surroundings));
+    let (entries, _) = DeTable::parse_recoverable(&main.text);
+    let variables = variables(&main, entries.get_ref(), &files, &report);
+    let scope = Scope { source: &main, variables: &variables, report: &report };
+    let table = scope.root(entries.get_ref()).table("supervisor");
+    daemon::supervisor(&table, &main.path, surroundings).socket
+}
+
+/// Every key that a file may have, as in `pool.NAME.count.min`.
+#[must_use]
+pub fn known_keys() -> BTreeSet<String> {
+    let (surroundings, report) = (Surroundings::default(), Report::default());
+    let main = source_of(Path::new("known.toml"), EVERY_TABLE, &surroundings);
+    read(&main, &Files::new(&surroundings), &report);
+    report.into_keys()
+}
+
+fn source_of(file: &Path, text: &str, surroundings: &Surroundings) -> Source {
+    let path = surroundings.directory.join(file);
+    Source { name: file.to_owned(), path, text: text.to_owned() }
+}
+
+fn settings(main: &Source, files: Files<'_>) -> Result<Settings, ConfigErrors> {
+    let report = Report::default();
+    let settings = read(main, &files, &report);
+    let sources = files.into_sources();
+    let errors = report.into_errors(&main.name);
+    if errors.is_empty() {
+        Ok(Settings { sources, ..settings })
+    } else {
+        Err(ConfigErrors { errors, sources })
+    }
+}
+
+/// Reads all there is. What is wrong is in the report, and stands in the settings as left out.
+fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
+    let surroundings = files.surroundings();
+    let entries = parse(main, report);
+    let variables = variables(main, &entries, files, report);
+    let scope = Scope { source: main, variables: &variables, report };
+    let root = scope.root(&entries);
+
+    let supervisor_table = root.table("supervisor");
+    let supervisor = daemon::supervisor(&supervisor_table, &main.path, surroundings);
+    supervisor_table.finish();
+    let broker_table = root.table("broker");
+    let broker = daemon::broker(&broker_table);
+    broker_table.finish();
+    let host_table = root.table("host");
+    let host = daemon::host(&host_table);
+    host_table.finish();
+
+    let reader = Reader { surroundings, files, log_dir: &supervisor.log_dir };
+    let defaults = root.table("defaults");
+    reader.check_defaults(&defaults);
+    let mut pools = Pools { reader, defaults: &defaults, found: BTreeMap::new() };
+    pools.read(&root.table("pool"));
+    let included = root.read("include", |value| files.included(value, main)).unwrap_or_default();
+    root.finish();
+    for path in included {
+        match files.open(&relative_to(main, &path), &path) {
+            Ok(source) => pools.read_file(&Scope { source: &source, ..scope }),
+            Err(error) => report.add(error),
+        }
+    }
+    let pools = pools.found.into_iter().map(|(name, found)| (name, found.settings)).collect();
+    let (file, sources) = (main.path.clone(), Sources::default());
+    Settings { file, sources, supervisor, broker, host, pools }
+}
+
+/// Reads the syntax; an empty table stands for a file with too little to go on.
+fn parse<'a>(source: &'a Source, report: &Report) -> DeTable<'a> {
+    let (table, wrongs) = source.parse();
+    let scope = Scope { source, variables: &Variables::new(), report };
+    for wrong in wrongs {
+        scope.report("", 0..0, wrong);
+    }
+    table.unwrap_or_default()
+}
+
+/// What `${NAME}` stands for: the environment, and over it the daemon's `env_file`, which unlike
+/// the environment of a running process can be edited.
+fn variables(
+    main: &Source,
+    entries: &DeTable<'_>,
+    files: &Files<'_>,
+    report: &Report,
+) -> Variables {
+    let mut variables = files.surroundings().expansions();
+    let scope = Scope { source: main, variables: &variables, report };
+    let path_and_more = |value: &Value<'_>| files.variables(&value.path()?, None, report);
+    let added = scope.root(entries).table("supervisor").read("env_file", path_and_more);
+    variables.extend(added.unwrap_or_default());
+    variables
+}
+
+/// An included file as messages call it: beside the name that was given for the main file.
+fn relative_to(main: &Source, path: &Path) -> PathBuf {
+    let inside = path.strip_prefix(main.folder());
+    inside.map_or_else(|_| path.to_owned(), |inside| main.name.with_file_name(inside))
+}
+
+/// The pools that were found.
+struct Pools<'a> {
+    reader: Reader<'a>,
+    defaults: &'a Table<'a>,
+    found: BTreeMap<PoolName, Found>,
+}
+
+struct Found {
+    settings: Arc<PoolSettings>,
+    /// `file:line`.
+    place: String,
+}
+
+impl Pools<'_> {
+    /// Reads an included file, which holds pools and nothing else.
+    fn read_file(&mut self, scope: &Scope<'_>) {
+        let entries = parse(scope.source, scope.report);
+        let root = scope.root(&entries);
+        self.read(&root.table("pool"));
+        for (key, span, _) in root.entries().filter(|(key, ..)| *key != "pool") {
+            let wrong = Wrong::new("an included file holds nothing but [pool.NAME]");
+            root.wrong_entry(key, span, wrong.hint("move it to the file that includes this one"));
+        }
+    }
+
+    fn read(&mut self, pools: &Table<'_>) {
+        for (key, span, value) in pools.entries() {
+            let scope = pools.scope();
+            let name = match key.parse::<PoolName>() {
+                Ok(name) => name,
+                Err(error) => {
+                    pools.wrong_entry(key, span, Wrong::new(error.to_string()));
+                    continue;
+                }
+            };
+            if let Some(first) = self.found.get(&name) {
+                let wrong = Wrong::new(format!("this pool stands in {} too", first.place));
+                let wrong = wrong.hint("rename or remove one of the two");
+                pools.wrong_entry(key, span.clone(), wrong);
+            }
+            let Some(table) = value.read(Value::table) else { continue };
+            let table = table.at(span.clone()).or(self.defaults);
+            let Some(settings) = self.reader.pool(&name, &table) else { continue };
+            self.check_log(&settings, &table);
+            let line = scope.source.place(span.start).line;
+            let place = format!("{}:{line}", scope.source.name.display());
+            self.found.entry(name).or_insert(Found { settings, place });
+        }
+    }
+
+    /// Two pools cannot rotate one file.
+    fn check_log(&self, settings: &PoolSettings, table: &Table<'_>) {
+        let Some(file) = &settings.log.file else { return };
+        let same = |found: &&Found| {
+            let other = &found.settings;
+            other.log.file.as_ref() == Some(file) && other.name != settings.name
+        };
+        if let Some(other) = self.found.values().find(same) {
+            let other = &other.settings.name;
+            let wrong = Wrong::new(format!("pool {other} writes to {} already", file.display()));
+            table.wrong_at("log", wrong.hint("give each pool its own file"));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! `[defaults]` and `[pool.NAME]`.
+//!
+//! First every key is read for itself, from the pool or else from the defaults; then what is left
+//! out gets its value, and what does not go together is reported.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::accounts::{self, Person};
+use super::command;
+use super::env_file;
+use super::files::Files;
+use super::settings::{
+    Account, Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep,
+};
+use super::surroundings::Surroundings;
+use super::table::{Table, Value};
+use super::values::{self, one_of};
+use super::wrong::{Parsed, Wrong};
+use crate::model::PoolName;
+
+/// Longest function name that gearmand takes, in bytes.
+const FUNCTION_LEN_MAX: usize = 512;
+/// Below it a log would be rotated at every other line.
+const LOG_LEN_MIN: u64 = 4096;
+const LOG_LEN: u64 = 10 << 20;
+const LOGS_KEPT: u32 = 5;
+const COUNT: Count = Count { min: 1, max: 1 };
+const TERM_WAIT: Duration = Duration::from_secs(5);
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) };
+
+/// What pools are read with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) files: &'a Files<'a>,
+    pub(super) log_dir: &'a Path,
+}
+
+/// The keys of a pool; `None` for those left out.
+#[derive(Debug)]
+struct Keys {
+    command: Option<Vec<String>>,
+    functions: Option<Vec<String>>,
+    protocol: Option<PoolProtocol>,
+    stream: Option<bool>,
+    count: Option<Count>,
+    user: Option<Person>,
+    group: Option<u32>,
+    directory: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+    env_file: Option<PathBuf>,
+    umask: Option<u32>,
+    stop: Option<Vec<StopStep>>,
+    backoff: Option<Backoff>,
+    log: Option<LogKey>,
+}
+
+#[derive(Clone, Debug)]
+struct LogKey {
+    file: LogFile,
+    size_max: u64,
+    keep: u32,
+    format: LogFormat,
+}
+
+#[derive(Clone, Debug)]
+enum LogFile {
+    /// In the daemon's `log_dir`, named for the pool.
+    Default,
+    At(PathBuf),
+    Nowhere,
+}
+
+impl<'a> Reader<'a> {
+    /// Checks `[defaults]` for itself; pools look their keys up in the table.
+    pub(super) fn check_defaults(self, table: &Table<'a>) {
+        self.keys(table);
+        table.finish();
+    }
+
+    /// Reads a pool. `None`: it lacks its command, which has been reported.
+    pub(super) fn pool(self, name: &PoolName, table: &Table<'a>) -> Option<Arc<PoolSettings>> {
+        let keys = self.keys(table);
+        table.finish();
+        if table.get("command").is_none() {
+            let wrong = Wrong::new("is missing").hint("write command = \"PROGRAM ARGUMENTS\"");
+            table.wrong("command", wrong);
+        }
+        let log = keys.log.clone().unwrap_or_default();
+        let log_file = match log.file {
+            LogFile::Default => Some(self.log_dir.join(format!("{name}.log"))),
+            LogFile::At(path) => Some(path),
+            LogFile::Nowhere => None,
+        };
+        let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
+        let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
+        Some(Arc::new(PoolSettings {
+            name: name.clone(),
+            count: keys.count.unwrap_or(COUNT),
+            stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
+            backoff: keys.backoff.unwrap_or(BACKOFF),
+            log: LogSettings {
+                file: log_file,
+                size_max: log.size_max,
+                keep: log.keep,
+                format: log.format,
+            },
+            program: self.program(name, table, keys)?,
+        }))
+    }
+
+    fn keys(self, table: &Table<'a>) -> Keys {
+        Keys {
+            command: table.read("command", command),
+            functions: table.read("functions", functions),
+            protocol: table.read("protocol", protocol),
+            stream: table.read("stream", Value::flag),
+            count: table.read("count", count),
+            user: table
+                .read("user", |v| v.scalar().and_then(|u| accounts::user(&u, self.surroundings))),
+            group: table.read("group", |v| v.scalar().and_then(|group| accounts::group(&group))),
+            directory: table.read("directory", Value::path),
+            env: table.layers("env").iter().flat_map(env).collect(),
+            env_file: table.read("env_file", Value::path),
+            umask: table.read("umask", Value::mode),
+            stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
+            backoff: table.read("backoff", backoff),
+            log: table.read("log", log),
+        }
+    }
+
+    fn program(self, name: &PoolName, table: &Table<'a>, keys: Keys) -> Option<Program> {
+        let protocol = keys.protocol.unwrap_or(PoolProtocol::Gearman);
+        let functions = keys.functions.unwrap_or_default();
+        if keys.stream == Some(true) && protocol != PoolProtocol::Exec {
+            let wrong = Wrong::new("only protocol = \"exec\" has a stream");
+            table.wrong_at("stream", wrong.hint("remove it"));
+        }
+        if protocol == PoolProtocol::None && !functions.is_empty() {
+            let wrong = Wrong::new("protocol = \"none\" serves no functions");
+            table.wrong_at("functions", wrong.hint("remove one of the two"));
+        }
+        let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        let account = self.account(table, keys.user.as_ref(), keys.group);
+        let mut env = self.env_file(table, keys.env_file.as_deref(), account.as_ref());
+        env.extend(keys.env);
+        Some(Program {
+            command: keys.command?,
+            functions: if functions.is_empty() && adapted {
+                vec![name.to_string()]
+            } else {
+                functions
+            },
+            protocol,
+            stream: keys.stream.unwrap_or(false),
+            account,
+            directory: keys.directory.unwrap_or_else(|| table.folder().to_owned()),
+            env,
+            umask: keys.umask,
+        })
+    }
+
+    /// Who it runs as. A user that is wrong has been reported, and is not also missing.
+    fn account(
+        self,
+        table: &Table<'a>,
+        user: Option<&Person>,
+        group: Option<u32>,
+    ) -> Option<Account> {
+        if user.is_none() && table.get("user").is_some() {
+            return None;
+        }
+        let lacks_user = user.is_none() && self.surroundings.is_root();
+        let key = if lacks_user || group.is_none() { "user" } else { "group" };
+        accounts::account(user, group, self.surroundings).unwrap_or_else(|wrong| {
+            table.wrong_at(key, wrong);
+            None
+        })
+    }
+
+    fn env_file(
+        self,
+        table: &Table<'a>,
+        path: Option<&Path>,
+        account: Option<&Account>,
+    ) -> BTreeMap<String, String> {
+        let Some(path) = path else { return BTreeMap::new() };
+        let user = account.map(|account| account.uid);
+        self.files.variables(path, user, table.scope().report).unwrap_or_else(|wrong| {
+            table.wrong_at("env_file", wrong);
+            BTreeMap::new()
+        })
+    }
+}
+
+impl Default for LogKey {
+    fn default() -> Self {
+        Self { file: LogFile::Default, size_max: LOG_LEN, keep: LOGS_KEPT, format: LogFormat::Text }
+    }
+}
+
+fn command(value: &Value<'_>) -> Parsed<Vec<String>> {
+    if value.is_array() {
+        return command::checked(value.each(|word| Ok(word.to_owned()))?);
+    }
+    value.parse(command::split)
+}
+
+fn functions(value: &Value<'_>) -> Parsed<Vec<String>> {
+    let mut seen = Vec::new();
+    value.each(|name| {
+        if name.is_empty() || name.len() > FUNCTION_LEN_MAX || name.contains(['\0', '\n']) {
+            let wrong = Wrong::new(format!("'{name}' cannot name a function"));
+            return Err(wrong.hint("write 1 to 512 bytes without a line end"));
+        }
+        if seen.iter().any(|other| other == name) {
+            return Err(Wrong::new(format!("{name} is listed twice")).hint("remove one"));
+        }
+        seen.push(name.to_owned());
+        Ok(name.to_owned())
+    })
+}
+
+fn protocol(value: &Value<'_>) -> Parsed<PoolProtocol> {
+    let choices = [
+        ("gearman", PoolProtocol::Gearman),
+        ("exec", PoolProtocol::Exec),
+        ("lines", PoolProtocol::Lines),
+        ("none", PoolProtocol::None),
+    ];
+    value.parse(|text| one_of(text, &choices))
+}
+
+fn count(value: &Value<'_>) -> Parsed<Count> {
+    if value.is_text() {
+        return value.parse(values::count);
+    }
+    if !value.is_table() {
+        return value.number().and_then(|count| values::count_of(count, count));
+    }
+    let table = value.table()?;
+    let (min, max) = (table.read("min", Value::number), table.read("max", Value::number));
+    let has_max = table.get("max").is_some();
+    table.finish();
+    match (min, max) {
+        (min, Some(max)) => values::count_of(min.unwrap_or_else(|| max.min(1)), max),
+        // It has been reported at the key itself.
+        (_, None) if has_max => Ok(COUNT),
+        (_, None) => Err(Wrong::new("max is missing").hint("write { min = 1, max = 8 }")),
+    }
+}
+
+fn env(table: &Table<'_>) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for (name, span, value) in table.entries() {
+        if !env_file::is_name(name) {
+            let wrong = Wrong::new("not the name of a variable").hint("write one without spaces");
+            table.wrong_entry(name, span, wrong);
+        }
+        let text = value.read(|value| value.scalar().and_then(env_file::without_nul));
+        variables.extend(text.map(|text| (name.to_owned(), text)));
+    }
+    variables
+}
+
+fn backoff(value: &Value<'_>) -> Parsed<Backoff> {
+    let table = value.table()?;
+    let initial = table.read("initial", Value::duration).unwrap_or(BACKOFF.initial);
+    let max = table.read("max", Value::duration).unwrap_or_else(|| initial.max(BACKOFF.max));
+    table.finish();
+    if initial.is_zero() {
+        let wrong = Wrong::new("a pause of nothing would start workers in a busy loop");
+        return Err(wrong.hint("write initial = \"200ms\" or so"));
+    }
+    if initial > max {
+        return Err(Wrong::new("initial is above max").hint("raise max or lower initial"));
+    }
+    Ok(Backoff { initial, max })
+}
+
+fn log(value: &Value<'_>) -> Parsed<LogKey> {
+    if value.is_table() {
+        return value.table().map(|table| log_table(&table));
+    }
+    let file = match value.flag() {
+        Ok(true) => LogFile::Default,
+        Ok(false) => LogFile::Nowhere,
+        Err(_) => LogFile::At(value.path()?),
+    };
+    Ok(LogKey { file, ..LogKey::default() })
+}
+
+fn log_table(table: &Table<'_>) -> LogKey {
+    let formats = [("text", LogFormat::Text), ("raw", LogFormat::Raw), ("json", LogFormat::Json)];
+    let format = |value: &Value<'_>| value.parse(|text| one_of(text, &formats));
+    let key = LogKey {
+        file: table.read("file", Value::path).map_or(LogFile::Default, LogFile::At),
+        size_max: table.read("max_size", log_len).unwrap_or(LOG_LEN),
+        keep: table.read("keep", Value::number).unwrap_or(LOGS_KEPT),
+        format: table.read("format", format).unwrap_or(LogFormat::Text),
+    };
+    table.finish();
+    key
+}
+
+fn log_len(value: &Value<'_>) -> Parsed<u64> {
+    match value.size()? {
+        len if len < LOG_LEN_MIN => {
+            Err(Wrong::new(format!("{len} bytes are below 4 KiB")).hint("write as in \"10MiB\""))
+        }
+        len => Ok(len),
+    }
+}

@@ -1,0 +1,146 @@
+//! The outside end of the control socket: one typed function for each route.
+//!
+//! Every request has a connection of its own, so a log that is followed holds up nothing else.
+
+mod error;
+mod logs;
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+use hyper::Method;
+use tokio_util::task::TaskTracker;
+
+pub use error::ClientError;
+pub use logs::{LogQuery, LogReader};
+
+use wire::{Call, escape};
+
+use super::api::{
+    Done, Explanation, JobStatus, Names, ReloadRequest, ScaleRequest, SignalRequest, Status,
+};
+
+/// Asks the daemon whose socket is at one path.
+#[derive(Clone, Debug)]
+pub struct ControlClient {
+    path: PathBuf,
+    tasks: TaskTracker,
+}
+
+/// A change that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Start pools or workers.
+    Start(Names),
+    /// Drain and stop them.
+    Stop(Names),
+    /// Replace their processes one by one.
+    Restart(Names),
+    /// Send a signal to them.
+    Signal(SignalRequest),
+    /// Hold pools at a count, or release them.
+    Scale(ScaleRequest),
+    /// Read the file again and apply it.
+    Reload(ReloadRequest),
+    /// Drain everything and end.
+    Shutdown,
+}
+
+/// Whether a command's answer comes when its effect has happened or at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// When it has happened.
+    ForEffect,
+    /// When the daemon has taken it on.
+    No,
+}
+
+impl ControlClient {
+    /// A client of the daemon at this socket; connections go on `tasks`.
+    #[must_use]
+    pub fn new(path: PathBuf, tasks: TaskTracker) -> Self {
+        Self { path, tasks }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole daemon.
+    ///
+    /// # Errors
+    /// When nobody answers, or with a refusal.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Call::new(Method::GET, "/v1/status")).await
+    }
+
+    /// Has a command carried out.
+    ///
+    /// # Errors
+    /// When nobody answers, or it was not carried out.
+    pub async fn command(&self, command: &Command, wait: Wait) -> Result<Done, ClientError> {
+        let (route, call) = match command {
+            Command::Start(names) => ("start", Call::json(names)),
+            Command::Stop(names) => ("stop", Call::json(names)),
+            Command::Restart(names) => ("restart", Call::json(names)),
+            Command::Signal(request) => ("signal", Call::json(request)),
+            Command::Scale(request) => ("scale", Call::json(request)),
+            Command::Reload(request) => ("reload", Call::json(request)),
+            Command::Shutdown => ("shutdown", Ok(Call::new(Method::POST, ""))),
+        };
+        let call = call.map_err(|source| self.unreadable(source))?;
+        let query = match wait {
+            Wait::ForEffect => "",
+            Wait::No => "?wait=false",
+        };
+        self.ask(call.to(format!("/v1/{route}{query}"))).await
+    }
+
+    /// Jobs that wait or run, the oldest first.
+    ///
+    /// # Errors
+    /// When nobody answers, or with a refusal.
+    pub async fn jobs(
+        &self,
+        function: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<JobStatus>, ClientError> {
+        let only = function.map(|name| format!("&function={}", escape(name))).unwrap_or_default();
+        self.ask(Call::new(Method::GET, format!("/v1/jobs?limit={limit}{only}"))).await
+    }
+
+    /// One job that waits or runs.
+    ///
+    /// # Errors
+    /// When nobody answers, or no such job is known.
+    pub async fn job(&self, handle: &str) -> Result<JobStatus, ClientError> {
+        self.ask(Call::new(Method::GET, format!("/v1/jobs/{}", escape(handle)))).await
+    }
+
+    /// Withdraws a job that waits.
+    ///
+    /// # Errors
+    /// When nobody answers, or no such job waits.
+    pub async fn cancel(&self, handle: &str) -> Result<Done, ClientError> {
+        self.ask(Call::new(Method::DELETE, format!("/v1/jobs/{}", escape(handle)))).await
+    }
+
+    /// Why a pool has the count it has.
+    ///
+    /// # Errors
+    /// When nobody answers, or no such pool is known.
+    pub async fn explain(&self, name: &str) -> Result<Explanation, ClientError> {
+        self.ask(Call::new(Method::GET, format!("/v1/explain/{}", escape(name)))).await
+    }
+
+    /// Recent lines of workers' output, and those to come if the query says so.
+    ///
+    /// # Errors
+    /// When nobody answers, or nothing has one of the names.
+    pub async fn logs(&self, query: &LogQuery) -> Result<LogReader, ClientError> {
+        let body = self.open(Call::new(Method::GET, query.route())).await?;
+        Ok(LogReader::new(self.path.clone(), body))
+    }
+}

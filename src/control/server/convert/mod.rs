@@ -1,0 +1,165 @@
+//! What the program knows of itself, in the words of the API.
+
+mod fate;
+mod pool;
+
+use std::collections::HashMap;
+use std::time::{Instant, SystemTime};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::broker::{FunctionView, JobView, Overview};
+use crate::control::api::{
+    BrokerStatus, ConfigStatus, DaemonState, Explanation, FunctionStatus, HostStatus, JobStatus,
+    RejectedStatus, Status,
+};
+use crate::host::HostSample;
+use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
+use crate::supervisor::{Brief, ConfigState, Snapshot};
+
+/// The slots' names by their processes, for jobs that know their worker by its id.
+#[derive(Debug)]
+pub(super) struct WorkerNames(HashMap<WorkerId, WorkerName>);
+
+impl WorkerNames {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let slots = snapshot.pools.iter().flat_map(|brief| &brief.view.slots);
+        Self(slots.filter_map(|slot| Some((slot.worker?, slot.name.clone()))).collect())
+    }
+
+    fn name(&self, worker: WorkerId) -> Option<&WorkerName> {
+        self.0.get(&worker)
+    }
+}
+
+/// The whole daemon at `now`.
+pub(super) fn status(snapshot: &Snapshot, now: Instant) -> Status {
+    let names = WorkerNames::of(snapshot);
+    let scene = pool::Scene { snapshot, names: &names, now };
+    let mut pools: Vec<_> = snapshot.pools.iter().map(|brief| scene.pool(brief)).collect();
+    pools.sort_by(|one, other| one.name.cmp(&other.name));
+    Status {
+        name: snapshot.settings.supervisor.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime: now.saturating_duration_since(snapshot.started).as_secs_f64(),
+        state: if snapshot.stopping { DaemonState::Stopping } else { DaemonState::Running },
+        config: config(&snapshot.settings.file.to_string_lossy(), &snapshot.config),
+        broker: snapshot.broker.as_ref().map(|overview| broker(overview, snapshot)),
+        host: host(&snapshot.host),
+        pools,
+    }
+}
+
+/// One job.
+pub(super) fn job(job: &JobView, names: &WorkerNames) -> JobStatus {
+    JobStatus {
+        handle: job.handle.clone(),
+        function: job.function.to_string(),
+        unique: job.unique.to_string(),
+        priority: job.priority.to_string(),
+        background: job.background,
+        age: job.age.as_secs_f64(),
+        running: job.running.map(|running| running.as_secs_f64()),
+        worker: job.worker.and_then(|worker| names.name(worker)).map(ToString::to_string),
+        attempt: job.attempt,
+        clients: job.clients,
+        progress: job.progress,
+        payload_len: job.payload_len,
+    }
+}
+
+/// Why a pool has the count it has.
+pub(super) fn explanation(brief: &Brief) -> Explanation {
+    Explanation {
+        pool: brief.view.name.to_string(),
+        now: pool::reason(brief),
+        history: brief
+            .decisions
+            .iter()
+            .map(|(at, sentence)| (rfc3339(*at), sentence.clone()))
+            .collect(),
+    }
+}
+
+/// True when the pattern means the pool or a slot that it has or may have.
+pub(super) fn is_meant(brief: &Brief, pattern: &NamePattern) -> bool {
+    let view = &brief.view;
+    if pattern.is_pool() {
+        return pattern.matches_pool(&view.name);
+    }
+    // Slots that are scaled away for now keep their names and their logs.
+    let held = brief.hold.map_or(0, |(_, max)| max);
+    let numbers_max = view.settings.count.max.max(held);
+    view.slots.iter().any(|slot| pattern.matches_worker(&slot.name))
+        || (1..=numbers_max).any(|index| pattern.matches_worker(&view.name.worker(index)))
+}
+
+/// Local time with its offset, to the millisecond.
+pub(super) fn rfc3339(at: SystemTime) -> String {
+    match Timestamp::try_from(at) {
+        Ok(stamp) => stamp
+            .to_zoned_datetime(TimeZone::system())
+            .strftime("%Y-%m-%dT%H:%M:%S%.3f%:z")
+            .to_string(),
+        // Only a clock that is set outside of the years -9999 to 9999.
+        Err(_) => Timestamp::UNIX_EPOCH.to_string(),
+    }
+}
+
+fn config(file: &str, state: &ConfigState) -> ConfigStatus {
+    ConfigStatus {
+        file: file.to_owned(),
+        loaded_at: rfc3339(state.loaded_at),
+        rejected: state.rejected.as_ref().map(|rejected| RejectedStatus {
+            at: rfc3339(rejected.at),
+            errors: rejected.errors.clone(),
+        }),
+    }
+}
+
+fn broker(overview: &Overview, snapshot: &Snapshot) -> BrokerStatus {
+    BrokerStatus {
+        listen: snapshot.settings.broker.listen.iter().map(ToString::to_string).collect(),
+        connections: overview.sessions,
+        untied_performers: overview.untied_performers,
+        store_error: overview.store_error.clone(),
+        functions: overview.functions.iter().map(|(name, view)| function(name, view)).collect(),
+    }
+}
+
+fn function(name: &FunctionName, view: &FunctionView) -> FunctionStatus {
+    FunctionStatus {
+        name: name.to_string(),
+        queued: view.queued,
+        oldest: view.oldest.map(|oldest| oldest.as_secs_f64()),
+        running: view.running,
+        performers: view.performers,
+        ended: view.ended,
+    }
+}
+
+fn host(sample: &HostSample) -> HostStatus {
+    HostStatus {
+        cores: sample.cores,
+        load1: sample.load1,
+        mem_available: sample.mem_available,
+        mem_total: sample.mem_total,
+        cpu_pressure: sample.cpu_pressure,
+        mem_pressure: sample.mem_pressure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_back_as_the_same_instant() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_732_424_142_250);
+        let text = rfc3339(at);
+        let back: Timestamp = text.parse().unwrap();
+        assert_eq!(SystemTime::try_from(back).unwrap(), at, "{text}");
+    }
+}

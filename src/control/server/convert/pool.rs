@@ -1,0 +1,122 @@
+//! Pools and their workers, put together from what pools, broker and host each know.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{WorkerNames, fate, job};
+use crate::broker::{Overview, WorkerView};
+use crate::config::PoolProtocol;
+use crate::control::api::{Intent, PoolStatus, WorkerStatus};
+use crate::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
+use crate::supervisor::{Brief, Snapshot};
+
+/// What a conversion looks things up in.
+pub(super) struct Scene<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) names: &'a WorkerNames,
+    pub(super) now: Instant,
+}
+
+impl Scene<'_> {
+    pub(super) fn pool(&self, brief: &Brief) -> PoolStatus {
+        let view = &brief.view;
+        let is_ready =
+            |slot: &&SlotView| slot.role == SlotRole::Current && slot.state == SlotState::Running;
+        let running = view.slots.iter().filter(is_ready).count();
+        let count = view.settings.count;
+        let (min, max) = brief.hold.unwrap_or((count.min, count.max));
+        PoolStatus {
+            name: view.name.to_string(),
+            intent: match view.intent {
+                PoolIntent::Up => Intent::Up,
+                PoolIntent::Stopped => Intent::Stopped,
+            },
+            wanted: brief.wanted,
+            target: view.target,
+            running: u32::try_from(running).unwrap_or(u32::MAX),
+            min,
+            max,
+            hold: brief.hold,
+            reason: reason(brief),
+            functions: self.functions(view),
+            protocol: protocol(view.settings.program.protocol).to_owned(),
+            workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
+        }
+    }
+
+    /// The functions of the file, or else those that its workers have registered.
+    fn functions(&self, view: &PoolView) -> Vec<String> {
+        let named = &view.settings.program.functions;
+        if !named.is_empty() {
+            return named.clone();
+        }
+        let workers = view.slots.iter().filter_map(|slot| self.seen(slot));
+        let learned = workers.flat_map(|worker| &worker.functions).map(ToString::to_string);
+        learned.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn worker(&self, view: &PoolView, slot: &SlotView) -> WorkerStatus {
+        let seen = self.seen(slot);
+        let usage = slot.pid.and_then(|pid| self.snapshot.usage.get(&pid));
+        let seconds = |at: Instant| self.now.saturating_duration_since(at).as_secs_f64();
+        let broker = self.snapshot.broker.as_ref();
+        WorkerStatus {
+            name: slot.name.to_string(),
+            state: slot.state.as_str().to_owned(),
+            detail: slot.detail.clone(),
+            outgoing: slot.role == SlotRole::Predecessor,
+            pid: slot.pid,
+            uptime: slot.pid.and(slot.started).map(seconds),
+            done: seen.map_or(0, |worker| worker.done),
+            jobs: seen.iter().flat_map(|w| &w.jobs).map(|view| job(view, self.names)).collect(),
+            tied: broker.and_then(|_| tied(view, slot, seen)),
+            cpu_percent: usage.map(|usage| usage.cpu_percent),
+            rss: usage.map(|usage| usage.rss),
+            restarts: slot.restarts,
+            last_exit: slot.last_exit.as_ref().map(|last| {
+                let loss = broker.and_then(|broker| broker.losses.get(&last.worker));
+                fate::sentence(last, loss, self.names)
+            }),
+            last_exit_age: slot.last_exit.as_ref().map(|last| seconds(last.at)),
+            outdated: slot.outdated,
+        }
+    }
+
+    fn seen(&self, slot: &SlotView) -> Option<&WorkerView> {
+        let overview: &Overview = self.snapshot.broker.as_ref()?;
+        overview.workers.get(&slot.worker?)
+    }
+}
+
+/// Whether the broker knows the worker's connections; asked only where there should be some.
+fn tied(view: &PoolView, slot: &SlotView, seen: Option<&WorkerView>) -> Option<bool> {
+    let has_jobs = view.settings.program.protocol != PoolProtocol::None;
+    let is_up = slot.state == SlotState::Running;
+    (has_jobs && is_up).then(|| seen.is_some_and(|worker| worker.sessions > 0))
+}
+
+/// Why the pool has the count it has.
+pub(super) fn reason(brief: &Brief) -> String {
+    let count = brief.view.settings.count;
+    if brief.view.intent == PoolIntent::Stopped {
+        return "stopped by an operator".to_owned();
+    }
+    match brief.hold {
+        Some((min, max)) if min == max => format!("held at {min} by an operator"),
+        Some((min, max)) if brief.reason.is_empty() => {
+            format!("held at {min}..{max} by an operator")
+        }
+        Some(_) | None if !brief.reason.is_empty() => brief.reason.clone(),
+        _ if count.is_fixed() => format!("count = {} in the file", count.min),
+        _ => format!("no decision yet between {} and {}", count.min, count.max),
+    }
+}
+
+fn protocol(protocol: PoolProtocol) -> &'static str {
+    match protocol {
+        PoolProtocol::Gearman => "gearman",
+        PoolProtocol::Exec => "exec",
+        PoolProtocol::Lines => "lines",
+        PoolProtocol::None => "none",
+    }
+}

@@ -1,0 +1,123 @@
+//! Questions: the daemon's state, jobs, and why a pool has the count it has.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+
+use super::App;
+use super::convert::{self, WorkerNames};
+use super::refusal::Refusal;
+use crate::broker::{BrokerHandle, Command};
+use crate::control::api::{Done, Explanation, JobStatus, Status};
+use crate::control::nearest;
+use crate::model::{FunctionName, NamePattern};
+use crate::supervisor::Snapshot;
+
+/// Jobs that are listed unless more are asked for.
+const JOBS_LISTED: usize = 100;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct JobsQuery {
+    function: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn status(State(app): State<App>) -> Result<Json<Status>, Refusal> {
+    let snapshot = app.supervisor.snapshot().await?;
+    Ok(Json(convert::status(&snapshot, Instant::now())))
+}
+
+pub(super) async fn jobs(
+    State(app): State<App>,
+    query: Result<Query<JobsQuery>, QueryRejection>,
+) -> Result<Json<Vec<JobStatus>>, Refusal> {
+    let Query(query) = query?;
+    let broker = app.broker()?;
+    let function = query.function.map(|name| FunctionName(Bytes::from(name)));
+    let limit = query.limit.unwrap_or(JOBS_LISTED);
+    let jobs = broker.ask(|reply| Command::Jobs { function, limit, reply }).await?;
+    let names = WorkerNames::of(&app.supervisor.snapshot().await?);
+    Ok(Json(jobs.iter().map(|job| convert::job(job, &names)).collect()))
+}
+
+pub(super) async fn job(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+) -> Result<Json<JobStatus>, Refusal> {
+    app.job(handle).await.map(Json)
+}
+
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+) -> Result<Json<Done>, Refusal> {
+    let broker = app.broker()?;
+    let cancelled = broker.ask(|reply| Command::Cancel { handle: handle.clone(), reply }).await?;
+    if cancelled {
+        return Ok(Json(Done { done: vec![format!("job {handle} was cancelled")] }));
+    }
+    let job = app.job(handle).await?;
+    let holder = job.worker.unwrap_or_else(|| "a worker".to_owned());
+    Err(Refusal::failed(format!("job {} is in the hands of {holder}", job.handle))
+        .hint("only a job that waits can be cancelled"))
+}
+
+pub(super) async fn explain(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Explanation>, Refusal> {
+    let snapshot = app.supervisor.snapshot().await?;
+    let pattern = NamePattern::new(&name);
+    require(&snapshot, std::slice::from_ref(&pattern))?;
+    let mut meant = snapshot.pools.iter().filter(|brief| pattern.matches_pool(&brief.view.name));
+    match (meant.next(), meant.next()) {
+        (Some(brief), None) => Ok(Json(convert::explanation(brief))),
+        _ => Err(Refusal::bad_request(format!("'{name}' means several pools; name one"))),
+    }
+}
+
+impl App {
+    fn broker(&self) -> Result<&BrokerHandle, Refusal> {
+        self.supervisor.broker.as_ref().ok_or_else(|| {
+            Refusal::failed("the jobs are held by other servers: [broker] servers is set")
+                .hint("ask those servers, for example with gearadmin --status")
+        })
+    }
+
+    async fn job(&self, handle: String) -> Result<JobStatus, Refusal> {
+        let broker = self.broker()?;
+        let job = broker.ask(|reply| Command::Job { handle: handle.clone(), reply }).await?;
+        let job = job.ok_or_else(|| {
+            Refusal::no_such_name(format!("no job has the handle {handle}"))
+                .hint("it may have ended: a job is known while it waits or runs")
+        })?;
+        let names = WorkerNames::of(&self.supervisor.snapshot().await?);
+        Ok(convert::job(&job, &names))
+    }
+}
+
+/// Refuses names that no pool and no worker has.
+pub(super) fn require(snapshot: &Snapshot, patterns: &[NamePattern]) -> Result<(), Refusal> {
+    for pattern in patterns {
+        if snapshot.pools.iter().any(|brief| convert::is_meant(brief, pattern)) {
+            continue;
+        }
+        let name = pattern.to_string();
+        let refusal = Refusal::no_such_name(format!("no pool or worker is called '{name}'"));
+        return Err(match nearest(&name, known_names(snapshot)) {
+            Some(near) => refusal.hint(format!("did you mean '{near}'?")),
+            None => refusal.hint("gear-supervisor status lists them"),
+        });
+    }
+    Ok(())
+}
+
+fn known_names(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let pools = snapshot.pools.iter().map(|brief| brief.view.name.to_string());
+    let slots = snapshot.pools.iter().flat_map(|brief| &brief.view.slots);
+    pools.chain(slots.map(|slot| slot.name.to_string()))
+}

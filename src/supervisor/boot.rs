@@ -1,0 +1,214 @@
+//! Opening everything, and closing it again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::carrier::Carrier;
+use super::handle::SupervisorHandle;
+use super::task::{Inbox, Rooms, Supervisor};
+use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
+use crate::broker::store::{StateDir, StateDirError};
+use crate::broker::{BrokerEvent, BrokerHandle, Command};
+use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
+use crate::control::server::{BindError, ControlServer};
+use crate::identity::{Identity, IdentityStartError};
+use crate::logs::{Logs, LogsOptions, LogsRequest, LogsStartError};
+use crate::pool::process::Processes;
+use crate::telemetry::{self, TelemetryError};
+
+/// Requests of pools under way at most; a pool waits for room.
+const GATE_REQUESTS_MAX: usize = 1024;
+/// News of the broker under way at most; the broker drops what does not fit.
+const BROKER_EVENTS_MAX: usize = 4096;
+/// Deaths of its workers at which a job is given up.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Called once with the handle of the running daemon.
+pub type OnStart = Box<dyn FnOnce(SupervisorHandle, &TaskTracker) + Send>;
+
+/// What to run.
+pub struct RunOptions {
+    /// The file.
+    pub file: PathBuf,
+    /// How much of the broker is shown: 0, 1 or 2.
+    pub verbosity: u8,
+    /// Told when the daemon runs.
+    pub on_start: OnStart,
+}
+
+impl std::fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunOptions").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// Why the daemon did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The file has mistakes.
+    #[error("{}", .0.lines().join("\n"))]
+    BadFile(ConfigErrors),
+    /// The state folder is held or cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The broker did not start.
+    #[error(transparent)]
+    Broker(#[from] BrokerStartError),
+    /// The control socket is held or cannot be made.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// The logs did not start.
+    #[error(transparent)]
+    Logs(#[from] LogsStartError),
+    /// Connections cannot be told apart.
+    #[error(transparent)]
+    Identity(#[from] IdentityStartError),
+    /// The daemon's own log did not start.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The system refused something.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl DaemonError {
+    /// True when another process holds what the daemon needs.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        match self {
+            Self::StateDir(error) => matches!(error, StateDirError::Held { .. }),
+            Self::Broker(error) => error.is_held(),
+            Self::Control(error) => matches!(error, BindError::Held { .. }),
+            Self::BadFile(_)
+            | Self::Logs(_)
+            | Self::Identity(_)
+            | Self::Telemetry(_)
+            | Self::Io { .. } => false,
+        }
+    }
+}
+
+/// Runs the daemon in the foreground until it is told to stop.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(options: RunOptions) -> Result<(), DaemonError> {
+    let settings =
+        config::load(&options.file, &Surroundings::of_process()).map_err(DaemonError::BadFile)?;
+    let own = &settings.supervisor;
+    telemetry::start(&own.log_level, own.log_format, options.verbosity)?;
+    let failed = |source| DaemonError::Io { what: "the runtime cannot be started", source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(serve(Arc::new(settings), options.on_start))
+}
+
+async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonError> {
+    let io = |what| move |source| DaemonError::Io { what, source };
+    let own = &settings.supervisor;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
+    let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
+    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
+    let binary = std::env::current_exe().map_err(io("our own program is not found"))?;
+    let processes = Processes::start(binary, state_dir.path(), &tasks, stop.clone())
+        .map_err(io("processes cannot be watched over"))?;
+    let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
+    let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
+    let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
+    let (routes_in, routes) = watch::channel(Arc::new(BTreeMap::new()));
+    let (demand_in, demand) = mpsc::channel(1);
+    let identity = Identity::start()?;
+    let carrier = Carrier {
+        broker: broker.clone(),
+        requests,
+        events,
+        routes,
+        identity,
+        demand: demand_in,
+        tasks: tasks.clone(),
+        owners: HashMap::new(),
+    };
+    tasks.spawn(carrier.run());
+    let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
+    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone());
+    let (edits_in, edits) = mpsc::channel(1);
+    let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
+        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
+        .ok();
+    let control_stop = CancellationToken::new();
+    let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
+    on_start(handle, &tasks);
+    let rooms = Rooms {
+        broker: broker.clone(),
+        logs: logs.clone(),
+        processes,
+        gate,
+        ids: Arc::new(AtomicU64::new(1)),
+        tasks: tasks.clone(),
+        routes: routes_in,
+        watcher,
+    };
+    let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
+    let inbox = Inbox { commands, demand, edits, signals };
+    Supervisor::new(settings, rooms).run(inbox).await;
+    control_stop.cancel();
+    if let Err(error) = control.await {
+        warn!(%error, "the control socket ended badly");
+    }
+    close_broker(broker, broker_thread).await;
+    if logs.ask(LogsRequest::Shutdown).await.is_err() {
+        warn!("the logs had ended before");
+    }
+    stop.cancel();
+    drop(logs_thread);
+    info!("stopped");
+    Ok(())
+}
+
+/// Starts the broker, unless servers outside are used.
+fn open_broker(
+    settings: &Settings,
+    state_dir: &Arc<StateDir>,
+    events: mpsc::Sender<BrokerEvent>,
+) -> Result<Option<(BrokerHandle, BrokerThread)>, BrokerStartError> {
+    if !settings.broker.servers.is_empty() {
+        return Ok(None);
+    }
+    let options = BrokerOptions {
+        listen: settings.broker.listen.clone(),
+        packet_len_max: settings.broker.packet_len_max,
+        store: settings.broker.store,
+        state_dir: Arc::clone(state_dir),
+        attempts_max: ATTEMPTS_MAX,
+        events,
+    };
+    Broker::start(options).map(Some)
+}
+
+/// The broker goes last: until then background jobs are still stored and acknowledged.
+async fn close_broker(broker: Option<BrokerHandle>, thread: Option<BrokerThread>) {
+    if let Some(broker) = broker
+        && broker.ask(Command::Shutdown).await.is_err()
+    {
+        warn!("the broker had ended before");
+    }
+    drop(thread);
+}

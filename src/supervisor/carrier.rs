@@ -1,0 +1,139 @@
+//! Carries requests of the pools to the broker, and news of the broker to the pools.
+//!
+//! It never waits for a pool: what it tells them are hints, dropped when a pool is busy, so that
+//! a pool that waits for the broker and a broker that has news for the pool cannot block each
+//! other. Who holds an unknown connection is asked here too, off the broker's thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info};
+
+use crate::broker::{BrokerEvent, BrokerHandle, Command, Peer};
+use crate::identity::{Candidate, Connection, IdentityHandle};
+use crate::model::{PoolName, SessionId, WorkerId};
+use crate::pool::{GateRequest, PoolCommand, PoolHandle};
+
+/// Every pool by name, as the supervisor publishes it.
+pub(super) type Routes = Arc<BTreeMap<PoolName, PoolHandle>>;
+
+/// A reason to look at the pools' counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Demand;
+
+/// Passes messages until both sides are gone.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    pub(super) broker: Option<BrokerHandle>,
+    pub(super) requests: mpsc::Receiver<GateRequest>,
+    pub(super) events: mpsc::Receiver<BrokerEvent>,
+    pub(super) routes: watch::Receiver<Routes>,
+    pub(super) identity: IdentityHandle,
+    pub(super) demand: mpsc::Sender<Demand>,
+    pub(super) tasks: TaskTracker,
+    /// Pools by the processes that were admitted; an entry goes when its process is gone.
+    pub(super) owners: std::collections::HashMap<WorkerId, PoolName>,
+}
+
+impl Carrier {
+    pub(super) async fn run(mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                request = self.requests.recv() => match request {
+                    Some(request) => self.pass(request).await,
+                    None => break,
+                },
+                Some(event) = self.events.recv() => self.hear(event),
+            }
+        }
+    }
+
+    /// A request whose broker is gone is dropped, and with it its reply: the pool goes on alone.
+    async fn pass(&mut self, request: GateRequest) {
+        match &request {
+            GateRequest::Admit { worker, name, .. } => {
+                self.owners.insert(*worker, name.pool.clone());
+            }
+            GateRequest::Gone { worker, .. } => {
+                self.owners.remove(worker);
+                self.ask_for_a_look();
+            }
+            _ => {}
+        }
+        let Some(broker) = &self.broker else { return };
+        let command = match request {
+            GateRequest::Admit { worker, name, listener } => {
+                Command::Admit { worker, name, listener }
+            }
+            GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
+            GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
+            GateRequest::Nudge(worker) => Command::Nudge(worker),
+            GateRequest::Gone { worker, exit } => Command::Gone { worker, exit },
+            GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },
+        };
+        if let Err(error) = broker.tell(command).await {
+            debug!(%error, "a pool's request came after the broker's end");
+        }
+    }
+
+    fn hear(&mut self, event: BrokerEvent) {
+        match event {
+            BrokerEvent::Starved(_) => self.ask_for_a_look(),
+            BrokerEvent::Registered(worker) => {
+                self.hint(worker, PoolCommand::Registered(worker));
+                self.ask_for_a_look();
+            }
+            BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
+            BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
+            BrokerEvent::Store(Some(reason)) => error!(reason, "background jobs cannot be stored"),
+            BrokerEvent::Store(None) => info!("background jobs are stored again"),
+        }
+    }
+
+    fn hint(&self, worker: WorkerId, command: PoolCommand) {
+        let routes = self.routes.borrow();
+        if let Some(pool) = self.owners.get(&worker).and_then(|pool| routes.get(pool)) {
+            pool.hint(command);
+        }
+    }
+
+    /// One look is enough for everything that happened before it.
+    fn ask_for_a_look(&self) {
+        if let Err(mpsc::error::TrySendError::Closed(_)) = self.demand.try_send(Demand) {
+            debug!("demand changed while the supervisor stops");
+        }
+    }
+
+    fn identify(&self, session: SessionId, peer: &Peer) {
+        let Some(broker) = self.broker.clone() else { return };
+        let candidates = candidates(&self.routes.borrow());
+        let identity = self.identity.clone();
+        let connection = match *peer {
+            Peer::Tcp { peer, local } => Some(Connection::Tcp { peer, local }),
+            Peer::Unix { pid } => pid.map(|pid| Connection::Unix { pid }),
+        };
+        self.tasks.spawn(async move {
+            let worker = match connection {
+                Some(connection) => identity.who(connection, candidates).await,
+                None => None,
+            };
+            debug!(%session, ?worker, "a performer came through a public listener");
+            if let Err(error) = broker.tie(session, worker).await {
+                debug!(%error, "a performer was known after the broker's end");
+            }
+        });
+    }
+}
+
+fn candidates(routes: &BTreeMap<PoolName, PoolHandle>) -> Vec<Candidate> {
+    let views = routes.values().map(PoolHandle::view);
+    views
+        .flat_map(|view| {
+            let processes = view.slots.iter().filter_map(|slot| slot.worker.zip(slot.pid));
+            processes.map(|(worker, pid)| Candidate { worker, pid }).collect::<Vec<_>>()
+        })
+        .collect()
+}

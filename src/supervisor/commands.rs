@@ -1,0 +1,183 @@
+//! What operators ask for. Whatever takes time is waited for on a task of its own, so that the
+//! supervisor goes on.
+
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::entry::{Hold, settle};
+use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand};
+use super::task::Supervisor;
+use crate::config::Count;
+use crate::control::nearest;
+use crate::model::NamePattern;
+use crate::pool::{Pick, PoolCommand, PoolHandle};
+
+/// A pool with the part of it that is meant.
+type Picked = (PoolHandle, Pick);
+
+impl Supervisor {
+    pub(super) async fn obey(&mut self, command: SupervisorCommand) {
+        match command {
+            SupervisorCommand::Start(names, actor, answer) => {
+                info!(actor, "start {}", listed(&names));
+                let command = |pick, reply| PoolCommand::Start { pick, reply };
+                self.each(&names, "started", command, answer);
+            }
+            SupervisorCommand::Stop(names, actor, answer) => {
+                info!(actor, "stop {}", listed(&names));
+                let command = |pick, reply| PoolCommand::Stop { pick, reply };
+                self.each(&names, "stopped", command, answer);
+            }
+            SupervisorCommand::Restart(names, actor, answer) => {
+                info!(actor, "restart {}", listed(&names));
+                let command = |pick, reply| PoolCommand::Restart { pick, reply };
+                self.each(&names, "restarted", command, answer);
+            }
+            SupervisorCommand::Signal(names, signal, actor, answer) => {
+                info!(actor, "signal {signal} to {}", listed(&names));
+                let done = self.signal(&names, signal).await;
+                reply(answer, done);
+            }
+            SupervisorCommand::Scale { names, to, hold, actor, answer } => {
+                info!(actor, "scale {} to {to:?}", listed(&names));
+                let until = hold.and_then(|hold| Instant::now().checked_add(hold));
+                self.hold(&names, to, until, answer).await;
+            }
+            SupervisorCommand::Reload { allow_empty, actor, answer } => {
+                info!(actor, "reload");
+                self.reload(allow_empty, answer).await;
+            }
+            SupervisorCommand::Shutdown(actor, answer) => {
+                info!(actor, "shutdown");
+                self.stop(Some(answer)).await;
+            }
+            SupervisorCommand::Snapshot(reply) => {
+                let snapshot = self.snapshot().await;
+                if reply.send(snapshot).is_err() {
+                    tracing::debug!("whoever asked for the status has gone");
+                }
+            }
+        }
+    }
+
+    /// Gives a command to everything that is meant, and answers when all of it has happened.
+    fn each(
+        &self,
+        names: &[NamePattern],
+        done: &'static str,
+        command: fn(Pick, oneshot::Sender<Result<(), String>>) -> PoolCommand,
+        answer: Answer,
+    ) {
+        let picked = match self.pick(names) {
+            Ok(picked) => picked,
+            Err(error) => return reply(answer, Err(error)),
+        };
+        self.rooms.tasks.spawn(async move {
+            let all = picked.into_iter().map(|(pool, pick)| async move {
+                let what = match &pick {
+                    Pick::Pool => pool.view().name.to_string(),
+                    Pick::Slots(pattern) => pattern.to_string(),
+                };
+                match pool.ask(|reply| command(pick, reply)).await {
+                    Ok(Ok(())) => Ok(format!("{what} {done}")),
+                    Ok(Err(why)) => Err(why),
+                    Err(gone) => Err(format!("{what}: {gone}")),
+                }
+            });
+            reply(answer, gathered(futures_util::future::join_all(all).await));
+        });
+    }
+
+    async fn signal(
+        &self,
+        names: &[NamePattern],
+        signal: nix::sys::signal::Signal,
+    ) -> Result<Progress, CommandError> {
+        let mut lines = Vec::new();
+        for (pool, pick) in self.pick(names)? {
+            let name = pool.view().name.clone();
+            let sent = pool.ask(|reply| PoolCommand::Signal { pick, signal, reply }).await;
+            lines.push(format!("{name}: {} processes signalled", sent.unwrap_or(0)));
+        }
+        Ok(lines)
+    }
+
+    async fn hold(
+        &mut self,
+        names: &[NamePattern],
+        to: ScaleTo,
+        until: Option<Instant>,
+        answer: Answer,
+    ) {
+        if let Err(error) = self.pick(names) {
+            return reply(answer, Err(error));
+        }
+        let mut settling = Vec::new();
+        for (name, entry) in &mut self.pools {
+            if !names.iter().any(|pattern| pattern.matches_pool(name)) {
+                continue;
+            }
+            entry.hold = match to {
+                ScaleTo::Bounds { min, max } => Some(Hold { bounds: Count { min, max }, until }),
+                ScaleTo::Auto => None,
+            };
+            entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
+            entry.follow_bounds().await;
+            settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));
+        }
+        self.scaling.ask(Instant::now());
+        self.rooms.tasks.spawn(async move {
+            let all = settling.into_iter().map(|(name, bounds, target, pool)| async move {
+                settle(pool, target).await.map(|()| format!("{name} at {bounds}"))
+            });
+            reply(answer, gathered(futures_util::future::join_all(all).await));
+        });
+    }
+
+    /// Every pool, or part of one, that the names mean; each name must mean something.
+    fn pick(&self, names: &[NamePattern]) -> Result<Vec<Picked>, CommandError> {
+        let mut picked = Vec::new();
+        for pattern in names {
+            let before = picked.len();
+            for (name, entry) in self.pools.iter().filter(|(name, _)| pattern.matches_pool(name)) {
+                let view = entry.handle.view();
+                let mut slots = view.slots.iter();
+                if pattern.is_pool() {
+                    picked.push((entry.handle.clone(), Pick::Pool));
+                } else if slots.any(|slot| pattern.matches_worker(&slot.name)) {
+                    picked.push((entry.handle.clone(), Pick::Slots(pattern.clone())));
+                } else {
+                    tracing::debug!(pool = %name, %pattern, "no worker is meant");
+                }
+            }
+            if picked.len() == before {
+                let name = pattern.to_string();
+                let hint = nearest(&name, self.pools.keys().map(ToString::to_string));
+                return Err(CommandError::NoSuchName { name, hint });
+            }
+        }
+        Ok(picked)
+    }
+}
+
+fn gathered(results: Vec<Result<String, String>>) -> Result<Progress, CommandError> {
+    let (done, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    if failed.is_empty() {
+        return Ok(done.into_iter().flatten().collect());
+    }
+    let reasons: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
+    Err(CommandError::Failed(reasons.join("\n")))
+}
+
+/// Whoever asked may have gone; the command was carried out all the same.
+pub(super) fn reply(answer: Answer, result: Result<Progress, CommandError>) {
+    if answer.send(result).is_err() {
+        tracing::debug!("whoever gave the command has gone");
+    }
+}
+
+fn listed(names: &[NamePattern]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,157 @@
+//! One pool as the supervisor holds it: its handle, its bounds, its scaling history.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::handle::Brief;
+use crate::config::{Count, PoolSettings};
+use crate::model::WorkerId;
+use crate::pool::{PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
+use crate::scaler::PoolState;
+
+/// Decisions kept for `explain`, the oldest dropped first.
+const DECISIONS_MAX: usize = 200;
+
+/// A pool and what the supervisor knows of it beyond what the pool publishes.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) handle: PoolHandle,
+    pub(super) settings: Arc<PoolSettings>,
+    pub(super) hold: Option<Hold>,
+    pub(super) target: u32,
+    pub(super) wanted: u32,
+    pub(super) scaling: PoolState,
+    pub(super) ended: EndedJobs,
+    reason: String,
+    decisions: VecDeque<(SystemTime, String)>,
+}
+
+/// An operator's `scale`, over the file's count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    pub(super) bounds: Count,
+    /// When it ends by itself.
+    pub(super) until: Option<Instant>,
+}
+
+/// Jobs that a pool's workers have ended, over the lives of the workers.
+#[derive(Debug, Default)]
+pub(super) struct EndedJobs {
+    total: u64,
+    seen: HashMap<WorkerId, u64>,
+}
+
+impl Entry {
+    pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
+        let target = settings.count.min;
+        Self {
+            handle,
+            settings,
+            hold: None,
+            target,
+            wanted: target,
+            scaling: PoolState::default(),
+            ended: EndedJobs::default(),
+            reason: String::new(),
+            decisions: VecDeque::new(),
+        }
+    }
+
+    /// The bounds in force: a hold goes before the file.
+    pub(super) fn bounds(&self) -> Count {
+        self.hold.map_or(self.settings.count, |hold| hold.bounds)
+    }
+
+    /// True when demand decides the count.
+    pub(super) fn is_elastic(&self) -> bool {
+        !self.bounds().is_fixed() && self.handle.view().intent == PoolIntent::Up
+    }
+
+    /// Remembers why the pool has the count it has; the same sentence twice is told once.
+    pub(super) fn explain(&mut self, reason: String, changes: bool) {
+        if changes {
+            if self.decisions.len() == DECISIONS_MAX {
+                self.decisions.pop_front();
+            }
+            self.decisions.push_back((SystemTime::now(), reason.clone()));
+        }
+        self.reason = reason;
+    }
+
+    pub(super) fn brief(&self) -> Brief {
+        Brief {
+            view: self.handle.view(),
+            wanted: self.wanted,
+            reason: self.reason.clone(),
+            hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
+            decisions: self.decisions.iter().cloned().collect(),
+        }
+    }
+}
+
+impl EndedJobs {
+    /// Takes in what the broker counts for the workers that live, and tells the sum of all time.
+    pub(super) fn count(&mut self, alive: &[(WorkerId, u64)]) -> u64 {
+        for (worker, done) in alive {
+            let before = self.seen.insert(*worker, *done).unwrap_or(0);
+            self.total += done.saturating_sub(before);
+        }
+        self.seen.retain(|worker, _| alive.iter().any(|(alive, _)| alive == worker));
+        self.total
+    }
+}
+
+/// Whether a pool has come to rest at its target, or cannot.
+pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
+    let current = view.slots.iter().filter(|slot| slot.role == SlotRole::Current);
+    let mut running = 0;
+    let mut moving = view.slots.iter().any(|slot| slot.role == SlotRole::Predecessor);
+    for slot in current {
+        match slot.state {
+            SlotState::Running => running += 1,
+            SlotState::Backoff | SlotState::Fatal => {
+                let (name, state) = (&slot.name, slot.state.as_str());
+                return Some(Err(format!("{name} is in {state}: {}", slot.detail)));
+            }
+            SlotState::Starting | SlotState::Stopping => moving = true,
+            SlotState::Stopped | SlotState::Exited => {}
+        }
+    }
+    (!moving && (running == view.target || view.intent == PoolIntent::Stopped)).then_some(Ok(()))
+}
+
+/// Waits until a pool has come to rest at `target`.
+///
+/// # Errors
+/// With the reason why it cannot.
+pub(super) async fn settle(handle: PoolHandle, target: u32) -> Result<(), String> {
+    let mut views = handle.watch();
+    loop {
+        // A view of before the order says nothing about it.
+        let result = {
+            let view = views.borrow_and_update();
+            if view.target == target { settled(&view) } else { None }
+        };
+        if let Some(result) = result {
+            return result;
+        }
+        if views.changed().await.is_err() {
+            return Err("the pool has been closed".to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_jobs_outlive_their_workers() {
+        let mut ended = EndedJobs::default();
+        let (one, two) = (WorkerId(1), WorkerId(2));
+        assert_eq!(ended.count(&[(one, 5), (two, 1)]), 6);
+        assert_eq!(ended.count(&[(two, 3)]), 8, "the first worker is gone, its jobs are not");
+        assert_eq!(ended.count(&[(two, 3), (WorkerId(3), 1)]), 9);
+    }
+}

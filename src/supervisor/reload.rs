@@ -1,0 +1,283 @@
+//! The file: boot, edits and `reload` are one path, from a difference to its effects.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::commands::reply;
+use super::entry::{Entry, settle};
+use super::handle::{Answer, CommandError, Rejected};
+use super::task::Supervisor;
+use crate::broker::Command;
+use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
+use crate::pool::{PoolCommand, PoolHandle, PoolView};
+
+/// An edit that removes pools is applied after so long without another one: a file that was cut
+/// short while it was written is often valid and lacks its last pools.
+const QUIET_BEFORE_REMOVAL: Duration = Duration::from_secs(5);
+/// A removed pool finishes its jobs, however long they take.
+const NO_HURRY: Duration = Duration::MAX;
+
+/// Something that is still to happen, and then said.
+type Effect = BoxFuture<'static, Result<String, String>>;
+
+impl Supervisor {
+    /// The start: the difference from no pools at all.
+    pub(super) async fn boot(&mut self) {
+        let settings = Arc::clone(&self.settings);
+        let changes = config::diff(&settings.without_pools(), &settings);
+        let effects = self.apply(settings, &changes).await;
+        self.say_when_done(effects, None);
+        if nix::unistd::getpid().as_raw() == 1 {
+            let grace = humantime::format_duration(self.settings.supervisor.shutdown_grace);
+            info!(
+                "running as PID 1 with shutdown_grace = {grace}; docker kills after 10 s unless \
+                 it is started with a longer --stop-timeout"
+            );
+        }
+        let pools = self.pools.len();
+        info!("serving {pools} pools of {}", self.settings.file.display());
+        self.service.ready(&format!("serving {pools} pools"));
+    }
+
+    /// The watcher saw an edit.
+    pub(super) async fn edited(&mut self) {
+        match self.settings.supervisor.reload_on_edit {
+            ReloadOnEdit::Off => {}
+            ReloadOnEdit::Check => match self.read() {
+                Ok(_) => info!("the edited file is right; reload applies it"),
+                Err(errors) => self.reject(errors),
+            },
+            ReloadOnEdit::Apply => match self.read() {
+                Ok(new) if self.is_doubtful(&new) => {
+                    info!("the edit removes pools: applied in 5 s unless another edit follows");
+                    self.quiet_until = Some(Instant::now() + QUIET_BEFORE_REMOVAL);
+                }
+                Ok(new) => self.take(new, None).await,
+                Err(errors) => self.reject(errors),
+            },
+        }
+    }
+
+    /// Nothing followed an edit that removes pools.
+    pub(super) async fn settled_edit(&mut self) {
+        self.quiet_until = None;
+        self.reload_and_log("the edit").await;
+    }
+
+    /// Reads and applies the file for nobody who waits.
+    pub(super) async fn reload_and_log(&mut self, cause: &str) {
+        info!("reading the file again: {cause}");
+        let read = self.read().and_then(|new| self.refuse_empty(new, false));
+        match read {
+            Ok(new) => self.take(new, None).await,
+            Err(errors) => self.reject(errors),
+        }
+    }
+
+    pub(super) async fn reload(&mut self, allow_empty: bool, answer: Answer) {
+        let read = self.read().and_then(|new| self.refuse_empty(new, allow_empty));
+        match read {
+            Ok(new) => self.take(new, Some(answer)).await,
+            Err(errors) => {
+                self.reject(errors.clone());
+                reply(answer, Err(CommandError::BadFile(errors)));
+            }
+        }
+    }
+
+    fn is_doubtful(&self, new: &Settings) -> bool {
+        let kept = |name| new.pools.contains_key(name);
+        !self.pools.keys().all(kept)
+    }
+
+    fn refuse_empty(&self, new: Settings, allowed: bool) -> Result<Settings, Vec<String>> {
+        if new.pools.is_empty() && !self.pools.is_empty() && !allowed {
+            let file = new.file.display();
+            let why = "leaves no pool; if that is meant, run reload --allow-empty";
+            return Err(vec![format!("{file}: {why}")]);
+        }
+        Ok(new)
+    }
+
+    /// Reads the file, and watches what was read.
+    fn read(&mut self) -> Result<Settings, Vec<String>> {
+        let read = config::load(&self.settings.file, &Surroundings::of_process());
+        let watch = |supervisor: &Self, sources: &Sources| {
+            if let Some(watcher) = &supervisor.rooms.watcher {
+                watcher.watch(sources.clone());
+            }
+        };
+        match read {
+            Ok(new) => {
+                watch(self, &new.sources);
+                Ok(new)
+            }
+            Err(errors) => {
+                watch(self, &errors.sources);
+                Err(errors.lines())
+            }
+        }
+    }
+
+    fn reject(&mut self, errors: Vec<String>) {
+        for line in &errors {
+            error!("{line}");
+        }
+        let running = at_clock(self.config.loaded_at);
+        error!("the file was not applied; still running the file of {running}");
+        self.config.rejected = Some(Rejected { at: SystemTime::now(), errors });
+    }
+
+    /// Puts new settings in force.
+    async fn take(&mut self, new: Settings, answer: Option<Answer>) {
+        self.quiet_until = None;
+        self.config =
+            crate::supervisor::ConfigState { loaded_at: SystemTime::now(), rejected: None };
+        let changes = config::diff(&self.settings, &new);
+        if changes.is_empty() {
+            self.settings = Arc::new(new);
+            return self.say_when_done(Vec::new(), answer);
+        }
+        self.service.reloading();
+        for key in &changes.at_restart {
+            warn!("{key} changed: takes effect when the daemon is started again");
+        }
+        let effects = self.apply(Arc::new(new), &changes).await;
+        self.service.ready(&format!("serving {} pools", self.pools.len()));
+        self.say_when_done(effects, answer);
+    }
+
+    async fn apply(&mut self, new: Arc<Settings>, changes: &Changes) -> Vec<Effect> {
+        let listening = self.settings.broker.listen != new.broker.listen;
+        self.settings = new;
+        let mut effects: Vec<Effect> = Vec::new();
+        for pool in &changes.added {
+            self.open_pool(pool);
+            if let Some(entry) = self.pools.get(&pool.name) {
+                let (name, count, handle) = (pool.name.clone(), pool.count, entry.handle.clone());
+                effects.push(Box::pin(async move {
+                    settle(handle, count.min)
+                        .await
+                        .map(|()| format!("{name} added: {count} started"))
+                }));
+            }
+        }
+        for name in &changes.removed {
+            if let Some(entry) = self.pools.remove(name) {
+                effects.push(self.close_pool(entry).await);
+            }
+        }
+        for change in &changes.changed {
+            if let Some(entry) = self.pools.get_mut(change.name()) {
+                effects.push(configure(entry, change).await);
+            }
+        }
+        if listening {
+            effects.extend(self.listen());
+        }
+        self.publish_routes();
+        self.scaling.ask(Instant::now());
+        effects
+    }
+
+    async fn close_pool(&mut self, entry: Entry) -> Effect {
+        let name = entry.settings.name.clone();
+        let (reply, closed) = oneshot::channel();
+        let close = PoolCommand::Close { grace: NO_HURRY, reply };
+        if entry.handle.tell(close).await.is_err() {
+            warn!(pool = %name, "the pool had been closed before");
+        }
+        self.leaving.push(entry.handle);
+        Box::pin(async move {
+            closed.await.or(Err(format!("{name} could not be closed")))?;
+            Ok(format!("{name} removed"))
+        })
+    }
+
+    fn listen(&self) -> Option<Effect> {
+        let broker = self.rooms.broker.clone()?;
+        let addresses = self.settings.broker.listen.clone();
+        Some(Box::pin(async move {
+            let listening = broker.ask(|reply| Command::Listen { addresses, reply }).await;
+            listening.map_err(|gone| gone.to_string())??;
+            Ok("listening addresses changed".to_owned())
+        }))
+    }
+
+    /// Logs each effect when it has happened, and answers whoever waits for all of them.
+    fn say_when_done(&self, effects: Vec<Effect>, answer: Option<Answer>) {
+        self.rooms.tasks.spawn(async move {
+            let logged = effects.into_iter().map(|effect| async {
+                let result = effect.await;
+                match &result {
+                    Ok(line) => info!("{line}"),
+                    Err(line) => warn!("{line}"),
+                }
+                result
+            });
+            let results = join_all(logged).await;
+            let Some(answer) = answer else { return };
+            let failed = results.iter().any(Result::is_err);
+            let lines: Vec<_> = results.into_iter().map(|r| r.unwrap_or_else(|e| e)).collect();
+            let result =
+                if failed { Err(CommandError::Failed(lines.join("\n"))) } else { Ok(lines) };
+            reply(answer, result);
+        });
+    }
+}
+
+/// Gives a pool its new settings. An edit of the count releases an operator's hold on it.
+async fn configure(entry: &mut Entry, change: &PoolChange) -> Effect {
+    entry.settings = Arc::clone(&change.new);
+    let mut said = change.to_string();
+    if change.changes_count() && entry.hold.take().is_some() {
+        said.push_str(", which ends the hold");
+    }
+    let bounds = entry.bounds();
+    entry.target = entry.target.clamp(bounds.min, bounds.max);
+    let before = workers(&entry.handle.view());
+    let (reply, done) = oneshot::channel();
+    let settings = Arc::clone(&change.new);
+    let command = PoolCommand::Configure { settings, target: entry.target, reply };
+    let gone = entry.handle.tell(command).await.is_err();
+    let handle: PoolHandle = entry.handle.clone();
+    Box::pin(async move {
+        if gone || done.await.is_err() {
+            return Err(format!("{said}: the pool has been closed"));
+        }
+        Ok(format!("{said}: {}", counted(&before, &workers(&handle.view()))))
+    })
+}
+
+type Workers = std::collections::BTreeMap<u32, crate::model::WorkerId>;
+
+fn workers(view: &PoolView) -> Workers {
+    let slots = view.slots.iter();
+    slots.filter_map(|slot| Some((slot.name.index, slot.worker?))).collect()
+}
+
+/// `2 started, 0 restarted`, and what was stopped if anything was.
+fn counted(before: &Workers, after: &Workers) -> String {
+    let started = after.keys().filter(|index| !before.contains_key(index)).count();
+    let stopped = before.keys().filter(|index| !after.contains_key(index)).count();
+    let restarted = after
+        .iter()
+        .filter(|(index, worker)| before.get(index).is_some_and(|old| old != *worker))
+        .count();
+    let stopped = if stopped > 0 { format!(", {stopped} stopped") } else { String::new() };
+    format!("{started} started, {restarted} restarted{stopped}")
+}
+
+/// The time of day, as a person says it.
+fn at_clock(time: SystemTime) -> String {
+    match jiff::Timestamp::try_from(time) {
+        Ok(time) => {
+            time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+        }
+        Err(error) => error.to_string(),
+    }
+}

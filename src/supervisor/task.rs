@@ -1,0 +1,227 @@
+//! The one owner of what is in force: the settings, the pools, the holds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::StreamExt;
+use signal_hook_tokio::Signals;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+use super::carrier::{Demand, Routes};
+use super::entry::Entry;
+use super::handle::{ConfigState, Snapshot, SupervisorCommand};
+use super::scaling::Scaling;
+use super::service::Service;
+use super::stop::Stopping;
+use crate::broker::BrokerHandle;
+use crate::config::{Settings, Watcher};
+use crate::host::{HostReader, ProcessReader};
+use crate::logs::LogsHandle;
+use crate::model::PoolName;
+use crate::pool::environment::Servers;
+use crate::pool::process::Processes;
+use crate::pool::{Gate, Pool, PoolHandle, PoolOptions};
+
+/// How often holds and elastic pools are looked at without an event.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The other rooms, as far as the supervisor calls them.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    pub(super) broker: Option<BrokerHandle>,
+    pub(super) logs: LogsHandle,
+    pub(super) processes: Processes,
+    pub(super) gate: Gate,
+    pub(super) ids: Arc<AtomicU64>,
+    pub(super) tasks: TaskTracker,
+    pub(super) routes: watch::Sender<Routes>,
+    /// `None` when the kernel gives no watch.
+    pub(super) watcher: Option<Watcher>,
+}
+
+/// What comes in.
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<SupervisorCommand>,
+    pub(super) demand: mpsc::Receiver<Demand>,
+    pub(super) edits: mpsc::Receiver<()>,
+    pub(super) signals: Signals,
+}
+
+/// Owns the daemon.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) rooms: Rooms,
+    pub(super) settings: Arc<Settings>,
+    pub(super) config: ConfigState,
+    /// When an edit that removes pools is applied, if nothing follows it.
+    pub(super) quiet_until: Option<Instant>,
+    pub(super) started: Instant,
+    pub(super) pools: BTreeMap<PoolName, Entry>,
+    /// Pools that were removed and still finish their jobs.
+    pub(super) leaving: Vec<PoolHandle>,
+    pub(super) scaling: Scaling,
+    pub(super) host: HostReader,
+    pub(super) usage: ProcessReader,
+    pub(super) service: Service,
+    pub(super) stopping: Option<Stopping>,
+}
+
+enum Event {
+    Command(SupervisorCommand),
+    Demand,
+    Edited,
+    Signal(i32),
+    Tick,
+    Alive,
+    PoolsClosed,
+}
+
+impl Supervisor {
+    pub(super) fn new(settings: Arc<Settings>, rooms: Rooms) -> Self {
+        Self {
+            rooms,
+            config: ConfigState { loaded_at: SystemTime::now(), rejected: None },
+            settings,
+            quiet_until: None,
+            started: Instant::now(),
+            pools: BTreeMap::new(),
+            leaving: Vec::new(),
+            scaling: Scaling::default(),
+            host: HostReader::new(),
+            usage: ProcessReader::new(),
+            service: Service::default(),
+            stopping: None,
+        }
+    }
+
+    /// Starts everything, serves, and returns when every pool is closed.
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
+        self.boot().await;
+        let alive = Service::period();
+        let mut beat = alive.map(tokio::time::interval);
+        while !self.is_over() {
+            let event = self.next_event(&mut inbox, beat.as_mut()).await;
+            self.handle(event).await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping.as_ref().is_some_and(Stopping::is_over)
+    }
+
+    async fn next_event(
+        &mut self,
+        inbox: &mut Inbox,
+        beat: Option<&mut tokio::time::Interval>,
+    ) -> Event {
+        let tick = self.next_tick();
+        let closed = self.stopping.as_mut();
+        tokio::select! {
+            Some(command) = inbox.commands.recv() => Event::Command(command),
+            Some(signal) = inbox.signals.next() => Event::Signal(signal),
+            Some(Demand) = inbox.demand.recv() => Event::Demand,
+            Some(()) = inbox.edits.recv() => Event::Edited,
+            () = wait_closed(closed) => Event::PoolsClosed,
+            () = wait_until(tick) => Event::Tick,
+            () = wait_beat(beat) => Event::Alive,
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Command(command) => self.obey(command).await,
+            Event::Signal(signal) => self.signalled(signal).await,
+            Event::Demand => self.scaling.ask(Instant::now()),
+            Event::Edited => self.edited().await,
+            Event::Tick => self.ticked().await,
+            Event::Alive => self.service.alive(),
+            Event::PoolsClosed => {}
+        }
+    }
+
+    /// The next moment at which something is due without an event; idle fixed pools cost nothing.
+    fn next_tick(&self) -> Option<Instant> {
+        let hold_ends = self.pools.values().filter_map(|entry| entry.hold?.until).min();
+        let elastic = self.pools.values().any(Entry::is_elastic) && self.stopping.is_none();
+        let tick = elastic.then(|| self.scaling.last().map_or(self.started, |at| at + TICK));
+        [hold_ends, tick, self.scaling.due(), self.quiet_until].into_iter().flatten().min()
+    }
+
+    async fn ticked(&mut self) {
+        let now = Instant::now();
+        if self.quiet_until.is_some_and(|at| at <= now) {
+            self.settled_edit().await;
+        }
+        self.end_holds(now).await;
+        self.scale(now).await;
+    }
+
+    /// Starts a pool's task and publishes its handle.
+    pub(super) fn open_pool(&mut self, settings: &Arc<crate::config::PoolSettings>) {
+        let external = &self.settings.broker.servers;
+        let options = PoolOptions {
+            settings: Arc::clone(settings),
+            target: settings.count.min,
+            processes: self.rooms.processes.clone(),
+            gate: self.rooms.gate.clone(),
+            logs: self.rooms.logs.clone(),
+            ids: Arc::clone(&self.rooms.ids),
+            servers: (!external.is_empty()).then(|| Servers::new(external)),
+        };
+        let handle = Pool::start(options, &self.rooms.tasks);
+        let entry = Entry::new(handle, Arc::clone(settings));
+        self.pools.insert(settings.name.clone(), entry);
+        self.publish_routes();
+    }
+
+    pub(super) fn publish_routes(&self) {
+        let handles = self.pools.iter().map(|(name, entry)| (name.clone(), entry.handle.clone()));
+        self.rooms.routes.send_replace(Arc::new(handles.collect()));
+    }
+
+    pub(super) async fn snapshot(&mut self) -> Snapshot {
+        let broker = match &self.rooms.broker {
+            Some(broker) => broker.overview().await.ok(),
+            None => None,
+        };
+        self.leaving.retain(|pool| pool.view().slots.iter().any(|slot| slot.pid.is_some()));
+        let pools: Vec<_> = self.pools.values().map(Entry::brief).collect();
+        let slots = pools.iter().flat_map(|brief| &brief.view.slots);
+        let pids: Vec<_> = slots.filter_map(|slot| slot.pid).collect();
+        let usage: HashMap<_, _> = self.usage.usage(&pids);
+        Snapshot {
+            settings: Arc::clone(&self.settings),
+            config: self.config.clone(),
+            started: self.started,
+            pools,
+            broker,
+            host: self.host.sample(),
+            usage,
+            stopping: self.stopping.is_some(),
+        }
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_beat(beat: Option<&mut tokio::time::Interval>) {
+    match beat {
+        Some(beat) => drop(beat.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_closed(stopping: Option<&mut Stopping>) {
+    match stopping {
+        Some(stopping) => stopping.next_closed().await,
+        None => std::future::pending().await,
+    }
+}

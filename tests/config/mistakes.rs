@@ -1,0 +1,202 @@
+//! What is wrong with a file is told with its place and in a sentence.
+
+use std::fs;
+use std::path::Path;
+
+use gear_supervisor::config::{Surroundings, load};
+
+use crate::{dev, folder, lines, load_in};
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    let text = r#"[supervisor]
+shutdown_grace = 60
+log_level = "inof"
+
+[broker]
+listen = ["127.0.0.1:4730", "4731"]
+
+[pool.wordcount]
+command = "wc -w"
+cuont = 2
+
+[pool.mail]
+command = "php mail.php | tee log"
+count = { min = 8, max = 4 }
+user = "root"
+stream = true
+
+[pool."a/b"]
+command = "x"
+
+[pool.slow]
+functions = ["a", "b", "a"]
+
+[pools.x]
+"#;
+    let expected = r#"
+workers.toml:2:18: supervisor.shutdown_grace: a duration needs its unit; write "60s" for seconds
+workers.toml:3:13: supervisor.log_level: 'inof' is not a level; did you mean info?
+workers.toml:6:29: broker.listen: '4731' is not an address to listen on; write "127.0.0.1:4731"
+workers.toml:10:1: pool.wordcount.cuont: unknown key; did you mean count?
+workers.toml:13:11: pool.mail.command: '|' needs a shell, and none is used; quote it, or write ["sh", "-c", "php mail.php | tee log"]
+workers.toml:14:9: pool.mail.count: min = 8 is above max = 4; raise max or lower min
+workers.toml:15:8: pool.mail.user: a daemon of dev cannot start workers as root; start it as root, or remove user
+workers.toml:16:10: pool.mail.stream: only protocol = "exec" has a stream; remove it
+workers.toml:18:7: pool.a/b: 'a/b' cannot name a pool; use letters, digits, '_', '-' and '.', at most 64, and begin with a letter, a digit or '_'
+workers.toml:21:7: pool.slow.command: is missing; write command = "PROGRAM ARGUMENTS"
+workers.toml:22:24: pool.slow.functions: a is listed twice; remove one
+workers.toml:24:2: pools: unknown key; did you mean pool?"#;
+    assert_eq!(lines(text, &dev()), expected.trim_start().lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_value_of_another_kind_is_refused() {
+    check(&[
+        ("x = 1", "1:1: x: unknown key; use broker, defaults, host, include, pool, supervisor"),
+        (
+            "pool = 1",
+            "1:8: pool: a table is wanted, not an integer; write [pool] or { KEY = VALUE, … }",
+        ),
+        (
+            "supervisor.name = 7",
+            "1:19: supervisor.name: a string is wanted, not an integer; write \"7\"",
+        ),
+        (
+            "host.max_workers = -1",
+            "1:20: host.max_workers: -1 is not a whole number from 0 to 4294967295; write one, as in 4",
+        ),
+        (
+            "host.max_workers = 1.5",
+            "1:20: host.max_workers: a whole number is wanted, not a float; write one without quotes, as in 4",
+        ),
+        (
+            "pool.p = { command = \"x\", count = 1.5 }",
+            "1:35: pool.p.count: a whole number is wanted, not a float; write one without quotes, as in 4",
+        ),
+        (
+            "broker.store = \"dsik\"",
+            "1:16: broker.store: 'dsik' is not known here; did you mean disk?",
+        ),
+        (
+            "broker.store = \"${STORE}\"",
+            "1:16: broker.store: environment variable STORE is not set; set it, or write ${STORE:-default}, or $${STORE} for the text itself",
+        ),
+        (
+            "broker.max_packet = 64",
+            "1:21: broker.max_packet: a size needs its unit; write \"64B\", or as in \"64MiB\"",
+        ),
+        (
+            "supervisor.socket_mode = 600",
+            "1:26: supervisor.socket_mode: permission bits are octal; write \"0600\"",
+        ),
+        (
+            "defaults.max_jobs = 5",
+            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, functions, group, log, protocol, stop, stream, umask, user",
+        ),
+    ]);
+}
+
+#[test]
+fn a_pool_that_does_not_go_together_is_refused() {
+    check(&[
+        (
+            "pool.p = { command = \"\" }",
+            "1:22: pool.p.command: the command is empty; write a program to run",
+        ),
+        (
+            "pool.p = { command = [] }",
+            "1:22: pool.p.command: the command is empty; write a program to run",
+        ),
+        (
+            "pool.p = { command = \"A=b x\" }",
+            "1:22: pool.p.command: the command begins with a variable, 'A=b'; write env = { A = \"…\" } beside it",
+        ),
+        (
+            "pool.p = { command = \"x\", count = { min = 1 } }",
+            "1:35: pool.p.count: max is missing; write { min = 1, max = 8 }",
+        ),
+        (
+            "pool.p = { command = \"x\", count = { max = 2, mim = 1 } }",
+            "1:46: pool.p.count.mim: unknown key; did you mean min?",
+        ),
+        (
+            "pool.p = { command = \"x\", env = { \"A B\" = 1 } }",
+            "1:35: pool.p.env.A B: not the name of a variable; write one without spaces",
+        ),
+        (
+            "pool.p = { command = \"x\", protocol = \"none\", functions = [\"f\"] }",
+            "1:58: pool.p.functions: protocol = \"none\" serves no functions; remove one of the two",
+        ),
+        (
+            "pool.p = { command = \"x\", log = { max_size = \"1KiB\" } }",
+            "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\"",
+        ),
+    ]);
+}
+
+#[test]
+fn a_mistake_of_syntax_has_a_plain_sentence() {
+    for (text, expected) in [
+        ("a = \n[b]", "1:5: a value is missing; write it behind the '='"),
+        ("[pool.p\ncount = 1", "1:8: unclosed table; write `]`"),
+        ("[pool.p]\ncommand = \"x\n", "2:13: a string without its closing quote; add it"),
+        ("[host]\n\n[host]\n", "3:2: host stands here a second time; remove one of them"),
+        ("name", "1:5: a key without a value; write KEY = VALUE"),
+        ("ä = 1", "1:1: a key of other than letters, digits, '_' and '-'; write it in quotes"),
+    ] {
+        let lines = lines(text, &dev());
+        assert!(lines[0].starts_with(&format!("workers.toml:{expected}")), "{lines:?}");
+    }
+    // Text without quotes leaves the rest of the file readable.
+    let text = "[supervisor]\nshutdown_grace = 5s\n[pool.p]\ncommand = wc -w\ncuont = 1";
+    let places = [
+        "workers.toml:2:18: text without quotes; write \"5s\"",
+        "workers.toml:4:11: text without quotes; write \"wc -w\"",
+        "workers.toml:5:1: pool.p.cuont: unknown key; did you mean count?",
+    ];
+    assert_eq!(lines(text, &dev()), places);
+}
+
+#[test]
+fn mistakes_of_included_files_are_told_with_those_of_the_file() {
+    let folder = folder(&[
+        (
+            "workers.toml",
+            "include = \"conf.d/*.toml, gone.toml\"\nhots = 1\n[pool.a]\ncommand = \"x\"",
+        ),
+        ("conf.d/a.toml", "[pool.a]\ncommand = \"y\"\n[defaults]\ncount = 1"),
+        ("conf.d/b.toml", "[pool.b"),
+    ]);
+    let expected = [
+        "workers.toml:2:1: hots: unknown key; did you mean host?",
+        "conf.d/a.toml:1:7: pool.a: this pool stands in workers.toml:3 too; rename or remove one of the two",
+        "conf.d/a.toml:3:2: defaults: an included file holds nothing but [pool.NAME]; move it to the file that includes this one",
+        "conf.d/b.toml:1:8: unclosed table; write `]`",
+        "gone.toml: cannot be read: there is no such file",
+    ];
+    assert_eq!(load_in(&folder).unwrap_err(), expected);
+}
+
+#[test]
+fn files_that_are_no_settings_are_refused() {
+    let folder = folder(&[("latin1.toml", ""), ("no name.toml", "")]);
+    fs::write(folder.path().join("latin1.toml"), b"a = 1\nb = \"\xe4\"").unwrap();
+    let line = |name: &str| {
+        let surroundings = Surroundings { directory: folder.path().into(), ..dev() };
+        load(Path::new(name), &surroundings).unwrap_err().to_string()
+    };
+    let text = "latin1.toml:2:6: a byte that is not UTF-8 text; save the file as UTF-8";
+    assert_eq!(line("latin1.toml"), text);
+    assert_eq!(line("."), ".: cannot be read: it is a folder");
+    assert_eq!(line("gone.toml"), "gone.toml: cannot be read: there is no such file");
+    assert!(line("no name.toml").contains("supervisor.name: 'no name' cannot be a name"));
+    assert!(load(Path::new("/dev/null"), &dev()).is_ok());
+}
+
+/// Each text has this one mistake.
+fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(lines(text, &dev()), [format!("workers.toml:{expected}")]);
+    }
+}

@@ -1,0 +1,277 @@
+//! The whole program as a person uses it: a daemon, its command line, real processes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_gear-supervisor");
+/// Nothing that is waited for takes longer on the slowest machine.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// A daemon with files of its own; killed when the test is over.
+struct Daemon {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+impl Daemon {
+    /// Starts a daemon with the pools of the README's file.
+    fn start() -> Self {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/workers.toml");
+        Self::with_pools(&fs::read_to_string(sample).unwrap())
+    }
+
+    fn with_pools(pools: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = folder.path().display();
+        let head = format!(
+            "[supervisor]\nstate_dir = \"{path}/state\"\nlog_dir = \"{path}/log\"\n\
+             socket = \"{path}/s.sock\"\n[broker]\nlisten = [\"127.0.0.1:{port}\"]\n"
+        );
+        fs::write(folder.path().join("workers.toml"), format!("{head}{pools}")).unwrap();
+        let child = spawn(folder.path());
+        let daemon = Self { child, folder, port };
+        daemon.until_up();
+        daemon
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("workers.toml")
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.file()).unwrap();
+        assert!(text.contains(from), "{from} is not in the file");
+        fs::write(self.file(), text.replace(from, to)).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("-c").arg(self.file()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command prints that has to succeed.
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let output = self.ask(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// The workers of a pool that run: name and pid.
+    fn running(&self, pool: &str) -> Vec<(String, i64)> {
+        let status = self.status();
+        let pools = status["pools"].as_array().cloned().unwrap_or_default();
+        let pool = pools.iter().find(|found| found["name"] == pool);
+        let workers = pool.and_then(|pool| pool["workers"].as_array()).cloned().unwrap_or_default();
+        let up = workers.iter().filter(|worker| worker["state"] == "RUNNING");
+        up.map(|worker| (worker["name"].to_string(), worker["pid"].as_i64().unwrap())).collect()
+    }
+
+    fn until_up(&self) {
+        self.says(&["wait", "all", "--timeout", "60s"]);
+    }
+
+    fn signal(&self, signal: &str) {
+        kill(signal, self.child.id().into());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
+            eprintln!("--- the daemon's log:\n{log}");
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn spawn(folder: &Path) -> Child {
+    let log = fs::File::options().create(true).append(true).open(folder.join("out")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("-c").arg(folder.join("workers.toml")).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+fn kill(signal: &str, pid: i64) {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill {signal} {pid}");
+}
+
+/// A zombie whose new parent has not looked yet is dead.
+fn lives(pid: i64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !seen() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_job_is_answered_through_our_client_and_an_unmodified_one() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.says(&["submit", "wordcount", "to be or not"]), "4\n");
+    let port = daemon.port.to_string();
+    let client = Command::new("gearman")
+        .args(["-p", &port, "-f", "wordcount", "to be or not"])
+        .stdin(Stdio::null())
+        .output();
+    match client {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout), "4\n"),
+        Err(error) => println!("skipped: Debian's gearman is not installed: {error}"),
+    }
+}
+
+#[test]
+fn one_unique_runs_once_and_answers_both() {
+    let daemon = Daemon::start();
+    let submit = || {
+        let mut command = daemon.command(&["submit", "slow", "1", "--unique", "a"]);
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [submit(), submit()];
+    for client in both {
+        let output = client.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "slept for 1 s\n");
+    }
+    let log = daemon.says(&["logs", "slow"]);
+    assert_eq!(log.matches("sleeping for 1 s").count(), 1, "{log}");
+}
+
+#[test]
+fn the_job_of_a_killed_worker_goes_on_elsewhere() {
+    let daemon = Daemon::start();
+    let mut command = daemon.command(&["submit", "slow", "1"]);
+    let client = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut holder = None;
+    until("a worker holds the job", || {
+        let status = daemon.status();
+        let pools = status["pools"].as_array().cloned().unwrap_or_default();
+        let workers = pools.iter().filter_map(|pool| pool["workers"].as_array()).flatten();
+        let busy = workers.clone().find(|w| w["jobs"].as_array().is_some_and(|j| !j.is_empty()));
+        holder = busy.map(|worker| worker["pid"].as_i64().unwrap());
+        holder.is_some()
+    });
+    kill("-9", holder.unwrap());
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "slept for 1 s\n");
+    let status = String::from_utf8(daemon.ask(&["status"]).stdout).unwrap();
+    assert!(status.contains("killed by KILL; job"), "{status}");
+    assert!(status.contains("attempt 2 of 3"), "{status}");
+}
+
+#[test]
+fn an_edit_of_the_count_starts_workers_and_restarts_none() {
+    let daemon = Daemon::start();
+    let before = daemon.running("wordcount");
+    daemon.edit("count = 2", "count = 4");
+    until("four workers run", || daemon.running("wordcount").len() == 4);
+    let after = daemon.running("wordcount");
+    assert!(before.iter().all(|worker| after.contains(worker)), "{before:?} {after:?}");
+    daemon.edit("count = 4", "count = 1");
+    until("one worker runs", || daemon.running("wordcount").len() == 1);
+}
+
+#[test]
+fn a_typo_changes_nothing_and_is_told_with_its_place() {
+    let daemon = Daemon::start();
+    let before = daemon.running("wordcount");
+    daemon.edit("count = 2", "cuont = 2");
+    until("status tells", || daemon.ask(&["status"]).status.code() == Some(3));
+    let status = String::from_utf8(daemon.ask(&["status"]).stdout).unwrap();
+    assert!(status.contains("cuont") && status.contains("did you mean count?"), "{status}");
+    assert_eq!(daemon.running("wordcount"), before);
+    daemon.edit("cuont = 2", "count = 2");
+    daemon.until_up();
+}
+
+#[test]
+fn a_changed_command_rolls_the_workers() {
+    let daemon = Daemon::start();
+    daemon.edit("command = \"wc -w\"", "command = \"wc -c\"");
+    until("the new command answers", || {
+        daemon.says(&["submit", "wordcount", "to be or not"]) == "12\n"
+    });
+    daemon.until_up();
+    assert_eq!(daemon.says(&["submit", "wordcount", "four"]), "4\n");
+}
+
+#[test]
+fn acknowledged_background_jobs_outlive_a_killed_daemon_and_leftovers_do_not() {
+    let mut daemon = Daemon::with_pools(
+        "[pool.keep]\nuser = \"${USER}\"\ncommand = [\"sh\", \"-c\", \"cat >> done\"]\n\
+         protocol = \"exec\"\ncount = 0\n\
+         [pool.sleep]\nuser = \"${USER}\"\ncommand = \"sleep 1000\"\nprotocol = \"none\"\n",
+    );
+    for n in 0..20 {
+        daemon.says(&["submit", "keep", &format!("job {n}."), "--background"]);
+    }
+    let (_, leftover) = daemon.running("sleep").remove(0);
+    daemon.signal("-KILL");
+    daemon.child.wait().unwrap();
+    daemon.edit("count = 0", "count = 2");
+    daemon.child = spawn(daemon.folder.path());
+    daemon.until_up();
+    let done = daemon.folder.path().join("done");
+    let text = || fs::read_to_string(&done).unwrap_or_default();
+    until("all jobs have run", || (0..20).all(|n| text().contains(&format!("job {n}."))));
+    assert_eq!(text().matches("job").count(), 20);
+    assert!(!lives(leftover), "a leftover lives");
+}
+
+#[test]
+fn a_stop_finishes_the_job_in_hand_and_leaves_no_process() {
+    let mut daemon = Daemon::start();
+    let mut command = daemon.command(&["submit", "slow", "1"]);
+    let client = command.stdout(Stdio::piped()).spawn().unwrap();
+    until("the job runs", || daemon.says(&["jobs"]).contains("slow"));
+    let pids: Vec<_> = daemon.running("slow").into_iter().map(|(_, pid)| pid).collect();
+    daemon.signal("-TERM");
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "slept for 1 s\n");
+    assert!(daemon.child.wait().unwrap().success());
+    for pid in pids {
+        assert!(!lives(pid), "{pid} lives");
+    }
+}
+
+#[test]
+fn stopping_starting_and_scaling_answer_when_it_has_happened() {
+    let daemon = Daemon::start();
+    daemon.says(&["stop", "wordcount"]);
+    assert!(daemon.running("wordcount").is_empty());
+    daemon.says(&["start", "wordcount"]);
+    assert_eq!(daemon.running("wordcount").len(), 2);
+    let before = daemon.running("wordcount");
+    daemon.says(&["restart", "wordcount"]);
+    let after = daemon.running("wordcount");
+    assert!(after.len() == 2 && after.iter().all(|worker| !before.contains(worker)), "{after:?}");
+    daemon.says(&["scale", "wordcount", "3"]);
+    assert_eq!(daemon.running("wordcount").len(), 3);
+    assert_eq!(daemon.ask(&["stop", "wordcuont"]).status.code(), Some(4));
+}
