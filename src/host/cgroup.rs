@@ -44,6 +44,7 @@ pub(super) fn read(self_cgroup: &str, root: &Path) -> CgroupLimits {
     limits
 }
 
+/// The root has none of these files, and a group without a controller lacks its files: no limit.
 fn read_group(group: &Path) -> CgroupLimits {
     let [cpu_max, memory_max, memory_current, memory_stat] =
         ["cpu.max", "memory.max", "memory.current", "memory.stat"]

@@ -29,6 +29,13 @@ pub(super) fn places() -> HashMap<i32, Place> {
     pids.filter_map(|pid| Some((pid, place(pid)?))).collect()
 }
 
+/// The children that a process's first thread has started; empty when the kernel does not tell.
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.as_deref().unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
 /// The leader that the process belongs to, itself perhaps.
 pub(super) fn leader_of(
     pid: i32,

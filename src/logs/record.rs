@@ -19,20 +19,26 @@ use super::stamp::{self, Stamp};
 use crate::config::LogFormat;
 use crate::model::WorkerName;
 
-/// One line as JSON.
-#[derive(Debug, Serialize, Deserialize)]
+/// What all lines of a chunk have in common, as JSON.
+#[derive(Debug, Serialize)]
+struct JsonHead<'a> {
+    time: &'a str,
+    worker: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    stream: &'a str,
+}
+
+/// One line as JSON, read back.
+#[derive(Debug, Deserialize)]
 struct JsonRecord<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     worker: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<i32>,
     stream: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     part: bool,
 }
 
@@ -83,26 +89,35 @@ fn render_text(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
     }
 }
 
+/// The head of the object, the same for all lines of a chunk, is rendered once.
 fn render_json(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
-    let worker = chunk.worker.to_string();
+    let head = JsonHead {
+        time,
+        worker: chunk.worker.to_string(),
+        pid: chunk.pid,
+        stream: chunk.stream.as_str(),
+    };
+    let mut prefix = Vec::new();
+    append_json(&mut prefix, &head);
+    prefix.pop();
     for line in lines(chunk.bytes) {
-        let text = std::str::from_utf8(line).ok().map(Cow::Borrowed);
-        let base64 = text.is_none().then(|| STANDARD.encode(line).into());
-        let record = JsonRecord {
-            time: time.into(),
-            worker: worker.as_str().into(),
-            pid: chunk.pid,
-            stream: chunk.stream.as_str().into(),
-            text,
-            base64,
-            part: chunk.continues,
-        };
-        let begin = out.len();
-        match serde_json::to_writer(&mut *out, &record) {
-            Ok(()) => out.push(b'\n'),
-            // Memory takes every byte, and the record holds nothing that JSON cannot say.
-            Err(_) => out.truncate(begin),
+        out.extend_from_slice(&prefix);
+        if let Ok(text) = std::str::from_utf8(line) {
+            out.extend_from_slice(b",\"text\":");
+            append_json(out, &text);
+        } else {
+            out.extend_from_slice(b",\"base64\":");
+            append_json(out, &STANDARD.encode(line));
         }
+        out.extend_from_slice(if chunk.continues { b",\"part\":true}\n" } else { b"}\n" });
+    }
+}
+
+/// Memory takes every byte, and neither strings nor heads hold anything that JSON cannot say.
+fn append_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    let begin = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(begin);
     }
 }
 

@@ -111,6 +111,12 @@ impl Ring {
         Newest { lines, floor }
     }
 
+    /// Memory that is taken from the system, in bytes.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.segments.capacity() * SEGMENT_LEN
+    }
+
     fn len(&self) -> usize {
         self.bytes.len() + self.segments.len() * SEGMENT_LEN
     }

@@ -224,3 +224,42 @@ impl Sink {
 fn wants(filter: &LogFilter, worker: &WorkerName) -> bool {
     filter.names.iter().any(|name| name.matches_worker(worker))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// Lets workers print more than is kept, `line_count` lines at a time, and sums up their rings.
+    fn rings_len(workers: u32, line_count: usize) -> usize {
+        let mut sink = Sink::new(0, TimeZone::UTC);
+        let pool: PoolName = "a".parse().unwrap();
+        let bytes = b"a line of the usual length that a worker prints when it has done something\n"
+            .repeat(line_count);
+        for worker in (1..=workers).map(|index| pool.worker(index)) {
+            sink.admit(&worker);
+            for _ in 0..=(4 * RING_LEN_MAX) / bytes.len() {
+                sink.write(&Chunk {
+                    at: SystemTime::UNIX_EPOCH,
+                    worker: &worker,
+                    pid: None,
+                    stream: LogStream::Stdout,
+                    bytes: &bytes,
+                    continues: false,
+                });
+            }
+        }
+        sink.workers.values().map(|log| log.ring.capacity()).sum()
+    }
+
+    #[test]
+    fn recent_output_of_many_workers_takes_little_memory() {
+        for line_count in [1, 800] {
+            for (workers, len_max) in [(200, 6 << 20), (2000, 12 << 20)] {
+                let len = rings_len(workers, line_count);
+                assert!(len < len_max, "{workers} workers, {line_count} lines at once: {len}");
+            }
+        }
+    }
+}

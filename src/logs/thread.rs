@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
 use jiff::tz::TimeZone;
 use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -95,11 +96,10 @@ fn run(runtime: Runtime, options: LogsOptions, mut requests: mpsc::Receiver<Logs
         };
         let mut closed = None;
         while let Some(request) = requests.recv().await {
-            if let LogsRequest::Shutdown(reply) = request {
+            if let ControlFlow::Break(reply) = task.handle(request) {
                 closed = Some(reply);
                 break;
             }
-            task.handle(request);
         }
         task.close().await;
         if let Some(reply) = closed {
@@ -111,7 +111,8 @@ fn run(runtime: Runtime, options: LogsOptions, mut requests: mpsc::Receiver<Logs
 }
 
 impl LogsTask {
-    fn handle(&self, request: LogsRequest) {
+    /// Carries a request out; breaks with whoever is to be told of the end.
+    fn handle(&self, request: LogsRequest) -> ControlFlow<oneshot::Sender<()>> {
         let mut hub = self.hub.borrow_mut();
         match request {
             LogsRequest::Configure { pool, settings } => hub.sink.configure(pool, &settings),
@@ -125,8 +126,9 @@ impl LogsTask {
                 answer(reply, self.subscribe(&mut hub, filter));
             }
             LogsRequest::Reopen => hub.sink.reopen(),
-            LogsRequest::Shutdown(reply) => answer(reply, ()),
+            LogsRequest::Shutdown(reply) => return ControlFlow::Break(reply),
         }
+        ControlFlow::Continue(())
     }
 
     fn attach(&self, hub: &mut Hub, worker: &WorkerName, pid: i32, source: LogSource) {
@@ -175,6 +177,6 @@ impl LogsTask {
 }
 
 /// An asker that left needs no answer.
-fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     drop(reply.send(value));
 }

@@ -80,7 +80,10 @@ async fn what_a_worker_starts_counts_as_the_worker() {
     let listener = listener();
     let script = connect(&listener);
     let idle = Worker::spawn(1, &["cat"]);
+    let port = listener.local_addr().unwrap().port();
     let wrappers = [
+        // In the place of its standard input.
+        format!("exec 9<&0; bash -c 'exec 0<>/dev/tcp/127.0.0.1/{port}; read x <&9'"),
         format!("bash -c '{script}' <&0; true"),
         format!("setsid -w bash -c '{script}' <&0; true"),
         // Its parent has gone; the group is what is left.
