@@ -88,6 +88,11 @@ impl Carrier {
             }
             BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
             BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
+            BrokerEvent::GivenUp { loss, death } => {
+                let cause =
+                    death.map_or("its time ran out".to_owned(), |(_, exit)| exit.to_string());
+                error!(job = loss.handle, function = %loss.function, cause, "a job is given up");
+            }
             BrokerEvent::Store(Some(reason)) => error!(reason, "background jobs cannot be stored"),
             BrokerEvent::Store(None) => info!("background jobs are stored again"),
         }

@@ -1,12 +1,11 @@
-//! Text commands.
+//! The text commands.
 
-use std::time::Instant;
-
-use super::jobs::Phase;
-use super::sessions::Answer;
-use super::{Effects, Outgoing, State};
+use super::State;
+use super::effects::{Effects, Outgoing};
+use super::jobs::{Place, Record};
+use super::timers::Timer;
 use crate::broker::Peer;
-use crate::model::{FunctionName, SessionId};
+use crate::model::{FunctionName, JobId, Priority, SessionId};
 use crate::protocol::{
     AdminCommand, AdminError, AdminReply, ConnectionRow, FunctionRow, JobRow, PriorityRow,
     WorkReport,
@@ -15,49 +14,44 @@ use crate::protocol::{
 impl State {
     pub(super) fn admin(
         &mut self,
-        now: Instant,
         session: SessionId,
         command: Result<AdminCommand, AdminError>,
         fx: &mut Effects,
     ) {
         let reply = match command {
-            Ok(command) => self.obey(now, command, fx),
+            Ok(command) => self.obey(command, fx),
             Err(error) => AdminReply::Error(error),
         };
-        self.answer_with(session, Answer::Ready(Outgoing::Text(reply)), fx);
+        if let Some(admin) = self.sessions.get_mut(&session) {
+            admin.answers.push(session, Outgoing::Text(reply), fx);
+        }
     }
 
-    fn obey(&mut self, now: Instant, command: AdminCommand, fx: &mut Effects) -> AdminReply {
+    fn obey(&mut self, command: AdminCommand, fx: &mut Effects) -> AdminReply {
         match command {
-            AdminCommand::Status => AdminReply::Status(self.function_rows()),
+            AdminCommand::Status => AdminReply::Status(self.status_rows()),
             AdminCommand::PriorityStatus => AdminReply::PriorityStatus(self.priority_rows()),
             AdminCommand::Workers => AdminReply::Workers(self.connection_rows()),
             AdminCommand::Version => AdminReply::Value(self.settings.version.clone()),
             AdminCommand::GetPid => AdminReply::Value(self.settings.pid.to_string()),
             AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
             AdminCommand::ShowJobs => AdminReply::Jobs(self.job_rows()),
-            AdminCommand::ShowUniqueJobs => {
-                let ids = self.job_ids();
-                let jobs = ids.iter().filter_map(|id| self.jobs.get(id));
-                AdminReply::UniqueJobs(jobs.map(|job| job.unique.clone()).collect())
-            }
+            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(
+                self.jobs.iter().map(|(_, job)| job.unique.clone()).collect(),
+            ),
             AdminCommand::CancelJob(handle) => {
-                let handle = String::from_utf8_lossy(&handle);
-                if self.cancel(now, &handle, fx) {
-                    AdminReply::Ok
-                } else {
-                    AdminReply::Error(AdminError::UnknownJob)
-                }
+                let id = self.handles.parse(&handle);
+                ok_or(id.is_some_and(|id| self.cancel_job(id, fx)), AdminError::UnknownJob)
             }
             AdminCommand::CreateFunction(name) => {
-                self.functions.find_or_add(&name);
+                self.functions.ensure(&name);
                 AdminReply::Ok
             }
             AdminCommand::DropFunction(name) => self.drop_function(&name),
             AdminCommand::MaxQueue { function, limits } => {
-                let id = self.functions.find_or_add(&function);
-                if let Some(function) = self.functions.get_mut(id) {
-                    function.limits = limits;
+                let key = self.functions.ensure(&function);
+                if let Some(function) = self.functions.get_mut(key) {
+                    function.limits = limits.into();
                 }
                 AdminReply::Ok
             }
@@ -66,33 +60,43 @@ impl State {
 
     /// Cancels a job that waits, and tells whether there was one.
     ///
-    /// A running job is not touched: its worker goes on whatever the server says.
-    pub fn cancel(&mut self, _now: Instant, handle: &str, fx: &mut Effects) -> bool {
-        let waiting = self.job_of(handle.as_bytes()).filter(|job| {
-            self.jobs.get(job).is_some_and(|job| matches!(job.phase, Phase::Ready | Phase::Limbo))
-        });
-        if let Some(job) = waiting {
-            self.end_job(job, &WorkReport::Fail, fx);
-        }
-        waiting.is_some()
+    /// A job in a worker's hands is left alone: nothing can take it back there, and its clients
+    /// would get two endings. gearmand answers OK for those and sends both.
+    pub fn cancel(&mut self, _now: std::time::Instant, handle: &str, fx: &mut Effects) -> bool {
+        let id = self.handles.parse(handle.as_bytes());
+        id.is_some_and(|id| self.cancel_job(id, fx))
     }
 
-    /// A function with jobs is in use too: dropping it would orphan them.
+    fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
+        let waits = self
+            .jobs
+            .get(id)
+            .is_some_and(|job| matches!(job.place, Place::Queued | Place::Limbo(_)));
+        if !waits {
+            return false;
+        }
+        if let Some(job) = self.end(id, fx) {
+            self.tell(id, &job, &WorkReport::Fail, fx);
+        }
+        true
+    }
+
     fn drop_function(&mut self, name: &FunctionName) -> AdminReply {
-        let Some(id) = self.functions.find(name) else {
+        let Some(key) = self.functions.key(name) else {
             return AdminReply::Error(AdminError::FunctionNotFound);
         };
-        let used = |function: &super::functions::Function| {
-            function.total() > 0 || !function.performers.is_empty()
-        };
-        if self.functions.get(id).is_some_and(used) {
-            return AdminReply::Error(AdminError::FunctionInUse);
+        let is_free = self
+            .functions
+            .get(key)
+            .is_some_and(|function| function.total() == 0 && function.performers.is_empty());
+        if is_free {
+            self.timers.clear(Timer::Wake(key));
+            self.functions.remove(key);
         }
-        self.functions.remove(id);
-        AdminReply::Ok
+        ok_or(is_free, AdminError::FunctionInUse)
     }
 
-    fn function_rows(&self) -> Vec<FunctionRow> {
+    fn status_rows(&self) -> Vec<FunctionRow> {
         let row = |function: &super::functions::Function| FunctionRow {
             function: function.name.clone(),
             total: function.total(),
@@ -105,41 +109,45 @@ impl State {
     fn priority_rows(&self) -> Vec<PriorityRow> {
         let row = |function: &super::functions::Function| PriorityRow {
             function: function.name.clone(),
-            queued: function.queued(),
+            queued: Priority::ALL.map(|priority| function.queued(priority).len()),
             workers: function.performers.len(),
         };
         self.functions.iter().map(row).collect()
     }
 
     fn connection_rows(&self) -> Vec<ConnectionRow> {
-        let mut ids: Vec<_> = self.sessions.keys().copied().collect();
-        ids.sort_unstable();
-        let row = |id: SessionId| {
-            let session = self.sessions.get(&id)?;
-            let name = |function: &usize| Some(self.functions.get(*function)?.name.clone());
-            Some(ConnectionRow {
+        let row = |(id, session): (&SessionId, &super::sessions::Session)| {
+            let mut abilities: Vec<_> = session.abilities.iter().collect();
+            abilities.sort_unstable_by_key(|(_, ability)| std::cmp::Reverse(ability.order));
+            let names = abilities.into_iter().filter_map(|(key, _)| self.functions.get(*key));
+            ConnectionRow {
                 id: id.0,
-                address: match &session.peer {
-                    Peer::Tcp { peer, .. } => peer.ip().to_canonical().to_string(),
-                    Peer::Unix { .. } => "unix".to_owned(),
-                },
+                address: address(&session.peer),
                 client_id: session.client_id.clone(),
-                functions: session.abilities.keys().rev().filter_map(name).collect(),
-            })
+                functions: names.map(|function| function.name.clone()).collect(),
+            }
         };
-        ids.into_iter().filter_map(row).collect()
+        self.sessions.iter().map(row).collect()
     }
 
     fn job_rows(&self) -> Vec<JobRow> {
-        let row = |id: &crate::model::JobId| {
-            let job = self.jobs.get(id)?;
-            Some(JobRow {
-                handle: self.handle_of(*id),
-                retries: job.attempts,
-                ignored: job.clients.is_empty() && !job.background,
-                background: job.background,
-            })
+        let row = |(id, job): (JobId, &super::jobs::Job)| JobRow {
+            handle: self.handles.bytes(id),
+            retries: job.attempts,
+            ignored: job.is_unwanted(),
+            background: job.record != Record::None,
         };
-        self.job_ids().iter().filter_map(row).collect()
+        self.jobs.iter().map(row).collect()
+    }
+}
+
+fn ok_or(ok: bool, error: AdminError) -> AdminReply {
+    if ok { AdminReply::Ok } else { AdminReply::Error(error) }
+}
+
+fn address(peer: &Peer) -> String {
+    match peer {
+        Peer::Tcp { peer, .. } => peer.ip().to_canonical().to_string(),
+        Peer::Unix { .. } => "unix".to_owned(),
     }
 }

@@ -1,142 +1,151 @@
-//! Changes under way to the disk, and who waits for them.
+//! Changes on their way to the store, and what follows when they arrive or do not.
+//!
+//! A background job is told to its client, and becomes assignable, when its record is durable. A
+//! change that ends or charges a job needs no answer, but must not be forgotten when it fails, or
+//! a finished job would come back at the next start: it is made again until it is stored.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::jobs::Phase;
-use super::sessions::Answer;
-use super::{Effects, Outgoing, State, Timer};
+use super::State;
+use super::answers::SlotNo;
+use super::effects::{Effects, Outgoing};
+use super::jobs::{Place, Record};
+use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::broker::record::{Change, ChangeSeq};
+use crate::broker::record::{Change, ChangeSeq, JobRecord};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{ErrorCode, Response};
 
-/// Handles are reserved on disk in blocks of so many, the next one when half of it is used.
-const HANDLE_BLOCK: u64 = 65_536;
-/// Pause before changes that failed are tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a failed change waits before it is made again.
+pub(super) const REDO_AFTER: Duration = Duration::from_secs(1);
 
-/// Changes in the order in which they were made.
-#[derive(Debug)]
+/// The changes that the store has not answered, and those that it could not keep.
+#[derive(Debug, Default)]
 pub(super) struct Commits {
     last: ChangeSeq,
-    settled: ChangeSeq,
-    waiting: VecDeque<(ChangeSeq, Waiting)>,
-    /// Changes that must come about and are not durable yet; puts are not among them.
-    unsettled: VecDeque<(ChangeSeq, Change)>,
-    /// Those that failed.
-    failed: Vec<Change>,
-    /// Handles up to this one may be given out.
-    reserved: JobId,
-    /// The end of the block that is being reserved.
-    reserving: JobId,
-    broken: Option<String>,
+    /// One entry for each change up to `last` that is unanswered.
+    pending: VecDeque<Pending>,
+    /// Jobs whose records are behind.
+    redo: BTreeSet<JobId>,
+    /// Why the last commit failed; nothing when it did not.
+    pub(super) error: Option<String>,
 }
 
-/// Who is to hear of a change.
+#[derive(Debug)]
+enum Pending {
+    Put {
+        job: JobId,
+        waiters: Vec<Waiter>,
+    },
+    /// A change of a record or its end.
+    Update(JobId),
+    Reserve {
+        through: JobId,
+    },
+}
+
+/// An answer that waits for a commit.
 #[derive(Clone, Copy, Debug)]
-enum Waiting {
-    /// A job that becomes ready.
-    Job(JobId),
-    /// A foreground job that a background submission has joined.
-    Promise(JobId),
-    /// A session with an answer that waits.
-    Session(SessionId),
+struct Waiter {
+    session: SessionId,
+    slot: SlotNo,
 }
 
 impl Commits {
-    pub(super) fn new(reserved: JobId) -> Self {
-        Self {
-            last: ChangeSeq(0),
-            settled: ChangeSeq(0),
-            waiting: VecDeque::new(),
-            unsettled: VecDeque::new(),
-            failed: Vec::new(),
-            reserved,
-            reserving: reserved,
-            broken: None,
+    fn push(&mut self, change: Change, fx: &mut Effects) -> ChangeSeq {
+        self.last.0 += 1;
+        self.pending.push_back(match &change {
+            Change::Put(record) => Pending::Put { job: record.id, waiters: Vec::new() },
+            Change::Attempts { id, .. } | Change::Delete(id) => Pending::Update(*id),
+            Change::ReserveHandles { through } => Pending::Reserve { through: *through },
+        });
+        fx.changes.push((self.last, change));
+        self.last
+    }
+
+    /// The oldest unanswered change, if it is not after `through`.
+    fn pop(&mut self, through: ChangeSeq) -> Option<Pending> {
+        let first = self.last.0 + 1 - self.pending.len() as u64;
+        if first > through.0 { None } else { self.pending.pop_front() }
+    }
+
+    fn waiters(&mut self, seq: ChangeSeq) -> Option<&mut Vec<Waiter>> {
+        let first = self.last.0 + 1 - self.pending.len() as u64;
+        let index = usize::try_from(seq.0.checked_sub(first)?).ok()?;
+        match self.pending.get_mut(index)? {
+            Pending::Put { waiters, .. } => Some(waiters),
+            Pending::Update(_) | Pending::Reserve { .. } => None,
         }
-    }
-
-    /// Changes up to this one are durable or have failed.
-    pub(super) fn settled(&self) -> ChangeSeq {
-        self.settled
-    }
-
-    /// Why changes fail just now.
-    pub(super) fn broken(&self) -> Option<&str> {
-        self.broken.as_deref()
-    }
-
-    pub(super) fn wait_for_job(&mut self, change: ChangeSeq, job: JobId) {
-        self.waiting.push_back((change, Waiting::Job(job)));
-    }
-
-    pub(super) fn wait_for_promise(&mut self, change: ChangeSeq, job: JobId) {
-        self.waiting.push_back((change, Waiting::Promise(job)));
-    }
-
-    /// A session that joins an older change is told in the order of the queue, which is not by
-    /// change any more; so the place is searched from the end.
-    pub(super) fn wake_session(&mut self, change: ChangeSeq, session: SessionId) {
-        let at = self.waiting.iter().rposition(|(other, _)| *other <= change);
-        self.waiting.insert(at.map_or(0, |at| at + 1), (change, Waiting::Session(session)));
-    }
-
-    fn take_waiting(&mut self, through: ChangeSeq) -> Option<Waiting> {
-        let (change, _) = self.waiting.front()?;
-        if *change > through {
-            return None;
-        }
-        self.waiting.pop_front().map(|(_, waiting)| waiting)
     }
 }
 
 impl State {
-    /// Hands a change to the store.
-    pub(super) fn change(&mut self, change: Change, fx: &mut Effects) -> ChangeSeq {
-        self.commits.last.0 += 1;
-        let seq = self.commits.last;
-        if !matches!(change, Change::Put(_)) {
-            self.commits.unsettled.push_back((seq, change.clone()));
+    /// Asks the store for the next block of handles when it is time.
+    pub(super) fn reserve_handles(&mut self, fx: &mut Effects) {
+        if let Some(through) = self.handles.ask_for_block() {
+            self.commits.push(Change::ReserveHandles { through }, fx);
         }
-        fx.changes.push((seq, change));
-        seq
     }
 
-    /// The next handle's number; `None` while none is durably reserved.
-    pub(super) fn new_id(&mut self, fx: &mut Effects) -> Option<JobId> {
-        let id = JobId(self.next_job);
-        let left = self.commits.reserving.0.saturating_sub(id.0);
-        if left < HANDLE_BLOCK / 2 {
-            self.commits.reserving = JobId(id.0 + HANDLE_BLOCK);
-            self.change(Change::ReserveHandles { through: self.commits.reserving }, fx);
+    /// Makes a job a record; `session` is answered when it is durable.
+    pub(super) fn put_record(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let Some(function) = self.functions.get(job.function) else { return };
+        let record = JobRecord {
+            id,
+            function: function.name.clone(),
+            unique: job.unique.clone(),
+            priority: job.priority,
+            attempts: job.attempts,
+            enqueued_at: self.settings.wall_clock(job.enqueued),
+            payload: job.payload.clone(),
+        };
+        let seq = self.commits.push(Change::Put(record), fx);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.record = Record::Pending(seq);
         }
-        if id > self.commits.reserved {
-            return None;
+        self.answer_after(session, id, seq);
+    }
+
+    /// Answers a submission of `job` when this change is durable.
+    pub(super) fn answer_after(&mut self, session: SessionId, job: JobId, seq: ChangeSeq) {
+        let Some(waiters) = self.commits.waiters(seq) else { return };
+        let Some(submitter) = self.sessions.get_mut(&session) else { return };
+        let slot = submitter.answers.push_pending(job);
+        waiters.push(Waiter { session, slot });
+    }
+
+    /// Stores the number of deaths, if the job is a record.
+    pub(super) fn update_record(&mut self, id: JobId, fx: &mut Effects) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if job.record != Record::None {
+            self.commits.redo.remove(&id);
+            self.commits.push(Change::Attempts { id, attempts: job.attempts }, fx);
         }
-        self.next_job += 1;
-        Some(id)
+    }
+
+    /// Ends a record.
+    pub(super) fn delete_record(&mut self, id: JobId, fx: &mut Effects) {
+        self.commits.redo.remove(&id);
+        self.commits.push(Change::Delete(id), fx);
     }
 
     pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
-        self.commits.settled = through;
-        while let Some((_, change)) =
-            self.commits.unsettled.pop_front_if(|(seq, _)| *seq <= through)
-        {
-            if let Change::ReserveHandles { through } = change {
-                self.commits.reserved = self.commits.reserved.max(through);
+        while let Some(pending) = self.commits.pop(through) {
+            match pending {
+                Pending::Put { job, waiters } => {
+                    self.stored(now, job, &waiters, fx);
+                    self.serve_waiters(now, &waiters, fx);
+                }
+                Pending::Update(_) => {}
+                Pending::Reserve { through } => self.handles.granted(through),
             }
         }
-        while let Some(waiting) = self.commits.take_waiting(through) {
-            match waiting {
-                Waiting::Job(job) => self.make_ready(now, job, fx),
-                Waiting::Promise(_) => {}
-                Waiting::Session(session) => self.flush(session, fx),
-            }
-        }
-        if self.commits.failed.is_empty() && self.commits.broken.take().is_some() {
+        if self.commits.error.take().is_some() {
             fx.events.push(BrokerEvent::Store(None));
+            self.timers.clear(Timer::Redo);
+            self.redo(now, fx);
         }
     }
 
@@ -144,70 +153,85 @@ impl State {
         &mut self,
         now: Instant,
         through: ChangeSeq,
-        reason: &str,
+        reason: String,
         fx: &mut Effects,
     ) {
-        let before = self.commits.settled;
-        self.commits.settled = through;
-        while let Some((_, change)) =
-            self.commits.unsettled.pop_front_if(|(seq, _)| *seq <= through)
-        {
-            self.commits.failed.push(change);
-        }
-        while let Some(waiting) = self.commits.take_waiting(through) {
-            match waiting {
-                // Whoever joined it has an answer that waits for the same change.
-                Waiting::Job(job) => drop(self.remove_job(job, fx)),
-                Waiting::Promise(job) => {
-                    if let Some(job) = self.jobs.get_mut(&job) {
-                        job.background = false;
-                    }
+        while let Some(pending) = self.commits.pop(through) {
+            match pending {
+                Pending::Put { job, waiters } => {
+                    self.refused(job, &waiters, &reason, fx);
+                    self.serve_waiters(now, &waiters, fx);
                 }
-                Waiting::Session(session) => {
-                    self.refuse_answers(session, before, reason);
-                    self.flush(session, fx);
+                Pending::Update(job) => {
+                    self.commits.redo.insert(job);
                 }
+                Pending::Reserve { .. } => self.handles.refused(),
             }
         }
-        if self.commits.broken.replace(reason.to_owned()).is_none() {
-            fx.events.push(BrokerEvent::Store(Some(reason.to_owned())));
+        self.timers.set_unless_set(Timer::Redo, now + REDO_AFTER);
+        if self.commits.error.is_none() {
+            fx.events.push(BrokerEvent::Store(Some(reason.clone())));
         }
-        self.set_timer(now + RETRY_AFTER, Timer::Retry);
+        self.commits.error = Some(reason);
     }
 
-    /// Answers that waited for a change after `before` become refusals in their places.
-    fn refuse_answers(&mut self, id: SessionId, before: ChangeSeq, reason: &str) {
-        let settled = self.commits.settled;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        for answer in &mut session.answers {
-            if let Answer::After(change, _) = answer
-                && *change > before
-                && *change <= settled
-            {
-                let error = Response::error(ErrorCode::QueueError, reason.to_owned());
-                *answer = Answer::Ready(Outgoing::Packet(error));
+    /// Makes failed changes again. While the store fails there is always one change to try it
+    /// with, so that its recovery is noticed on an idle broker too.
+    pub(super) fn redo(&mut self, now: Instant, fx: &mut Effects) {
+        for id in std::mem::take(&mut self.commits.redo) {
+            match self.jobs.get(id) {
+                Some(job) if job.record == Record::None => {}
+                Some(_) => self.update_record(id, fx),
+                None => self.delete_record(id, fx),
             }
         }
-    }
-
-    /// Changes that must come about are made again: a job that has run must not come back.
-    pub(super) fn retry_changes(&mut self, fx: &mut Effects) {
-        for change in std::mem::take(&mut self.commits.failed) {
-            self.change(change, fx);
+        if self.commits.error.is_some() {
+            self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
+            self.timers.set(Timer::Redo, now + REDO_AFTER);
         }
     }
 
-    /// The job joins its queue, and somebody is woken for it.
-    pub(super) fn make_ready(&mut self, now: Instant, id: JobId, fx: &mut Effects) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (function, priority) = (job.function, job.priority);
-        if matches!(job.phase, Phase::Pending(_) | Phase::Limbo)
-            && let Some(function) = self.functions.get_mut(function)
-        {
-            function.pending -= 1;
+    fn stored(&mut self, now: Instant, id: JobId, waiters: &[Waiter], fx: &mut Effects) {
+        let created = Response::JobCreated(self.handles.bytes(id));
+        self.resolve_all(waiters, &created, fx);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.record = Record::Kept;
+        if job.place == Place::Storing {
+            self.enqueue(now, id, fx);
         }
-        job.phase = Phase::Ready;
-        self.functions.enqueue(function, priority, id);
-        self.wake_one(now, function, fx);
+    }
+
+    /// A record could not be stored: those who wait for it are told, and the job is what it was
+    /// before, which for most jobs is nothing.
+    fn refused(&mut self, id: JobId, waiters: &[Waiter], reason: &str, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            // It ran and ended meanwhile, so it needs no record any more.
+            let created = Response::JobCreated(self.handles.bytes(id));
+            return self.resolve_all(waiters, &created, fx);
+        };
+        job.record = Record::None;
+        if job.place == Place::Storing {
+            self.end(id, fx);
+        } else {
+            self.drop_if_unwanted(id, fx);
+        }
+        let error = Response::error(ErrorCode::QueueError, reason.to_owned());
+        self.resolve_all(waiters, &error, fx);
+    }
+
+    /// Answers the grabs that stood behind these answers.
+    fn serve_waiters(&mut self, now: Instant, waiters: &[Waiter], fx: &mut Effects) {
+        for waiter in waiters {
+            self.serve_grabs(now, waiter.session, fx);
+        }
+    }
+
+    fn resolve_all(&mut self, waiters: &[Waiter], answer: &Response, fx: &mut Effects) {
+        for waiter in waiters {
+            if let Some(session) = self.sessions.get_mut(&waiter.session) {
+                let answer = Outgoing::Packet(answer.clone());
+                session.answers.resolve(waiter.session, waiter.slot, answer, fx);
+            }
+        }
     }
 }

@@ -1,222 +1,222 @@
-//! Jobs whose worker went away.
+//! Jobs whose worker was lost: given back, charged, or given up.
 //!
-//! A worker that merely hangs up gives its job back uncharged; one that dies charges it. Which of
-//! the two it was is known only when the process is reaped, so a job that was held by a worker of
-//! ours is charged when its connection ends and refunded if the worker is alive 250 ms later. A
-//! job for which this death would be the last one waits in limbo until that is known.
+//! A connection that ends with a job in hand may mean that its process died, or that it only left.
+//! The job is charged at once and goes on; what follows within 250 ms decides: if the process is
+//! gone the charge stands, else it is taken back. A job that the charge would end waits for that
+//! verdict. Connections of nobody's, and processes that were told to go, are never charged.
+//!
+//! A job that comes back takes its old place in the queue, by its number. gearmand puts it at the
+//! tail; but it has waited longest of all, and a job that goes to the tail at each death would
+//! never end on a busy queue.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::jobs::Phase;
-use super::sessions::Session;
-use super::workers::Draining;
-use super::{Effects, State, Timer};
-use crate::broker::record::Change;
-use crate::broker::{JobLoss, LossOutcome};
+use super::State;
+use super::crews::Duty;
+use super::effects::Effects;
+use super::jobs::Place;
+use super::losses::Losses;
+use super::timers::Timer;
+use crate::broker::{BrokerEvent, JobLoss, LossOutcome};
 use crate::model::{Exit, JobId, SessionId, WorkerId};
 use crate::protocol::WorkReport;
 
-/// How long after a connection's end its process may be reaped.
-const DEATH_KNOWN: Duration = Duration::from_millis(250);
-/// Dead workers that are remembered with the jobs they held; the oldest is forgotten first.
-const LOSSES_MAX: usize = 1000;
+/// How long after its connection's end a process may turn out dead.
+pub(super) const VERDICT_AFTER: Duration = Duration::from_millis(250);
 
-/// What became of the jobs of workers that died.
+/// Charges without a verdict, and the losses.
 #[derive(Debug, Default)]
-pub(super) struct Losses {
-    by_worker: HashMap<WorkerId, JobLoss>,
-    order: VecDeque<WorkerId>,
+pub(super) struct Deaths {
+    charges: BTreeSet<(WorkerId, JobId)>,
+    pub(super) losses: Losses,
 }
 
-impl Losses {
-    pub(super) fn all(&self) -> &HashMap<WorkerId, JobLoss> {
-        &self.by_worker
-    }
-
-    pub(super) fn moved(&mut self, lost_by: WorkerId, to: Option<WorkerId>) {
-        if let Some(loss) = self.by_worker.get_mut(&lost_by) {
-            loss.outcome = LossOutcome::Moved(to);
-        }
-    }
-
-    fn record(&mut self, worker: WorkerId, loss: JobLoss) {
-        if self.by_worker.insert(worker, loss).is_some() {
-            return;
-        }
-        self.order.push_back(worker);
-        if self.order.len() > LOSSES_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_worker.remove(&oldest);
-        }
-    }
+/// Why a job comes back.
+#[derive(Clone, Copy, Debug)]
+enum Blame {
+    /// Its connection ended, and nobody is to blame.
+    Nobody,
+    /// The connection of this process ended.
+    Suspect(WorkerId),
+    /// This process is dead.
+    Dead(WorkerId, Exit),
+    /// It took longer than its worker allows.
+    Time,
 }
 
 impl State {
-    /// The jobs of a session that was closed.
-    pub(super) fn lose_jobs(
-        &mut self,
-        now: Instant,
-        _id: SessionId,
-        session: &Session,
-        fx: &mut Effects,
-    ) {
-        let charges = session.worker.filter(|worker| {
-            self.workers.get(worker).is_some_and(|worker| worker.draining == Draining::No)
-        });
-        for job in &session.in_hand {
-            match charges {
-                None => self.requeue(now, *job, fx),
-                Some(worker) => self.doubt(now, *job, worker, fx),
-            }
-            self.gave_back_job(now, session.worker, *job, false, fx);
-        }
-    }
-
-    /// The worker may have died with this job.
-    fn doubt(&mut self, now: Instant, id: JobId, worker: WorkerId, fx: &mut Effects) {
-        let attempts_max = self.settings.attempts_max;
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.attempts += 1;
-        let last = job.attempts >= attempts_max;
-        self.save_attempts(id, fx);
-        if last {
-            self.put_in_limbo(id);
-        } else {
-            self.requeue(now, id, fx);
-        }
-        if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.doubts.push(id);
-        }
-        self.set_timer(now + DEATH_KNOWN, Timer::Alive(worker));
-    }
-
-    /// A worker process ended.
-    pub fn gone(&mut self, now: Instant, id: WorkerId, _exit: Exit, fx: &mut Effects) {
-        let Some(mut worker) = self.workers.remove(&id) else { return };
-        let charges = worker.draining == Draining::No;
-        let mut dead_with = std::mem::take(&mut worker.doubts);
-        for session_id in &worker.sessions {
-            let Some(session) = self.sessions.get_mut(session_id) else { continue };
-            session.worker = None;
-            for job in std::mem::take(&mut session.in_hand) {
-                if charges {
-                    if let Some(job) = self.jobs.get_mut(&job) {
-                        job.attempts += 1;
-                    }
-                    self.save_attempts(job, fx);
-                    self.put_in_limbo(job);
-                    dead_with.push(job);
-                } else {
-                    self.requeue(now, job, fx);
-                }
-            }
-        }
-        for job in dead_with {
-            self.died_with(now, id, job, fx);
-        }
-        self.release_crew(now, &worker.name.pool, id, fx);
-        if worker.draining == Draining::Watched {
-            fx.drained.push(id);
-        }
-    }
-
-    /// It is certain that the worker died with the job, which is charged already.
-    fn died_with(&mut self, now: Instant, worker: WorkerId, id: JobId, fx: &mut Effects) {
-        let handle = format!("{}:{id}", self.settings.handle_prefix);
-        let attempts_max = self.settings.attempts_max;
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.lost_by = Some(worker);
-        let (attempts, phase, function) = (job.attempts, job.phase, job.function);
-        let outcome = match phase {
-            Phase::Limbo if attempts >= attempts_max => LossOutcome::GivenUp,
-            Phase::Running { worker, .. } => LossOutcome::Moved(worker),
-            Phase::Limbo | Phase::Ready | Phase::Pending(_) => LossOutcome::Waiting,
+    /// A worker process ended: its jobs are charged, and charges of its closed sessions stand.
+    pub fn gone(&mut self, now: Instant, worker: WorkerId, exit: Exit, fx: &mut Effects) {
+        let Some(process) = self.crews.workers.get(&worker) else { return };
+        let (duty, sessions) = (process.duty, process.sessions.clone());
+        self.bar(now, worker, if duty == Duty::Serving { Duty::Drained } else { duty });
+        let blame = match duty {
+            Duty::Serving => Blame::Dead(worker, exit),
+            Duty::Draining | Duty::Drained => Blame::Nobody,
         };
-        if let Some(function) = self.functions.get(function).map(|f| f.name.clone()) {
-            let loss =
-                JobLoss { handle, function, attempts, attempts_max, outcome: outcome.clone() };
-            self.losses.record(worker, loss);
+        for session in sessions {
+            self.take_back_all(now, session, blame, fx);
         }
-        if outcome == LossOutcome::GivenUp {
-            self.end_job(id, &WorkReport::Fail, fx);
-        } else if phase == Phase::Limbo {
-            self.requeue(now, id, fx);
-        }
+        self.crews.workers.remove(&worker);
+        self.convict(worker, exit, fx);
     }
 
-    /// The worker hung up and lives: what it was charged for is given back.
-    pub(super) fn lives_on(&mut self, now: Instant, id: WorkerId, fx: &mut Effects) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        for job_id in std::mem::take(&mut worker.doubts) {
-            let Some(job) = self.jobs.get_mut(&job_id) else { continue };
-            job.attempts = job.attempts.saturating_sub(1);
-            let in_limbo = job.phase == Phase::Limbo;
-            self.save_attempts(job_id, fx);
-            if in_limbo {
-                self.requeue(now, job_id, fx);
-            }
-        }
+    /// A performing session closed.
+    pub(super) fn lose(&mut self, now: Instant, session: SessionId, fx: &mut Effects) {
+        let worker = self.sessions.get(&session).and_then(|session| session.worker);
+        let blame = match worker {
+            Some(worker) if self.crews.is_serving(worker) => Blame::Suspect(worker),
+            Some(_) | None => Blame::Nobody,
+        };
+        self.take_back_all(now, session, blame, fx);
     }
 
-    /// A job ran for longer than its worker had promised: another one gets it.
-    pub(super) fn overdue(
-        &mut self,
-        now: Instant,
-        id: JobId,
-        session: SessionId,
-        fx: &mut Effects,
-    ) {
-        let attempts_max = self.settings.attempts_max;
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Running { session: holder, worker, since, timeout } = job.phase else { return };
-        // An earlier run's timer: the job has come back to the same session since.
-        let due = timeout.is_some_and(|timeout| since + timeout <= now);
-        if holder != session || !due {
+    /// The worker's own time-out for a job ran out. The worker is not told; its late report will
+    /// find that it no longer holds the job.
+    pub(super) fn timed_out(&mut self, now: Instant, id: JobId, fx: &mut Effects) {
+        self.take_back(now, id, Blame::Time, fx);
+    }
+
+    /// The process lives, so it gave the job back of its own will.
+    pub(super) fn acquit(&mut self, now: Instant, worker: WorkerId, id: JobId, fx: &mut Effects) {
+        self.deaths.losses.acquit(worker, id);
+        if !self.deaths.charges.remove(&(worker, id)) {
             return;
         }
-        job.attempts += 1;
-        let last = job.attempts >= attempts_max;
-        self.save_attempts(id, fx);
-        if last {
-            self.end_job(id, &WorkReport::Fail, fx);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.attempts = job.attempts.saturating_sub(1);
+        let waits = matches!(job.place, Place::Limbo(_));
+        let goes_on = job.attempts < self.settings.attempts_max;
+        self.update_record(id, fx);
+        if waits && goes_on {
+            self.enqueue(now, id, fx);
+        }
+    }
+
+    /// The job is in new hands.
+    pub(super) fn moved(&mut self, id: JobId, session: SessionId) {
+        let worker = self.sessions.get(&session).and_then(|session| session.worker);
+        self.deaths.losses.update(id, &LossOutcome::Moved(worker));
+    }
+
+    /// Charges of this process stand.
+    fn convict(&mut self, worker: WorkerId, exit: Exit, fx: &mut Effects) {
+        self.deaths.losses.confirm(worker);
+        let range =
+            (Bound::Included((worker, JobId(0))), Bound::Included((worker, JobId(u64::MAX))));
+        let charged: Vec<_> = self.deaths.charges.range(range).copied().collect();
+        for charge in charged {
+            let (_, id) = charge;
+            self.deaths.charges.remove(&charge);
+            self.timers.clear(Timer::Verdict(worker, id));
+            if self.jobs.get(id).is_some_and(|job| job.place == Place::Limbo(worker)) {
+                self.give_up(id, Some((worker, exit)), fx);
+            }
+        }
+    }
+
+    fn take_back_all(&mut self, now: Instant, session: SessionId, blame: Blame, fx: &mut Effects) {
+        let Some(performer) = self.sessions.get(&session) else { return };
+        for id in performer.in_hand.clone() {
+            self.take_back(now, id, blame, fx);
+        }
+    }
+
+    /// Takes a job out of a worker's hands without a result.
+    fn take_back(&mut self, now: Instant, id: JobId, blame: Blame, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Place::Running { session, .. } = job.place else { return };
+        job.progress = None;
+        // Of no place until it is decided where it goes.
+        job.place = Place::Storing;
+        let unwanted = job.is_unwanted();
+        if let Some(function) = self.functions.get_mut(job.function) {
+            function.running -= 1;
+        }
+        self.timers.clear(Timer::Timeout(id));
+        self.let_go(now, session, id, fx);
+        if unwanted {
+            self.end(id, fx);
+            return;
+        }
+        match blame {
+            Blame::Nobody => self.requeue(now, id, fx),
+            Blame::Time => {
+                if self.charge(id, fx) {
+                    self.give_up(id, None, fx);
+                } else {
+                    self.requeue(now, id, fx);
+                }
+            }
+            Blame::Dead(worker, exit) => {
+                let is_last = self.charge(id, fx);
+                self.suspect(worker, id);
+                if is_last {
+                    self.give_up(id, Some((worker, exit)), fx);
+                } else {
+                    self.requeue(now, id, fx);
+                }
+            }
+            Blame::Suspect(worker) => self.accuse(now, worker, id, fx),
+        }
+    }
+
+    /// Charges a job to a process that may be dead.
+    fn accuse(&mut self, now: Instant, worker: WorkerId, id: JobId, fx: &mut Effects) {
+        self.timers.set(Timer::Verdict(worker, id), now + VERDICT_AFTER);
+        // A process that lost the same job twice within the delay is charged once.
+        let is_new = self.deaths.charges.insert((worker, id));
+        let is_last = is_new && self.charge(id, fx);
+        self.suspect(worker, id);
+        if is_last {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.place = Place::Limbo(worker);
+            }
         } else {
             self.requeue(now, id, fx);
         }
-        self.gave_back_job(now, worker, id, false, fx);
     }
 
-    /// Takes a job out of a session's hands and back to where it stood in its queue.
+    /// Counts a death; true when it was the last that the job may cost.
+    fn charge(&mut self, id: JobId, fx: &mut Effects) -> bool {
+        let Some(job) = self.jobs.get_mut(id) else { return false };
+        job.attempts += 1;
+        let is_last = job.attempts >= self.settings.attempts_max;
+        self.update_record(id, fx);
+        is_last
+    }
+
     fn requeue(&mut self, now: Instant, id: JobId, fx: &mut Effects) {
-        self.put_in_limbo(id);
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.progress = None;
-        if job.clients.is_empty() && !job.background {
-            self.remove_job(id, fx);
-        } else {
-            self.make_ready(now, id, fx);
+        self.deaths.losses.update(id, &LossOutcome::Waiting);
+        self.enqueue(now, id, fx);
+    }
+
+    fn suspect(&mut self, worker: WorkerId, id: JobId) {
+        if let Some(loss) = self.loss(id, LossOutcome::Waiting) {
+            self.deaths.losses.suspect(worker, id, loss);
         }
     }
 
-    fn put_in_limbo(&mut self, id: JobId) {
-        let Some(mut job) = self.jobs.remove(&id) else { return };
-        if job.phase != Phase::Limbo {
-            self.leave_phase(id, &job);
-            job.phase = Phase::Limbo;
-            if let Some(function) = self.functions.get_mut(job.function) {
-                function.pending += 1;
-            }
+    /// Ends a job that cost too many workers.
+    fn give_up(&mut self, id: JobId, death: Option<(WorkerId, Exit)>, fx: &mut Effects) {
+        let Some(loss) = self.loss(id, LossOutcome::GivenUp) else { return };
+        self.deaths.losses.update(id, &LossOutcome::GivenUp);
+        fx.events.push(BrokerEvent::GivenUp { loss, death });
+        if let Some(job) = self.end(id, fx) {
+            self.tell(id, &job, &WorkReport::Fail, fx);
         }
-        self.jobs.insert(id, job);
     }
 
-    fn save_attempts(&mut self, id: JobId, fx: &mut Effects) {
-        if let Some(job) = self.jobs.get(&id)
-            && job.background
-        {
-            let attempts = job.attempts;
-            self.change(Change::Attempts { id, attempts }, fx);
-        }
+    fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
+        let job = self.jobs.get(id)?;
+        Some(JobLoss {
+            handle: self.handles.text(id),
+            function: self.functions.get(job.function)?.name.clone(),
+            attempts: job.attempts,
+            attempts_max: self.settings.attempts_max,
+            outcome,
+        })
     }
 }

@@ -1,144 +1,151 @@
-//! Jobs: what is known of one, how it ends, and the keys under which it is found again.
+//! Jobs by number, and by what makes two submissions the same job.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::functions::FunctionId;
-use super::{Effects, State};
-use crate::broker::record::{Change, ChangeSeq};
+use super::functions::{FIRST_KEY, FunctionKey};
+use crate::broker::record::ChangeSeq;
 use crate::model::{JobId, Priority, SessionId, Unique, WorkerId};
-use crate::protocol::{Response, WorkReport};
+
+/// Who waits for a job, and how many submissions of each it answers.
+pub(super) type Clients = BTreeMap<SessionId, usize>;
 
 /// One job.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) function: FunctionId,
+    pub(super) function: FunctionKey,
     pub(super) unique: Unique,
     pub(super) priority: Priority,
     pub(super) payload: Bytes,
-    /// Whether it is a record, to be kept until it has run.
-    pub(super) background: bool,
-    /// Workers that died with it.
+    pub(super) enqueued: Instant,
+    /// Deaths of workers that held it.
     pub(super) attempts: u32,
-    pub(super) submitted: Instant,
-    pub(super) phase: Phase,
-    /// Sessions that wait for its result; one that submitted twice stands here twice.
-    pub(super) clients: Vec<SessionId>,
-    /// How much of how much is done, as the worker wrote it.
-    pub(super) progress: Option<(Bytes, Bytes)>,
-    /// The worker that died with it last.
-    pub(super) lost_by: Option<WorkerId>,
+    pub(super) clients: Clients,
+    pub(super) record: Record,
+    pub(super) place: Place,
+    /// How much is done of how much, as its worker told.
+    pub(super) progress: Option<(u32, u32)>,
+}
+
+/// Whether the store has the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// It lives as long as a client waits.
+    None,
+    /// This change is to bring it there.
+    Pending(ChangeSeq),
+    /// It does.
+    Kept,
 }
 
 /// Where a job is.
+///
+/// ```text
+/// Storing ──committed──▶ Queued ──grabbed──▶ Running ──reported──▶ (gone)
+///                          ▲  ▲                 │ its worker is lost
+///                          │  └─────────────────┤
+///                          └──worker lives── Limbo ──worker dead──▶ (gone)
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Its record is not durable yet.
-    Pending(ChangeSeq),
-    /// In its function's queue.
-    Ready,
-    /// In a session's hands.
+pub(super) enum Place {
+    /// Not durable yet: nobody was told of it.
+    Storing,
+    /// It may be assigned.
+    Queued,
+    /// In a worker's hands.
     Running {
+        /// The worker's connection.
         session: SessionId,
-        worker: Option<WorkerId>,
+        /// Since when.
         since: Instant,
-        timeout: Option<Duration>,
     },
-    /// Its worker hung up, perhaps by dying, and one more death would be its last.
-    Limbo,
+    /// Its last attempt was lost with this worker's connection; whether the worker died decides.
+    Limbo(WorkerId),
 }
 
-/// The unique that stands for "whatever has the same workload".
-const BY_PAYLOAD: &[u8] = b"-";
+/// What makes two submissions to a function the same job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sameness {
+    /// Its unique.
+    Unique(Bytes),
+    /// Its workload, asked for by the unique `-`.
+    Workload(Bytes),
+}
 
-impl State {
-    /// The key under which a job coalesces; `None` when it never does.
-    pub(super) fn coalescing_key(unique: &Unique, payload: &Bytes) -> Option<(Unique, Bytes)> {
-        match &unique.0[..] {
+/// All jobs.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    by_id: BTreeMap<JobId, Job>,
+    by_sameness: BTreeMap<(Sameness, FunctionKey), JobId>,
+}
+
+impl Job {
+    /// Whether nobody wants it: no client waits, and no store keeps it.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.clients.is_empty() && self.record == Record::None
+    }
+
+    fn sameness(&self) -> Option<Sameness> {
+        Sameness::of(&self.unique, &self.payload)
+    }
+}
+
+impl Sameness {
+    /// Nothing for an empty unique, and for `-` with an empty workload: those never coalesce.
+    pub(super) fn of(unique: &Unique, payload: &Bytes) -> Option<Self> {
+        match unique.0.as_ref() {
             b"" => None,
-            BY_PAYLOAD if payload.is_empty() => None,
-            BY_PAYLOAD => Some((unique.clone(), payload.clone())),
-            _ => Some((unique.clone(), Bytes::new())),
+            b"-" if payload.is_empty() => None,
+            b"-" => Some(Self::Workload(payload.clone())),
+            _ => Some(Self::Unique(unique.0.clone())),
         }
     }
+}
 
-    pub(super) fn remember_unique(&mut self, id: JobId, job: &Job) {
-        if let Some(key) = Self::coalescing_key(&job.unique, &job.payload) {
-            self.functions.uniques.insert((job.function, key), id);
-        }
+impl Jobs {
+    pub(super) fn get(&self, id: JobId) -> Option<&Job> {
+        self.by_id.get(&id)
     }
 
-    /// Takes a job out of every table; its function keeps the count.
-    pub(super) fn remove_job(&mut self, id: JobId, fx: &mut Effects) -> Option<Job> {
-        let job = self.jobs.remove(&id)?;
-        if let Some(key) = Self::coalescing_key(&job.unique, &job.payload) {
-            let key = (job.function, key);
-            if self.functions.uniques.get(&key) == Some(&id) {
-                self.functions.uniques.remove(&key);
-            }
+    pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// All jobs, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.by_id.iter().map(|(id, job)| (*id, job))
+    }
+
+    pub(super) fn insert(&mut self, id: JobId, job: Job) {
+        if let Some(sameness) = job.sameness() {
+            self.by_sameness.entry((sameness, job.function)).or_insert(id);
         }
-        self.leave_phase(id, &job);
-        if job.background && !matches!(job.phase, Phase::Pending(_)) {
-            self.change(Change::Delete(id), fx);
-        }
-        for client in &job.clients {
-            if let Some(session) = self.sessions.get_mut(client) {
-                session.waits_for.remove(&id);
+        self.by_id.insert(id, job);
+    }
+
+    pub(super) fn remove(&mut self, id: JobId) -> Option<Job> {
+        let job = self.by_id.remove(&id)?;
+        if let Some(sameness) = job.sameness() {
+            let key = (sameness, job.function);
+            if self.by_sameness.get(&key) == Some(&id) {
+                self.by_sameness.remove(&key);
             }
         }
         Some(job)
     }
 
-    /// Undoes what the job's phase has counted somewhere.
-    pub(super) fn leave_phase(&mut self, id: JobId, job: &Job) {
-        match job.phase {
-            Phase::Ready => self.functions.dequeue(job.function, job.priority, id),
-            Phase::Pending(_) | Phase::Limbo => {
-                if let Some(function) = self.functions.get_mut(job.function) {
-                    function.pending -= 1;
-                }
-            }
-            Phase::Running { session, .. } => {
-                if let Some(function) = self.functions.get_mut(job.function) {
-                    function.running -= 1;
-                }
-                if let Some(session) = self.sessions.get_mut(&session) {
-                    session.in_hand.remove(&id);
-                }
-            }
-        }
+    /// The job that a submission joins.
+    pub(super) fn same(&self, function: FunctionKey, sameness: Sameness) -> Option<JobId> {
+        self.by_sameness.get(&(sameness, function)).copied()
     }
 
-    /// Ends a job and tells every waiting client how.
-    pub(super) fn end_job(&mut self, id: JobId, report: &WorkReport, fx: &mut Effects) {
-        let handle = self.handle_of(id);
-        let Some(job) = self.remove_job(id, fx) else { return };
-        if let Some(function) = self.functions.get_mut(job.function) {
-            function.ended += 1;
-        }
-        self.tell_clients(&job.clients, &handle, report, fx);
-    }
-
-    /// Forwards news to clients; exceptions only to those that asked for them.
-    ///
-    /// The news waits behind answers that the client is still owed: JOB_CREATED of the same job may
-    /// be among them, and libgearman knows the job only after it.
-    pub(super) fn tell_clients(
-        &mut self,
-        clients: &[SessionId],
-        handle: &Bytes,
-        report: &WorkReport,
-        fx: &mut Effects,
-    ) {
-        for client in clients {
-            let Some(session) = self.sessions.get(client) else { continue };
-            let report = match report {
-                WorkReport::Exception(_) if !session.exceptions => WorkReport::Fail,
-                other => other.clone(),
-            };
-            let packet = Response::Work { handle: handle.clone(), report };
-            self.answer(*client, packet, fx);
-        }
+    /// The first job with this unique, of any function.
+    pub(super) fn with_unique(&self, unique: &Unique) -> Option<JobId> {
+        let wanted = Sameness::Unique(unique.0.clone());
+        let from = (wanted, FIRST_KEY);
+        let ((found, _), id) = self.by_sameness.range(&from..).next()?;
+        (*found == from.0).then_some(*id)
     }
 }

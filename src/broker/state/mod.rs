@@ -1,43 +1,64 @@
 //! Every rule about jobs, queues and sessions, as a value that is driven from outside.
 //!
-//! [`State::handle`] takes one input and the time, and appends what is to be done to [`Effects`].
-//! It knows sessions and workers by their ids only: no sockets, no files, no clock, no tokio.
+//! [`State::handle`] takes one input and the time, and appends what is to be done to [`Effects`];
+//! [`State::next_deadline`] says when it wants to be called without one. It knows sessions and
+//! workers by their ids only: no sockets, no files, no clock, no tokio.
 //!
-//! A job: *pending* (its record is not durable yet) → *ready* (in its function's queue) →
-//! *running* (in a session's hands) → ended. A worker's death takes it back to ready, or to *limbo*
-//! while it is open whether the worker died or merely hung up.
+//! | file | rules about |
+//! |---|---|
+//! | `submit` | submitting, and joining a job that is there already |
+//! | `dispatch` | what a session performs, and the job it is given |
+//! | `sleepers` | who sleeps, and who is woken |
+//! | `reports` | what workers report, and how a job ends |
+//! | `deaths`, `losses` | jobs whose worker was lost |
+//! | `crews` | worker processes, draining, a pool's max |
+//! | `commits`, `handles` | what must be durable before it is told |
+//! | `answers` | the order of a session's answers |
+//! | `admin`, `overview` | text commands, and what is shown |
+//! | `functions`, `jobs`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
+mod answers;
 mod commits;
+mod crews;
 mod deaths;
 mod dispatch;
 mod effects;
 mod functions;
+mod handles;
 mod input;
 mod jobs;
+mod losses;
+mod overview;
+mod reports;
 mod sessions;
+mod sleepers;
 mod submit;
-mod view;
-mod workers;
-
 #[cfg(test)]
 mod tests;
+mod timers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
+use self::commits::Commits;
+use self::crews::Crews;
+use self::deaths::Deaths;
+use self::functions::{Functions, Sleeper};
+use self::handles::Handles;
+use self::jobs::{Clients, Job, Jobs, Place, Record};
+use self::reports::not_found;
+use self::sessions::{Identity, Session};
+use self::timers::{Timer, Timers};
+use super::Peer;
 use super::record::JobRecord;
-use crate::model::{JobId, PoolName, SessionId, WorkerId};
+use crate::model::{JobId, SessionId};
+use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response};
 
 pub use effects::{Effects, Outgoing};
 pub use input::Input;
-
-use commits::Commits;
-use deaths::Losses;
-use functions::{FunctionId, Functions};
-use jobs::{Job, Phase};
-use sessions::Session;
-use workers::{Crew, Worker};
 
 /// What the rules are told once, at the start.
 #[derive(Clone, Debug)]
@@ -46,7 +67,8 @@ pub struct StateSettings {
     pub handle_prefix: String,
     /// The first number to give out: one above what the store had reserved.
     pub next: JobId,
-    /// The last number that the store has durably reserved; below `next` when there is none.
+    /// The last number that the store has durably reserved; below `next` when there is none, and
+    /// then submissions are refused until the first commit.
     pub reserved: JobId,
     /// Our process id, for `getpid`.
     pub pid: u32,
@@ -64,133 +86,239 @@ pub struct StateSettings {
 #[derive(Debug)]
 pub struct State {
     settings: StateSettings,
-    next_job: u64,
-    sessions: HashMap<SessionId, Session>,
-    /// Sessions that wait for NOOP, by when they fell asleep: the last one is woken first.
-    sleepers: std::collections::BTreeMap<u64, SessionId>,
-    sleeps: u64,
+    handles: Handles,
+    jobs: Jobs,
     functions: Functions,
-    jobs: HashMap<JobId, Job>,
-    workers: HashMap<WorkerId, Worker>,
-    crews: HashMap<PoolName, Crew>,
+    sessions: BTreeMap<SessionId, Session>,
+    crews: Crews,
     commits: Commits,
-    losses: Losses,
-    timers: BTreeSet<(Instant, Timer)>,
+    deaths: Deaths,
+    timers: Timers,
+    /// Sleepers that perform too many functions to be listed with each.
+    generalists: BTreeSet<Sleeper>,
+    /// The last rank given out; see [`Session::rank`].
+    ranks: u64,
 }
 
-/// Something that is due at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// A woken sleeper has not grabbed: wake one more.
-    Wake(FunctionId),
-    /// It stays unknown whose the session is.
-    Unknown(SessionId),
-    /// A job ran for as long as its worker had promised at most.
-    Overdue(JobId, SessionId),
-    /// A worker that hung up with a job lives on.
-    Alive(WorkerId),
-    /// Changes that failed are to be tried again.
-    Retry,
+impl StateSettings {
+    /// A moment of this run as wall-clock time.
+    fn wall_clock(&self, at: Instant) -> SystemTime {
+        let after = at.saturating_duration_since(self.started);
+        let before = self.started.saturating_duration_since(at);
+        (self.started_at + after).checked_sub(before).unwrap_or(self.started_at)
+    }
 }
 
 impl State {
     /// An empty broker.
     #[must_use]
     pub fn new(settings: StateSettings) -> Self {
-        let next_job = settings.next.0;
-        let commits = Commits::new(settings.reserved);
         Self {
+            handles: Handles::new(&settings.handle_prefix, settings.next, settings.reserved),
             settings,
-            next_job,
-            sessions: HashMap::new(),
-            sleepers: std::collections::BTreeMap::new(),
-            sleeps: 0,
+            jobs: Jobs::default(),
             functions: Functions::default(),
-            jobs: HashMap::new(),
-            workers: HashMap::new(),
-            crews: HashMap::new(),
-            commits,
-            losses: Losses::default(),
-            timers: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            crews: Crews::default(),
+            commits: Commits::default(),
+            deaths: Deaths::default(),
+            timers: Timers::default(),
+            generalists: BTreeSet::new(),
+            ranks: 0,
         }
     }
 
     /// Puts a job that the store kept back into its queue; at start, in the order of ids.
     pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration) {
-        let function = self.functions.find_or_add(&record.function);
+        let function = self.functions.ensure(&record.function);
         let job = Job {
             function,
             unique: record.unique,
             priority: record.priority,
             payload: record.payload,
-            background: true,
+            enqueued: now.checked_sub(waited).unwrap_or(now),
             attempts: record.attempts,
-            submitted: now.checked_sub(waited).unwrap_or(now),
-            phase: Phase::Ready,
-            clients: Vec::new(),
+            clients: Clients::new(),
+            record: Record::Kept,
+            place: Place::Queued,
             progress: None,
-            lost_by: None,
         };
-        self.remember_unique(record.id, &job);
-        self.functions.enqueue(function, job.priority, record.id);
         self.jobs.insert(record.id, job);
+        self.functions.enqueue(function, record.priority, record.id);
     }
 
     /// Takes one input and appends what is to be done about it.
     pub fn handle(&mut self, now: Instant, input: Input, fx: &mut Effects) {
+        self.reserve_handles(fx);
         match input {
-            Input::Opened { session, peer, worker } => self.open(session, peer, worker),
-            Input::Request { session, request } => self.request(now, session, request, fx),
-            Input::Malformed { session, error } => self.malformed(session, error, fx),
-            Input::WrongMagic { session } => self.wrong_magic(session, fx),
-            Input::Unreadable { session, reason } => self.unreadable(session, reason, fx),
-            Input::Admin { session, command } => self.admin(now, session, command, fx),
-            Input::Closed { session } => self.close(now, session, fx),
+            Input::Opened { session, peer, worker } => {
+                self.opened(session, peer);
+                if let Some(worker) = worker {
+                    self.attach(now, session, worker, fx);
+                }
+            }
+            Input::Closed { session } => self.closed(now, session, fx),
             Input::Committed(through) => self.committed(now, through, fx),
             Input::NotCommitted { through, reason } => {
-                self.not_committed(now, through, &reason, fx);
+                self.not_committed(now, through, reason, fx);
             }
-            Input::Deadline => self.run_timers(now, fx),
+            Input::Deadline => self.deadline(now, fx),
+            Input::Request { session, .. }
+            | Input::Malformed { session, .. }
+            | Input::WrongMagic { session }
+            | Input::Unreadable { session, .. }
+            | Input::Admin { session, .. }
+                if !self.listens_to(session) => {}
+            Input::Request { session, request } => self.request(now, session, request, fx),
+            Input::Malformed { session, error } => {
+                self.refuse(session, ErrorCode::InvalidPacket, error.to_string(), fx);
+            }
+            Input::WrongMagic { session } => {
+                self.refuse(session, ErrorCode::InvalidMagic, "Request magic expected", fx);
+            }
+            Input::Unreadable { session, reason } => self.unreadable(now, session, reason, fx),
+            Input::Admin { session, command } => self.admin(session, command, fx),
         }
     }
 
     /// When [`Input::Deadline`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.next()
     }
 
-    fn run_timers(&mut self, now: Instant, fx: &mut Effects) {
-        while let Some((at, timer)) = self.timers.first().copied() {
-            if at > now {
-                break;
+    /// How many answers a session is owed; one that sends on without end is to be read no further
+    /// until there are fewer.
+    #[must_use]
+    pub fn answers_owed(&self, session: SessionId) -> usize {
+        self.sessions.get(&session).map_or(0, |session| session.answers.len())
+    }
+
+    fn opened(&mut self, session: SessionId, peer: Peer) {
+        self.ranks += 1;
+        self.sessions.insert(session, Session::new(peer, self.ranks));
+    }
+
+    fn closed(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
+        let woken_for = self.awake(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.is_closing = true;
+        // As a client first: a job that it waited for and ran itself is then wanted by nobody.
+        for job in std::mem::take(&mut session.waits_for) {
+            if let Some(job) = self.jobs.get_mut(job) {
+                job.clients.remove(&id);
             }
-            self.timers.pop_first();
+            self.drop_if_unwanted(job, fx);
+        }
+        self.lose(now, id, fx);
+        self.timers.clear(Timer::Ask(id));
+        let Some(session) = self.sessions.remove(&id) else { return };
+        for key in session.abilities.keys() {
+            if let Some(function) = self.functions.get_mut(*key) {
+                function.performers.remove(&id);
+            }
+        }
+        if let Some(worker) = session.worker {
+            self.detach(id, worker);
+        }
+        if let Some(function) = woken_for {
+            self.call(now, function, fx);
+        }
+    }
+
+    fn deadline(&mut self, now: Instant, fx: &mut Effects) {
+        while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Wake(function) => self.wake_again(now, function, fx),
-                Timer::Unknown(session) => self.settle_identity(now, session, None, fx),
-                Timer::Overdue(job, session) => self.overdue(now, job, session, fx),
-                Timer::Alive(worker) => self.lives_on(now, worker, fx),
-                Timer::Retry => self.retry_changes(fx),
+                Timer::Timeout(job) => self.timed_out(now, job, fx),
+                Timer::Ask(session) => self.tie(now, session, None, fx),
+                Timer::Verdict(worker, job) => self.acquit(now, worker, job, fx),
+                Timer::Redo => self.redo(now, fx),
             }
         }
     }
 
-    fn set_timer(&mut self, at: Instant, timer: Timer) {
-        self.timers.insert((at, timer));
+    fn request(&mut self, now: Instant, id: SessionId, request: Request, fx: &mut Effects) {
+        match request {
+            Request::CanDo { function, timeout } => self.can_do(now, id, (&function, timeout), fx),
+            Request::CantDo(function) => self.cant_do(now, id, &function, fx),
+            Request::ResetAbilities => self.reset_abilities(now, id, fx),
+            Request::PreSleep => self.pre_sleep(now, id, fx),
+            Request::Grab(style) => self.grab(now, id, style, fx),
+            Request::Submit(submission) => self.submit(now, id, submission, fx),
+            Request::Work { handle, report } => match self.in_hand(id, &handle) {
+                Some(job) => self.report(now, job, &report, fx),
+                None => self.refuse(id, ErrorCode::JobNotFound, not_found(&report), fx),
+            },
+            Request::GetStatus(handle) => self.answer(id, self.status_of(handle), fx),
+            Request::GetStatusUnique(unique) => self.answer(id, self.status_of_unique(unique), fx),
+            Request::Echo(data) => self.answer(id, Response::Echo(data), fx),
+            Request::Option(name) => self.option(id, name, fx),
+            Request::SetClientId(name) => self.set_client_id(id, &name),
+            Request::Unexpected(_) => {
+                self.refuse(id, ErrorCode::InvalidCommand, "Command not expected", fx);
+            }
+        }
     }
 
-    fn handle_of(&self, job: JobId) -> bytes::Bytes {
-        format!("{}:{job}", self.settings.handle_prefix).into()
+    fn option(&mut self, id: SessionId, name: Bytes, fx: &mut Effects) {
+        if !name.eq_ignore_ascii_case(b"exceptions") {
+            let text = "Server does not recognize given option";
+            return self.refuse(id, ErrorCode::UnknownOption, text, fx);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.wants_exceptions = true;
+        }
+        self.answer(id, Response::Option(name), fx);
     }
 
-    /// The job that a handle names, if there is one.
-    fn job_of(&self, handle: &[u8]) -> Option<JobId> {
-        let number = handle.strip_prefix(self.settings.handle_prefix.as_bytes())?;
-        let number = std::str::from_utf8(number.strip_prefix(b":")?).ok()?;
-        // `H:host:07` is not how job 7 was called.
-        let canonical = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
-        let id = JobId(number.parse().ok().filter(|_| canonical)?);
-        self.jobs.contains_key(&id).then_some(id)
+    fn set_client_id(&mut self, id: SessionId, name: &[u8]) {
+        // It becomes a column of `workers`, where blanks and line ends have a meaning.
+        let kept = name.iter().take(CLIENT_ID_LEN_MAX);
+        let name: Vec<u8> = kept.map(|b| if *b <= b' ' { b'_' } else { *b }).collect();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.client_id = Some(name.into()).filter(|name: &Bytes| !name.is_empty());
+        }
+    }
+
+    /// Nothing more can be read from the session: it is closed once it has what it is owed.
+    fn unreadable(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        reason: Option<String>,
+        fx: &mut Effects,
+    ) {
+        let woken_for = self.awake(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.is_closing = true;
+        session.identity = Identity::Known;
+        self.timers.clear(Timer::Ask(id));
+        // Its grabs that wait are answered; being about to close it gets no job.
+        self.release(now, id, fx);
+        if let Some(reason) = reason {
+            self.refuse(id, ErrorCode::InvalidPacket, reason, fx);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.answers.push_close(id, fx);
+        }
+        if let Some(function) = woken_for {
+            self.call(now, function, fx);
+        }
+    }
+
+    /// Whether what the session sends still counts.
+    fn listens_to(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|session| !session.is_closing)
+    }
+
+    fn answer(&mut self, id: SessionId, answer: Response, fx: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.answers.push(id, Outgoing::Packet(answer), fx);
+        }
+    }
+
+    fn refuse(&mut self, id: SessionId, code: ErrorCode, text: impl Into<Bytes>, fx: &mut Effects) {
+        self.answer(id, Response::error(code, text), fx);
     }
 }

@@ -1,148 +1,113 @@
-//! Submissions: what becomes a job, what joins one, what is refused.
+//! Submitting jobs, and joining a job that is there already.
 
 use std::time::Instant;
 
-use super::jobs::{Job, Phase};
-use super::sessions::Answer;
-use super::{Effects, Outgoing, State};
-use crate::broker::record::{Change, JobRecord};
-use crate::model::{JobId, SessionId};
+use super::State;
+use super::effects::{Effects, Outgoing};
+use super::functions::FunctionKey;
+use super::jobs::{Clients, Job, Place, Record, Sameness};
+use crate::model::{JobId, Priority, SessionId};
 use crate::protocol::{ErrorCode, Response, Submission, SubmitMode, UNIQUE_LEN_MAX};
 
 impl State {
     pub(super) fn submit(
         &mut self,
         now: Instant,
-        client: SessionId,
+        session: SessionId,
         submission: Submission,
         fx: &mut Effects,
     ) {
-        if submission.unique.0.len() > UNIQUE_LEN_MAX {
-            let error = Response::error(ErrorCode::ArgumentTooLarge, "Unique value too large");
-            return self.answer(client, error, fx);
+        // gearmand takes one byte more than it keeps whole; here that byte works too.
+        if submission.unique.0.len() > UNIQUE_LEN_MAX + 1 {
+            let text = "Unique value too large";
+            return self.refuse(session, ErrorCode::ArgumentTooLarge, text, fx);
         }
-        let function = self.functions.find_or_add(&submission.function);
-        let key = Self::coalescing_key(&submission.unique, &submission.payload);
-        let same = key.and_then(|key| self.functions.uniques.get(&(function, key)).copied());
-        if let Some(job) = same {
-            return self.join_job(now, client, job, submission.mode, fx);
+        let mode = submission.mode;
+        let function = self.functions.ensure(&submission.function);
+        let same = Sameness::of(&submission.unique, &submission.payload);
+        if let Some(job) = same.and_then(|same| self.jobs.same(function, same)) {
+            return self.join(session, job, mode, fx);
         }
-        if self.is_full(&submission) {
-            let error = Response::error(ErrorCode::QueueError, "Job queue is full");
-            return self.answer(client, error, fx);
+        if self.is_full(function, submission.priority) {
+            return self.refuse(session, ErrorCode::QueueError, "Job queue is full", fx);
         }
-        let Some(id) = self.new_id(fx) else {
-            let text = "no handle could be reserved on disk; try again";
-            return self.answer(client, Response::error(ErrorCode::QueueError, text), fx);
+        let Some(id) = self.create(now, function, submission) else {
+            let text = "no job handle is reserved, the store is late; try again";
+            return self.refuse(session, ErrorCode::QueueError, text, fx);
         };
-        let background = submission.mode == SubmitMode::Background;
+        match mode {
+            SubmitMode::Background => self.put_record(session, id, fx),
+            SubmitMode::Foreground => {
+                self.add_client(session, id);
+                self.answer_created(session, id, fx);
+                self.enqueue(now, id, fx);
+            }
+        }
+    }
+
+    /// Makes a job that is in no queue yet; nothing when no number is left for it.
+    fn create(
+        &mut self,
+        now: Instant,
+        function: FunctionKey,
+        submission: Submission,
+    ) -> Option<JobId> {
+        let id = self.handles.take()?;
         let job = Job {
             function,
             unique: submission.unique,
             priority: submission.priority,
             payload: submission.payload,
-            background,
+            enqueued: now,
             attempts: 0,
-            submitted: now,
-            phase: Phase::Limbo,
-            clients: if background { Vec::new() } else { vec![client] },
+            clients: Clients::new(),
+            record: Record::None,
+            place: Place::Storing,
             progress: None,
-            lost_by: None,
         };
-        self.remember_unique(id, &job);
-        if let Some(function) = self.functions.get_mut(function) {
-            function.pending += 1;
-        }
-        let record = background.then(|| self.record_of(now, id, &job));
         self.jobs.insert(id, job);
-        if let Some(record) = record.flatten() {
-            let change = self.change(Change::Put(record), fx);
-            self.set_phase(id, Phase::Pending(change));
-            self.commits.wait_for_job(change, id);
-            self.answer_created(client, id, fx);
-        } else {
-            if let Some(session) = self.sessions.get_mut(&client) {
-                session.waits_for.insert(id);
-            }
-            self.answer_created(client, id, fx);
-            self.make_ready(now, id, fx);
+        if let Some(function) = self.functions.get_mut(function) {
+            function.held.insert(id);
         }
+        Some(id)
     }
 
-    /// A submission of a job that is there already. Its payload and priority do not count.
-    fn join_job(
-        &mut self,
-        now: Instant,
-        client: SessionId,
-        id: JobId,
-        mode: SubmitMode,
-        fx: &mut Effects,
-    ) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        match mode {
-            SubmitMode::Foreground => {
-                job.clients.push(client);
-                if let Some(session) = self.sessions.get_mut(&client) {
-                    session.waits_for.insert(id);
-                }
-                self.answer_created(client, id, fx);
+    /// A second submission of a job: its payload and priority do not count.
+    fn join(&mut self, session: SessionId, id: JobId, mode: SubmitMode, fx: &mut Effects) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let (record, place) = (job.record, job.place);
+        if mode == SubmitMode::Foreground {
+            self.add_client(session, id);
+        }
+        match record {
+            Record::Pending(seq) if mode == SubmitMode::Background || place == Place::Storing => {
+                self.answer_after(session, id, seq);
             }
-            SubmitMode::Background if job.background => self.answer_created(client, id, fx),
-            SubmitMode::Background => {
-                // The job was only a promise to its clients; now it must survive them too.
-                job.background = true;
-                let record = self.jobs.get(&id).and_then(|job| self.record_of(now, id, job));
-                let Some(record) = record else { return };
-                let change = self.change(Change::Put(record), fx);
-                self.commits.wait_for_promise(change, id);
-                self.created_after(client, id, change, fx);
+            Record::None if mode == SubmitMode::Background => self.put_record(session, id, fx),
+            Record::None | Record::Pending(_) | Record::Kept => {
+                self.answer_created(session, id, fx);
             }
         }
     }
 
-    /// JOB_CREATED, once the job is durable if it is a record.
-    fn answer_created(&mut self, client: SessionId, id: JobId, fx: &mut Effects) {
-        match self.jobs.get(&id).map(|job| job.phase) {
-            Some(Phase::Pending(change)) => self.created_after(client, id, change, fx),
-            _ => self.answer(client, Response::JobCreated(self.handle_of(id)), fx),
+    fn add_client(&mut self, session: SessionId, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(client) = self.sessions.get_mut(&session) else { return };
+        *job.clients.entry(session).or_default() += 1;
+        client.waits_for.insert(id);
+    }
+
+    fn answer_created(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
+        let created = Outgoing::Packet(Response::JobCreated(self.handles.bytes(id)));
+        if let Some(client) = self.sessions.get_mut(&session) {
+            client.answers.push_about(session, Some(id), created, fx);
         }
     }
 
-    fn created_after(
-        &mut self,
-        client: SessionId,
-        id: JobId,
-        change: crate::broker::record::ChangeSeq,
-        fx: &mut Effects,
-    ) {
-        let packet = Outgoing::Packet(Response::JobCreated(self.handle_of(id)));
-        self.commits.wake_session(change, client);
-        self.answer_with(client, Answer::After(change, packet), fx);
-    }
-
-    fn record_of(&self, now: Instant, id: JobId, job: &Job) -> Option<JobRecord> {
-        let since_start = now.saturating_duration_since(self.settings.started);
-        Some(JobRecord {
-            id,
-            function: self.functions.get(job.function)?.name.clone(),
-            unique: job.unique.clone(),
-            priority: job.priority,
-            attempts: job.attempts,
-            enqueued_at: self.settings.started_at + since_start,
-            payload: job.payload.clone(),
+    fn is_full(&self, function: FunctionKey, priority: Priority) -> bool {
+        self.functions.get(function).is_some_and(|function| {
+            let limit = *function.limits.get(priority);
+            limit.is_some_and(|limit| function.total() as u64 >= limit)
         })
-    }
-
-    fn is_full(&self, submission: &Submission) -> bool {
-        let id = self.functions.find(&submission.function);
-        let Some(function) = id.and_then(|id| self.functions.get(id)) else { return false };
-        let limit = function.limit(submission.priority);
-        limit.is_some_and(|limit| u64::try_from(function.total()).is_ok_and(|n| n >= limit))
-    }
-
-    pub(super) fn set_phase(&mut self, id: JobId, phase: Phase) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.phase = phase;
-        }
     }
 }
