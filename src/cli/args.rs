@@ -124,6 +124,8 @@ pub(super) enum Protocol {
     Gearman,
     /// One process per job: payload on stdin, result on stdout
     Exec,
+    /// One JSON line per job
+    Lines,
     /// A plain program without jobs
     None,
 }
@@ -142,8 +144,11 @@ pub(super) struct WorkArgs {
     /// Functions to serve, with commas
     #[arg(value_delimiter = ',', required = true, value_name = "FN")]
     pub(super) functions: Vec<String>,
-    /// Send output as it comes, not as one result at the end
+    /// Keep one process and give it a JSON line per job
     #[arg(long)]
+    pub(super) lines: bool,
+    /// Send output as it comes, not as one result at the end
+    #[arg(long, conflicts_with = "lines")]
     pub(super) stream: bool,
     /// Gearman servers, with commas [default: GEARMAN_SERVERS, or 127.0.0.1:4730]
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]

@@ -114,6 +114,7 @@ fn pool_file(
     let protocol = match protocol {
         Protocol::Gearman => "gearman",
         Protocol::Exec => "exec",
+        Protocol::Lines => "lines",
         Protocol::None => "none",
     };
     Ok(format!(

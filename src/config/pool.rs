@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
             let wrong = Wrong::new("protocol = \"none\" serves no functions");
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
-        let adapted = protocol == PoolProtocol::Exec;
+        let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
         let account = self.account(table, keys.user.as_ref(), keys.group);
         let mut env = self.env_file(table, keys.env_file.as_deref(), account.as_ref());
         env.extend(keys.env);
@@ -231,6 +231,7 @@ fn protocol(value: &Value<'_>) -> Parsed<PoolProtocol> {
     let choices = [
         ("gearman", PoolProtocol::Gearman),
         ("exec", PoolProtocol::Exec),
+        ("lines", PoolProtocol::Lines),
         ("none", PoolProtocol::None),
     ];
     value.parse(|text| one_of(text, &choices))

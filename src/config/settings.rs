@@ -159,6 +159,8 @@ pub enum PoolProtocol {
     Gearman,
     /// One process per job: payload on stdin, result on stdout.
     Exec,
+    /// One long-lived process: a JSON line per job.
+    Lines,
     /// A plain program without jobs.
     None,
 }

@@ -60,7 +60,7 @@ pub fn launch(
         PoolProtocol::Gearman | PoolProtocol::None => {
             program.command.iter().map(|word| filled(word, name, servers).into()).collect()
         }
-        PoolProtocol::Exec => adapter_argv(settings, binary),
+        PoolProtocol::Exec | PoolProtocol::Lines => adapter_argv(settings, binary),
     };
     let ours = |(key, _): &(OsString, OsString)| !NOT_FOR_WORKERS.iter().any(|not| key == not);
     let mut env: Vec<_> = daemon_env.filter(ours).collect();
@@ -95,6 +95,9 @@ fn adapter_argv(settings: &PoolSettings, binary: &Path) -> Vec<OsString> {
     let program = &settings.program;
     let mut argv: Vec<OsString> = vec![binary.into(), "work".into()];
     argv.push(program.functions.join(",").into());
+    if program.protocol == PoolProtocol::Lines {
+        argv.push("--lines".into());
+    }
     if program.stream {
         argv.push("--stream".into());
     }

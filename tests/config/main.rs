@@ -152,6 +152,7 @@ fn every_form_of_a_key_is_taken() {
     let backoff = Backoff { initial: Duration::from_mins(1), max: Duration::from_mins(1) };
     assert_eq!(pool("backoff = { initial = \"1m\" }").backoff, backoff);
     assert_eq!(pool("stop = \"INT 1s, KILL\"").stop[0].signal, Signal::SIGINT);
+    assert_eq!(pool("protocol = \"lines\"").program.functions, ["p"]);
     assert_eq!(pool("umask = \"027\"").program.umask, Some(0o27));
     let relative = pool("directory = \"current/app\"").program.directory;
     assert_eq!(relative, Path::new("/srv/app/current/app"));

@@ -116,6 +116,7 @@ fn protocol(protocol: PoolProtocol) -> &'static str {
     match protocol {
         PoolProtocol::Gearman => "gearman",
         PoolProtocol::Exec => "exec",
+        PoolProtocol::Lines => "lines",
         PoolProtocol::None => "none",
     }
 }
