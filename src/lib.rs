@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod config;
 pub mod control;
+pub mod gearman;
 pub mod host;
 pub mod identity;
 pub mod logs;
