@@ -13,3 +13,4 @@ pub mod model;
 pub mod pool;
 pub mod protocol;
 pub mod supervisor;
+pub mod work;

@@ -34,8 +34,8 @@ impl Backoff {
     fn pause_with(&mut self, random: u64) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.max);
-        let permille = u32::try_from(random % 501).unwrap_or(0);
-        whole - whole * permille / 1000
+        let cut_permille = u32::try_from(random % 501).unwrap_or(0);
+        whole * (1000 - cut_permille) / 1000
     }
 }
 

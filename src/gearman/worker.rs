@@ -92,6 +92,15 @@ pub struct Undelivered {
     pub source: Option<ConnectionError>,
 }
 
+#[cfg(test)]
+impl Assignment {
+    /// A job that no server gave.
+    pub(crate) fn for_test(handle: &'static str, function: &str, payload: &'static [u8]) -> Self {
+        let (handle, payload) = (handle.into(), payload.into());
+        Self { handle, function: function.into(), unique: "u".into(), payload, lane: 0 }
+    }
+}
+
 impl Worker {
     /// A worker that serves `functions` at all of `servers`. It connects when its events are asked
     /// for.

@@ -26,7 +26,9 @@ impl FakeServer {
 
     async fn send(&mut self, responses: &[Response]) {
         let mut wire = BytesMut::new();
-        responses.iter().for_each(|response| response.encode(&mut wire));
+        for response in responses {
+            response.encode(&mut wire);
+        }
         self.socket.write_all(&wire).await.unwrap();
     }
 }
