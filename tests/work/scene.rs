@@ -66,14 +66,29 @@ impl Server {
         Adapter { process: Process::spawn(&mut command).unwrap() }
     }
 
+    /// Starts any worker, told where the server is as a supervisor would; its stdout is read too.
+    pub(crate) fn spawn(&self, command: &[&str]) -> Adapter {
+        let address = self.address.to_string();
+        let (host, port) = address.split_once(':').unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$@\" >&2", "sh"]).args(command);
+        shell.env("GEARMAN_SERVERS", &address).env("GEARMAN_HOST", host).env("GEARMAN_PORT", port);
+        Adapter { process: Process::spawn(&mut shell).unwrap() }
+    }
+
     pub(crate) async fn client(&self) -> Client {
         Client::connect(std::slice::from_ref(&self.address)).await.unwrap()
     }
 
     /// Runs a job of `f` and gives all its news but the first, that it was created.
     pub(crate) async fn run(&self, payload: impl Into<Vec<u8>>) -> Vec<JobEvent> {
+        self.run_job(job(payload, SubmitMode::Foreground)).await
+    }
+
+    /// Runs any job and gives all its news but the first.
+    pub(crate) async fn run_job(&self, job: Submission) -> Vec<JobEvent> {
         let mut client = self.client().await;
-        let mut stream = client.submit(job(payload, SubmitMode::Foreground));
+        let mut stream = client.submit(job);
         let mut events = Vec::new();
         let all = async {
             while let Some(event) = stream.next().await.unwrap() {
