@@ -11,14 +11,18 @@ if ($argc < 2) {
     exit(2);
 }
 
-$host = getenv('GEARMAN_HOST') ?: '127.0.0.1';
-$port = (int) (getenv('GEARMAN_PORT') ?: 4730);
 $client = new GearmanClient();
-try {
-    $client->addServer($host, $port);
-} catch (GearmanException $error) {
-    fwrite(STDERR, "No Gearman server at $host:$port: {$error->getMessage()}\n");
-    exit(1);
+// The library adds the servers of GEARMAN_SERVERS by itself. Adding one of them again would be a
+// second connection, and libgearman's clients may hang with two.
+if (!getenv('GEARMAN_SERVERS')) {
+    $host = getenv('GEARMAN_HOST') ?: '127.0.0.1';
+    $port = (int) (getenv('GEARMAN_PORT') ?: 4730);
+    try {
+        $client->addServer($host, $port);
+    } catch (GearmanException $error) {
+        fwrite(STDERR, "No Gearman server at $host:$port: {$error->getMessage()}\n");
+        exit(1);
+    }
 }
 
 foreach (array_slice($argv, 1) as $url) {

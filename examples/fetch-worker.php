@@ -6,7 +6,7 @@
  *     php examples/fetch-worker.php
  *
  * An ordinary php-gearman worker: nothing in it knows who runs it. It finds the server in
- * GEARMAN_HOST and GEARMAN_PORT, where gear-supervisor puts it, and otherwise at 127.0.0.1:4730.
+ * GEARMAN_SERVERS, where gear-supervisor puts it, and otherwise at 127.0.0.1:4730.
  */
 declare(strict_types=1);
 
@@ -51,14 +51,18 @@ foreach ([SIGTERM, SIGINT] as $signal) {
     });
 }
 
-$host = getenv('GEARMAN_HOST') ?: '127.0.0.1';
-$port = (int) (getenv('GEARMAN_PORT') ?: 4730);
 $worker = new GearmanWorker();
-try {
-    $worker->addServer($host, $port);
-} catch (GearmanException $error) {
-    fwrite(STDERR, "No Gearman server at $host:$port: {$error->getMessage()}\n");
-    exit(1);
+// The library adds the servers of GEARMAN_SERVERS by itself. Adding one of them again would be a
+// second connection, and libgearman's clients may hang with two.
+if (!getenv('GEARMAN_SERVERS')) {
+    $host = getenv('GEARMAN_HOST') ?: '127.0.0.1';
+    $port = (int) (getenv('GEARMAN_PORT') ?: 4730);
+    try {
+        $worker->addServer($host, $port);
+    } catch (GearmanException $error) {
+        fwrite(STDERR, "No Gearman server at $host:$port: {$error->getMessage()}\n");
+        exit(1);
+    }
 }
 $worker->addFunction('fetch', 'fetch');
 $worker->setTimeout(2000);
