@@ -183,10 +183,7 @@ impl JobStream<'_> {
             Stage::Created(handle) => {
                 let handle = handle.clone();
                 let report = self.client.report_of(&handle).await?;
-                if matches!(
-                    report,
-                    WorkReport::Complete(_) | WorkReport::Fail | WorkReport::Exception(_)
-                ) {
+                if report.ends_job() {
                     self.stage = Stage::Ended;
                 }
                 Ok(Some(report.into()))

@@ -136,7 +136,7 @@ impl Worker {
         report: WorkReport,
     ) -> Result<(), Undelivered> {
         let Some(lane) = self.lanes.get_mut(job.lane) else { return Ok(()) };
-        if matches!(report, WorkReport::Complete(_) | WorkReport::Fail | WorkReport::Exception(_)) {
+        if report.ends_job() {
             self.given_back.reset();
         }
         lane.report(&job.handle, report).await.map_err(|source| Undelivered {

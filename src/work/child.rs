@@ -31,7 +31,17 @@ pub(super) struct Child {
     pub(super) process: Process,
     pub(super) stdin: Sender,
     pub(super) stdout: Receiver,
-    pub(super) progress: Receiver,
+    /// Unless fd 3 was to stay closed.
+    pub(super) progress: Option<Receiver>,
+}
+
+/// What a program finds at fd 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fd3 {
+    /// A pipe for its progress.
+    Progress,
+    /// Nothing.
+    Closed,
 }
 
 /// A child process; it is killed when this is dropped.
@@ -58,53 +68,59 @@ impl Child {
     pub(super) async fn spawn(
         command: &[OsString],
         variables: &[(&str, &[u8])],
+        fd3: Fd3,
     ) -> Result<Self, SpawnError> {
         let failed = |source| SpawnError {
             program: command.first().map(|name| name.display().to_string()).unwrap_or_default(),
             source,
         };
-        let (child, launch) = spawn_shim(command, variables).map_err(failed)?;
+        let (child, launch) = spawn_shim(command, variables, fd3).map_err(failed)?;
         launched(launch).await.map_err(failed)?;
         Ok(child)
     }
 }
 
 /// Starts the shim; its pipe ends without a byte when it has become the program.
-fn spawn_shim(command: &[OsString], variables: &[(&str, &[u8])]) -> io::Result<(Child, Receiver)> {
+fn spawn_shim(
+    command: &[OsString],
+    variables: &[(&str, &[u8])],
+    fd3: Fd3,
+) -> io::Result<(Child, Receiver)> {
     let (their_stdin, stdin) = pipe()?;
     let (stdout, their_stdout) = pipe()?;
-    let (progress, their_progress) = pipe()?;
     let (launch, their_launch) = pipe()?;
     let mut actions = PosixSpawnFileActions::init()?;
-    for (theirs, number) in [
-        (&their_stdin, 0),
-        (&their_stdout, 1),
-        (&their_progress, PROGRESS_FD),
-        (&their_launch, LAUNCH_FD),
-    ] {
-        actions.add_dup2(theirs.as_raw_fd(), number)?;
+    actions.add_dup2(their_stdin.as_raw_fd(), 0)?;
+    actions.add_dup2(their_stdout.as_raw_fd(), 1)?;
+    actions.add_dup2(their_launch.as_raw_fd(), LAUNCH_FD)?;
+    let progress = match fd3 {
+        Fd3::Progress => Some(pipe()?),
+        Fd3::Closed => None,
+    };
+    if let Some((_, their_progress)) = &progress {
+        actions.add_dup2(their_progress.as_raw_fd(), PROGRESS_FD)?;
     }
-    let argv = [
-        c"gear-supervisor".to_owned(),
-        CString::new(CHILD_OF)?,
-        CString::new(Pid::this().to_string())?,
-    ];
-    let command = command.iter().map(|word| CString::new(word.as_bytes()));
-    let argv = argv.into_iter().map(Ok).chain(command).collect::<Result<Vec<_>, _>>()?;
+    let argv = shim_argv(command)?;
     let environment = environment(variables)?;
     // Listened to before there is a child, so that its end cannot be missed.
     let ends = Listener::open_child()?;
     let attributes = PosixSpawnAttr::init()?;
     // By this link the binary is found even when an upgrade has replaced it.
     let pid = posix_spawn(c"/proc/self/exe", &actions, &attributes, &argv, &environment)?;
-    let process = Process { pid, ends, exit: None };
     let child = Child {
-        process,
+        process: Process { pid, ends, exit: None },
         stdin: Sender::from_owned_fd(stdin)?,
         stdout: Receiver::from_owned_fd(stdout)?,
-        progress: Receiver::from_owned_fd(progress)?,
+        progress: progress.map(|(ours, _)| Receiver::from_owned_fd(ours)).transpose()?,
     };
     Ok((child, Receiver::from_owned_fd(launch)?))
+}
+
+fn shim_argv(command: &[OsString]) -> Result<Vec<CString>, NulError> {
+    let adapter = Pid::this().to_string();
+    let shim = ["gear-supervisor", CHILD_OF, &adapter].map(str::as_bytes);
+    let command = command.iter().map(|word| word.as_bytes());
+    shim.into_iter().chain(command).map(CString::new).collect()
 }
 
 /// Waits until the shim has become the program, or failed to.

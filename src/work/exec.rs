@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-use super::child::{Child, left_in};
+use super::child::{Child, Fd3, left_in};
 use super::outcome::{Failure, Outcome, Reporter};
 use super::progress::{ProgressReader, Read};
 use super::{Output, RESULT_LEN_MAX, WorkError, tell};
@@ -52,7 +52,7 @@ impl Exec {
             ("GEAR_UNIQUE", &job.unique.0),
             ("GEAR_FUNCTION", &job.function.0),
         ];
-        let child = Child::spawn(&self.command, &variables).await?;
+        let child = Child::spawn(&self.command, &variables, Fd3::Progress).await?;
         let mut collected = Collected {
             output: self.output,
             result: BytesMut::new(),
@@ -74,7 +74,7 @@ async fn run(
     collected: &mut Collected<'_, '_>,
 ) -> io::Result<Exit> {
     let Child { mut process, stdin, stdout, progress } = child;
-    let (mut stdin, mut stdout, mut progress) = (Some(stdin), Some(stdout), Some(progress));
+    let (mut stdin, mut stdout, mut progress) = (Some(stdin), Some(stdout), progress);
     let (mut output, mut lines) = (BytesMut::new(), BytesMut::new());
     let exit = loop {
         tokio::select! {

@@ -8,28 +8,29 @@
 //! reply would be taken for that job's: it is killed and started anew.
 
 mod message;
+mod reader;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe::{Receiver, Sender};
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe::Sender;
 use tokio::time::timeout;
 
-use super::child::{Child, Process, SpawnError, left_in};
+use super::child::{Child, Fd3, Process, SpawnError};
 use super::outcome::{Failure, Outcome, Reporter};
-use super::{RESULT_LEN_MAX, WorkError};
+use super::{RESULT_LEN_MAX, WorkError, tell};
 use crate::gearman::Assignment;
 use crate::model::Exit;
 use message::{Base64, Reply, True};
+use reader::{LineRead, LineReader};
 
 /// Longest reply, in bytes: a result of the largest size in base64, or in JSON that escapes a lot.
 const LINE_LEN_MAX: usize = 2 * RESULT_LEN_MAX;
-/// Bytes read at a time: what a pipe holds.
-const READ_LEN: usize = 64 << 10;
 /// How long a program may take to end once its stdin is closed.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
 
@@ -38,6 +39,8 @@ const EXIT_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Lines {
     command: Vec<OsString>,
     program: Option<Program>,
+    /// A program in trouble that was told to die, and is to be waited for.
+    fallen: Option<Process>,
 }
 
 /// The program while it runs.
@@ -69,7 +72,7 @@ enum Said {
 
 impl Lines {
     pub(super) fn new(command: Vec<OsString>) -> Self {
-        Self { command, program: None }
+        Self { command, program: None, fallen: None }
     }
 
     /// Whether the program runs, and may be handed a job.
@@ -77,11 +80,16 @@ impl Lines {
         self.program.is_some()
     }
 
-    /// Starts the program.
+    /// Starts the program, once the one before it is gone.
     pub(super) async fn start(&mut self) -> Result<(), SpawnError> {
-        let Child { process, stdin, stdout, .. } = Child::spawn(&self.command, &[]).await?;
-        let replies = LineReader { pipe: Some(stdout), buffer: BytesMut::new(), searched: 0 };
-        self.program = Some(Program { process, stdin, replies });
+        if let Some(mut fallen) = self.fallen.take()
+            && let Err(error) = fallen.wait().await
+        {
+            tell(format_args!("cannot wait for the program's end: {error}"));
+        }
+        let child = Child::spawn(&self.command, &[], Fd3::Closed).await?;
+        let replies = LineReader::new(child.stdout, LINE_LEN_MAX);
+        self.program = Some(Program { process: child.process, stdin: child.stdin, replies });
         Ok(())
     }
 
@@ -93,7 +101,7 @@ impl Lines {
             Said::Line(line) => Trouble::Unasked(message::shown(&line)),
             Said::Nothing(trouble) => trouble,
         };
-        self.program = None;
+        self.put_down();
         Ok(trouble)
     }
 
@@ -106,9 +114,16 @@ impl Lines {
         let Some(program) = &mut self.program else { return Ok(Outcome::GiveBack) };
         let outcome = program.perform(job, reporter).await.map_err(WorkError::Pipe)?;
         if matches!(outcome, Outcome::Fail(Failure::BadReply(_)) | Outcome::Died(_)) {
-            self.program = None;
+            self.put_down();
         }
         Ok(outcome)
+    }
+
+    fn put_down(&mut self) {
+        self.fallen = self.program.take().map(|program| program.process);
+        if let Some(fallen) = &self.fallen {
+            fallen.kill();
+        }
     }
 
     /// Closes the program's stdin and lets it end by itself for [`EXIT_GRACE`].
@@ -213,63 +228,8 @@ fn bad_reply(why: String) -> Outcome {
     Outcome::Fail(Failure::BadReply(why))
 }
 
-/// Cuts a program's stdout into lines.
-#[derive(Debug)]
-struct LineReader {
-    /// `None` once everything was read.
-    pipe: Option<Receiver>,
-    buffer: BytesMut,
-    /// How much of the buffer is known to hold no line end.
-    searched: usize,
-}
-
-enum LineRead {
-    Line(Bytes),
-    TooLong,
-    End,
-}
-
-impl LineReader {
-    /// The next line without its end. May be dropped at any time.
-    async fn next(&mut self) -> io::Result<LineRead> {
-        loop {
-            if let Some(line) = self.cut() {
-                return Ok(LineRead::Line(line));
-            }
-            if self.buffer.len() > LINE_LEN_MAX {
-                return Ok(LineRead::TooLong);
-            }
-            let Some(pipe) = &mut self.pipe else { return Ok(LineRead::End) };
-            self.buffer.reserve(READ_LEN);
-            if pipe.read_buf(&mut self.buffer).await? == 0 {
-                self.pipe = None;
-            }
-        }
-    }
-
-    /// Takes what is left when nothing more can come.
-    fn finish(&mut self) -> io::Result<()> {
-        if let Some(pipe) = self.pipe.take() {
-            self.buffer.unsplit(left_in(pipe)?);
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self) -> Option<Bytes> {
-        let unsearched = self.buffer.get(self.searched..)?;
-        let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') else {
-            self.searched = self.buffer.len();
-            return None;
-        };
-        let line = self.buffer.split_to(self.searched + at);
-        self.buffer.advance(1);
-        self.searched = 0;
-        Some(line.freeze())
-    }
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Died(exit) => write!(f, "the program ended ({exit})"),
             Self::ClosedOutput => f.write_str("the program closed its stdout"),

@@ -135,8 +135,7 @@ impl Lane {
         if !matches!(stage, Stage::Busy(held) if held == handle) {
             return Err(None);
         }
-        let is_last =
-            matches!(report, WorkReport::Complete(_) | WorkReport::Fail | WorkReport::Exception(_));
+        let is_last = report.ends_job();
         connection.queue(&Request::Work { handle: handle.clone(), report });
         if let Err(error) = connection.flush().await {
             self.wait();
