@@ -151,7 +151,7 @@ pub(super) struct WorkArgs {
     #[arg(long, conflicts_with = "lines")]
     pub(super) stream: bool,
     /// Gearman servers, with commas [default: GEARMAN_SERVERS, or 127.0.0.1:4730]
-    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
+    #[arg(long = "server", value_delimiter = ',', value_name = "HOST:PORT")]
     pub(super) servers: Vec<String>,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]

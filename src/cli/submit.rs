@@ -7,8 +7,6 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 
-use tokio::sync::mpsc;
-
 use super::args::SubmitArgs;
 use super::commands::deadline;
 use super::exit::{CliError, Exit};
@@ -16,43 +14,12 @@ use super::format;
 use super::output::{self, Screen};
 use super::progress::ProgressLine;
 use crate::control::client::ControlClient;
-use crate::gearman::{Client, ConnectionError, InvalidAddress, ServerAddress};
+use crate::gearman::{Client, InvalidAddress, JobEvent, ServerAddress};
 use crate::model::Priority;
-use crate::protocol::{self, SubmitMode, WorkReport};
+use crate::protocol::{Submission, SubmitMode};
 
-/// News under way at most; the thread that hears it waits for room.
-const NEWS_MAX: usize = 64;
 /// Characters of a whole progress bar.
 const BAR_WIDTH: u32 = 24;
-
-/// A job to be submitted.
-#[derive(Debug)]
-struct Submission {
-    function: String,
-    payload: Vec<u8>,
-    unique: Option<String>,
-    priority: Priority,
-    background: bool,
-}
-
-/// What one hears of a submitted job, in the order in which it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum JobNews {
-    /// The server has it: its handle.
-    Created(String),
-    /// WORK_DATA: a part of the result.
-    Data(Vec<u8>),
-    /// WORK_WARNING.
-    Warning(Vec<u8>),
-    /// WORK_STATUS: how much of how much is done.
-    Progress(u32, u32),
-    /// WORK_EXCEPTION; a failure follows.
-    Exception(Vec<u8>),
-    /// WORK_COMPLETE: the rest of the result.
-    Complete(Vec<u8>),
-    /// WORK_FAIL.
-    Fail,
-}
 
 /// Submits a job and shows what becomes of it.
 pub(super) async fn run(
@@ -64,18 +31,19 @@ pub(super) async fn run(
         Some(server) => server,
         None => server_of(&client?).await?,
     };
+    let mode = if args.background { SubmitMode::Background } else { SubmitMode::Foreground };
     let submission = Submission {
-        payload: payload(args.payload)?,
-        function: args.function,
-        unique: args.unique,
-        background: args.background,
+        function: args.function.as_str().into(),
+        unique: args.unique.as_deref().unwrap_or_default().into(),
         priority: match (args.high, args.low) {
             (true, _) => Priority::High,
             (_, true) => Priority::Low,
             (_, _) => Priority::Normal,
         },
+        mode,
+        payload: payload(args.payload)?.into(),
     };
-    let mut view = View::new(screen, submission.background);
+    let mut view = View::new(screen, args.background);
     tokio::select! {
         ended = watch(&server, submission, &mut view) => ended,
         after = deadline(args.timeout) => {
@@ -90,71 +58,23 @@ async fn watch(
     submission: Submission,
     view: &mut View<'_>,
 ) -> Result<Exit, CliError> {
-    let mut news = submit(server, submission)?;
-    while let Some(news) = news.recv().await {
-        if let Some(exit) = view.show(news)? {
+    let failed = |error: &dyn std::error::Error| CliError::failed(with_cause(error));
+    let address: ServerAddress = server.parse().map_err(|e: InvalidAddress| failed(&e))?;
+    let mut client = Client::connect(&[address]).await.map_err(|error| failed(&error))?;
+    let mut events = client.submit(submission);
+    while let Some(event) = events.next().await.map_err(|error| failed(&error))? {
+        if let Some(exit) = view.show(&event)? {
             return Ok(exit);
         }
     }
     Err(CliError::failed(format!("{server} closed the connection before the job ended")))
 }
 
-/// Sends the job to the server; what is heard of it comes in order, and ends with the connection.
-fn submit(server: &str, submission: Submission) -> Result<mpsc::Receiver<JobNews>, CliError> {
-    let address: ServerAddress =
-        server.parse().map_err(|error: InvalidAddress| CliError::failed(error.to_string()))?;
-    let mut client = Client::open(&address).map_err(|error| CliError::failed(error.to_string()))?;
-    let (heard, news) = mpsc::channel(NEWS_MAX);
-    // The client blocks, so it has a thread of its own; it ends with the connection or the program.
-    std::thread::spawn(move || {
-        if let Err(error) = follow(&mut client, submission, &heard) {
-            output::to_stderr(format!("gear-supervisor: {error}\n").as_bytes());
-        }
-    });
-    Ok(news)
-}
-
-/// Passes news on until the job has ended or nobody listens.
-fn follow(
-    client: &mut Client,
-    submission: Submission,
-    heard: &mpsc::Sender<JobNews>,
-) -> Result<(), ConnectionError> {
-    let mode = if submission.background { SubmitMode::Background } else { SubmitMode::Foreground };
-    let handle = client.submit(protocol::Submission {
-        function: submission.function.as_str().into(),
-        unique: submission.unique.as_deref().unwrap_or_default().into(),
-        priority: submission.priority,
-        mode,
-        payload: submission.payload.into(),
-    })?;
-    let mut next = Some(JobNews::Created(handle));
-    while let Some(news) = next.take() {
-        let ends = matches!(news, JobNews::Complete(_) | JobNews::Fail);
-        if heard.blocking_send(news).is_err() || ends || mode == SubmitMode::Background {
-            break;
-        }
-        while next.is_none() {
-            match client.news()? {
-                WorkReport::Data(bytes) => next = Some(JobNews::Data(bytes.into())),
-                WorkReport::Warning(bytes) => next = Some(JobNews::Warning(bytes.into())),
-                WorkReport::Status { numerator, denominator } => {
-                    let progress = number(&numerator).zip(number(&denominator));
-                    next = progress.map(|(done, all)| JobNews::Progress(done, all));
-                }
-                WorkReport::Complete(bytes) => next = Some(JobNews::Complete(bytes.into())),
-                WorkReport::Fail => next = Some(JobNews::Fail),
-                WorkReport::Exception(bytes) => {
-                    // An exception ends the job; no failure follows it on the wire.
-                    if heard.blocking_send(JobNews::Exception(bytes.into())).is_err() {
-                        return Ok(());
-                    }
-                    next = Some(JobNews::Fail);
-                }
-            }
-        }
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
-    Ok(())
 }
 
 fn number(text: &[u8]) -> Option<u32> {
@@ -214,32 +134,41 @@ impl<'a> View<'a> {
     }
 
     /// Shows one piece of news; an exit code when nothing more is to come.
-    fn show(&mut self, news: JobNews) -> Result<Option<Exit>, CliError> {
+    fn show(&mut self, news: &JobEvent) -> Result<Option<Exit>, CliError> {
         match news {
-            JobNews::Created(handle) if self.background => {
-                self.screen.line(&handle)?;
-                return Ok(Some(Exit::Done));
+            JobEvent::Created(handle) => {
+                self.handle = String::from_utf8_lossy(handle).into_owned();
+                if self.background {
+                    self.screen.line(&self.handle)?;
+                    return Ok(Some(Exit::Done));
+                }
             }
-            JobNews::Created(handle) => self.handle = handle,
-            JobNews::Data(bytes) => self.result(&bytes)?,
-            JobNews::Warning(bytes) | JobNews::Exception(bytes) => self.remark(&bytes),
-            JobNews::Progress(done, all) => {
-                if output::stderr_is_terminal() {
+            JobEvent::Data(bytes) => self.result(bytes)?,
+            JobEvent::Warning(bytes) => self.remark(bytes),
+            JobEvent::Status { numerator, denominator } => {
+                let progress = number(numerator).zip(number(denominator));
+                if let Some((done, all)) = progress.filter(|_| output::stderr_is_terminal()) {
                     self.line.show(&bar(done, all));
                 }
             }
-            JobNews::Complete(bytes) => {
-                self.result(&bytes)?;
+            JobEvent::Complete(bytes) => {
+                self.result(bytes)?;
                 self.end_line()?;
                 return Ok(Some(Exit::Done));
             }
-            JobNews::Fail => {
-                self.line.clear();
-                self.end_line()?;
-                return Err(CliError::failed(format!("job {} failed", self.handle)));
+            JobEvent::Fail => return Err(self.failure()),
+            JobEvent::Exception(bytes) => {
+                self.remark(bytes);
+                return Err(self.failure());
             }
         }
         Ok(None)
+    }
+
+    fn failure(&mut self) -> CliError {
+        self.line.clear();
+        let told = CliError::failed(format!("job {} failed", self.handle));
+        self.end_line().err().unwrap_or(told)
     }
 
     fn result(&mut self, bytes: &[u8]) -> Result<(), CliError> {
@@ -279,27 +208,25 @@ fn bar(done: u32, all: u32) -> String {
 mod tests {
     use super::*;
 
-    fn show(background: bool, news: &[JobNews]) -> Result<Option<Exit>, CliError> {
+    fn show(background: bool, news: &[JobEvent]) -> Result<Option<Exit>, CliError> {
         let mut screen = Screen::stdout();
         let mut view = View::new(&mut screen, background);
-        news.iter().map(|news| view.show(news.clone())).last().unwrap()
+        news.iter().map(|news| view.show(news)).last().unwrap()
     }
 
     #[test]
     fn a_background_job_is_done_for_us_once_it_is_stored() {
-        let created = JobNews::Created("H:x:1".to_owned());
+        let created = JobEvent::Created("H:x:1".into());
         assert_eq!(show(true, std::slice::from_ref(&created)), Ok(Some(Exit::Done)));
         assert_eq!(show(false, &[created]), Ok(None));
     }
 
     #[test]
     fn a_job_that_fails_is_named() {
-        let news = [
-            JobNews::Created("H:x:1".to_owned()),
-            JobNews::Exception(b"division by zero".to_vec()),
-            JobNews::Fail,
-        ];
-        assert_eq!(show(false, &news), Err(CliError::failed("job H:x:1 failed")));
+        for end in [JobEvent::Exception("division by zero".into()), JobEvent::Fail] {
+            let news = [JobEvent::Created("H:x:1".into()), end];
+            assert_eq!(show(false, &news), Err(CliError::failed("job H:x:1 failed")));
+        }
     }
 
     #[test]

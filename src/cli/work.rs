@@ -2,24 +2,25 @@
 
 use super::args::WorkArgs;
 use super::exit::{CliError, Exit};
-use crate::gearman::ServerAddress;
-use crate::work::{self, WorkOptions};
+use crate::gearman::{InvalidAddress, ServerAddress};
+use crate::work::{self, Mode, Output, WorkOptions};
 
-/// Where jobs come from when nothing names a server.
-const DEFAULT_SERVER: &str = "127.0.0.1:4730";
-
-/// Serves functions with a plain program until it is told to stop.
+/// Serves functions with a plain program until it is told to stop. Call it on the main thread.
 pub(super) fn run(args: &WorkArgs) -> Result<Exit, CliError> {
-    let from_env = || std::env::var("GEARMAN_SERVERS").unwrap_or_else(|_| DEFAULT_SERVER.into());
-    let list = if args.servers.is_empty() { from_env() } else { args.servers.join(",") };
-    let servers = ServerAddress::parse_list(&list)
-        .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let named = ServerAddress::parse_list(&args.servers.join(","));
+    let servers =
+        if args.servers.is_empty() { ServerAddress::from_environment(variable) } else { named };
+    let wrong = |error: InvalidAddress| CliError::new(Exit::Usage, error.to_string());
+    let output = if args.stream { Output::Streamed } else { Output::Whole };
     let options = WorkOptions {
-        functions: args.functions.clone(),
-        servers,
-        stream: args.stream,
-        command: args.command.clone(),
+        servers: servers.map_err(wrong)?,
+        functions: args.functions.iter().map(|name| name.as_str().into()).collect(),
+        mode: if args.lines { Mode::Lines } else { Mode::Exec(output) },
+        command: args.command.iter().map(Into::into).collect(),
+        client_id: variable("GEAR_WORKER"),
     };
-    work::run(&options).map_err(|error| CliError::failed(error.to_string()))?;
+    work::run(options)
+        .map_err(|error| CliError::failed(format!("work: {:#}", anyhow::Error::from(error))))?;
     Ok(Exit::Done)
 }

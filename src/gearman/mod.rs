@@ -1,14 +1,17 @@
-//! A Gearman client and worker over `protocol`, for any server: what `submit` and `work` use.
+//! A Gearman client and a Gearman worker, over `protocol` and tokio, for any Gearman server.
 //!
-//! Blocking, one connection each: a command-line tool and an adapter do one thing at a time. The
-//! broker's inside is not known here.
+//! [`Client`] submits jobs and hears of them, [`Worker`] takes jobs from several servers and
+//! reports. Both stand on [`Connection`], which sends requests and receives responses. What is done
+//! with a job is the caller's business; the broker's inside is not known here.
 
 mod address;
+mod backoff;
 mod client;
 mod connection;
 mod worker;
 
 pub use address::{InvalidAddress, ServerAddress};
-pub use client::Client;
-pub use connection::{Closer, Connection, ConnectionError};
-pub use worker::{Assignment, Worker};
+pub use backoff::Backoff;
+pub use client::{Client, ClientError, JobEvent, JobStream};
+pub use connection::{CONNECT_TIMEOUT, ConnectError, Connection, ConnectionError, Socket};
+pub use worker::{Assignment, Undelivered, Worker, WorkerEvent};

@@ -110,6 +110,14 @@ pub enum WorkReport {
     Exception(Bytes),
 }
 
+impl WorkReport {
+    /// Whether the job is over with it.
+    #[must_use]
+    pub fn ends_job(&self) -> bool {
+        matches!(self, Self::Complete(_) | Self::Fail | Self::Exception(_))
+    }
+}
+
 impl Request {
     /// Reads a request frame.
     ///
