@@ -125,7 +125,7 @@ async fn a_program_that_is_not_there_ends_the_adapter_before_it_takes_a_job() {
         ("/etc", "cannot run /etc: Permission denied (os error 13)"),
     ] {
         let (status, said) = server.work_command(&[], &[program]).end();
-        assert_eq!((status.code(), said), (Some(1), format!("gear-supervisor work: {why}\n")));
+        assert_eq!((status.code(), said), (Some(1), format!("gear-supervisor: work: {why}\n")));
     }
 }
 
