@@ -12,8 +12,19 @@ fn tool(rig: &Rig, name: &str, arguments: &[&str]) -> Option<Program> {
         eprintln!("skipped: {name} is not installed (gearman-tools)");
         return None;
     }
-    let mut program = Program::new(name);
-    program.args(["-h", "127.0.0.1", "-p", &rig.address().port().to_string()]).args(arguments);
+    // So that a tool that hangs fails the test, and outlives no test that was killed.
+    let mut program = Program::new("timeout");
+    program
+        .args([
+            "--signal=KILL",
+            "20",
+            name,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &rig.address().port().to_string(),
+        ])
+        .args(arguments);
     Some(program)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +19,7 @@ use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
 use crate::broker::Command;
 use crate::broker::state::Input;
-use crate::broker::store::{StoreReport, StoreThread};
+use crate::broker::store::{StateDir, StoreReport, StoreThread};
 use crate::config::ListenAddress;
 
 /// How long the shutdown waits for the disk, and for peers to read the rest of their answers.
@@ -35,6 +36,8 @@ pub struct Broker {
     commands: mpsc::Receiver<Command>,
     reports: mpsc::Receiver<StoreReport>,
     store_ended: bool,
+    /// Held for its lock, until the store is closed.
+    _state_dir: Arc<StateDir>,
 }
 
 /// What the main task is to do next.
@@ -69,7 +72,14 @@ impl Broker {
         for (asked, listener) in options.listen.into_iter().zip(bound) {
             listeners.serve(asked, listener);
         }
-        let broker = Self { shell, listeners, commands, reports, store_ended: false };
+        let broker = Self {
+            shell,
+            listeners,
+            commands,
+            reports,
+            store_ended: false,
+            _state_dir: options.state_dir,
+        };
         Ok((broker, addresses))
     }
 
