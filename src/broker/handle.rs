@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::view::{JobView, Overview};
+use super::view::{JobLoss, JobView, Overview};
 use crate::model::{Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
 
 /// The answer to "may this worker go now?".
@@ -39,6 +39,13 @@ pub enum BrokerEvent {
     },
     /// The store failed (`Some`) or works again (`None`).
     Store(Option<String>),
+    /// A job ended without a result: it cost too many attempts.
+    GivenUp {
+        /// The job.
+        loss: JobLoss,
+        /// The last worker that died with it; `None` when its time ran out instead.
+        death: Option<(WorkerId, Exit)>,
+    },
 }
 
 /// The far end of a connection.

@@ -1,16 +1,61 @@
 //! Every rule about jobs, queues and sessions, as a value that is driven from outside.
 //!
-//! [`State::handle`] takes one input and the time, and appends what is to be done to [`Effects`].
-//! It knows sessions and workers by their ids only: no sockets, no files, no clock, no tokio.
+//! [`State::handle`] takes one input and the time, and appends what is to be done to [`Effects`];
+//! [`State::next_deadline`] says when it wants to be called without one. It knows sessions and
+//! workers by their ids only: no sockets, no files, no clock, no tokio.
+//!
+//! | file | rules about |
+//! |---|---|
+//! | `submit` | submitting, and joining a job that is there already |
+//! | `dispatch` | what a session performs, and the job it is given |
+//! | `sleepers` | who sleeps, and who is woken |
+//! | `reports` | what workers report, and how a job ends |
+//! | `deaths`, `losses` | jobs whose worker was lost |
+//! | `crews` | worker processes, draining, a pool's max |
+//! | `commits`, `handles` | what must be durable before it is told |
+//! | `answers` | the order of a session's answers |
+//! | `admin`, `overview` | text commands, and what is shown |
+//! | `functions`, `jobs`, `sessions`, `timers` | the tables themselves |
 
+mod admin;
+mod answers;
+mod commits;
+mod crews;
+mod deaths;
+mod dispatch;
 mod effects;
+mod functions;
+mod handles;
 mod input;
+mod jobs;
+mod losses;
+mod overview;
+mod reports;
+mod sessions;
+mod sleepers;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod timers;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
+use self::commits::Commits;
+use self::crews::Crews;
+use self::deaths::Deaths;
+use self::functions::{Functions, Sleeper};
+use self::handles::Handles;
+use self::jobs::{Clients, Job, Jobs, Place, Record};
+use self::reports::not_found;
+use self::sessions::{Identity, Session};
+use self::timers::{Timer, Timers};
+use super::Peer;
 use super::record::JobRecord;
-use super::{Drain, JobView, Overview};
-use crate::model::{Exit, FunctionName, JobId, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{JobId, SessionId};
+use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response};
 
 pub use effects::{Effects, Outgoing};
 pub use input::Input;
@@ -22,7 +67,8 @@ pub struct StateSettings {
     pub handle_prefix: String,
     /// The first number to give out: one above what the store had reserved.
     pub next: JobId,
-    /// The last number that the store has durably reserved; below `next` when there is none.
+    /// The last number that the store has durably reserved; below `next` when there is none, and
+    /// then submissions are refused until the first commit.
     pub reserved: JobId,
     /// Our process id, for `getpid`.
     pub pid: u32,
@@ -40,83 +86,240 @@ pub struct StateSettings {
 #[derive(Debug)]
 pub struct State {
     settings: StateSettings,
+    handles: Handles,
+    jobs: Jobs,
+    functions: Functions,
+    sessions: BTreeMap<SessionId, Session>,
+    crews: Crews,
+    commits: Commits,
+    deaths: Deaths,
+    timers: Timers,
+    /// Sleepers that perform too many functions to be listed with each.
+    generalists: BTreeSet<Sleeper>,
+    /// The last rank given out; see [`Session::rank`].
+    ranks: u64,
+}
+
+impl StateSettings {
+    /// A moment of this run as wall-clock time.
+    fn wall_clock(&self, at: Instant) -> SystemTime {
+        match at.checked_duration_since(self.started) {
+            Some(after) => self.started_at + after,
+            None => self.started_at - self.started.duration_since(at),
+        }
+    }
 }
 
 impl State {
     /// An empty broker.
     #[must_use]
     pub fn new(settings: StateSettings) -> Self {
-        Self { settings }
+        Self {
+            handles: Handles::new(&settings.handle_prefix, settings.next, settings.reserved),
+            settings,
+            jobs: Jobs::default(),
+            functions: Functions::default(),
+            sessions: BTreeMap::new(),
+            crews: Crews::default(),
+            commits: Commits::default(),
+            deaths: Deaths::default(),
+            timers: Timers::default(),
+            generalists: BTreeSet::new(),
+            ranks: 0,
+        }
     }
 
     /// Puts a job that the store kept back into its queue; at start, in the order of ids.
-    pub fn restore(&mut self, _now: Instant, _record: JobRecord, _waited: Duration) {}
+    pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration) {
+        let function = self.functions.ensure(&record.function);
+        let job = Job {
+            function,
+            unique: record.unique,
+            priority: record.priority,
+            payload: record.payload,
+            enqueued: now.checked_sub(waited).unwrap_or(now),
+            attempts: record.attempts,
+            clients: Clients::new(),
+            record: Record::Kept,
+            place: Place::Queued,
+            progress: None,
+        };
+        self.jobs.insert(record.id, job);
+        self.functions.enqueue(function, record.priority, record.id);
+    }
 
     /// Takes one input and appends what is to be done about it.
-    pub fn handle(&mut self, _now: Instant, _input: Input, _fx: &mut Effects) {}
+    pub fn handle(&mut self, now: Instant, input: Input, fx: &mut Effects) {
+        self.reserve_handles(fx);
+        match input {
+            Input::Opened { session, peer, worker } => {
+                self.opened(session, peer);
+                if let Some(worker) = worker {
+                    self.attach(now, session, worker, fx);
+                }
+            }
+            Input::Closed { session } => self.closed(now, session, fx),
+            Input::Committed(through) => self.committed(now, through, fx),
+            Input::NotCommitted { through, reason } => {
+                self.not_committed(now, through, reason, fx);
+            }
+            Input::Deadline => self.deadline(now, fx),
+            Input::Request { session, .. }
+            | Input::Malformed { session, .. }
+            | Input::WrongMagic { session }
+            | Input::Unreadable { session, .. }
+            | Input::Admin { session, .. }
+                if !self.listens_to(session) => {}
+            Input::Request { session, request } => self.request(now, session, request, fx),
+            Input::Malformed { session, error } => {
+                self.refuse(session, ErrorCode::InvalidPacket, error.to_string(), fx);
+            }
+            Input::WrongMagic { session } => {
+                self.refuse(session, ErrorCode::InvalidMagic, "Request magic expected", fx);
+            }
+            Input::Unreadable { session, reason } => self.unreadable(now, session, reason, fx),
+            Input::Admin { session, command } => self.admin(session, command, fx),
+        }
+    }
 
     /// When [`Input::Deadline`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
-    /// A worker process of ours will come.
-    pub fn admit(&mut self, _now: Instant, _worker: WorkerId, _name: WorkerName) {}
-
-    /// A worker process ended.
-    pub fn gone(&mut self, _now: Instant, _worker: WorkerId, _exit: Exit, _fx: &mut Effects) {}
-
-    /// Stops giving jobs to the process if it holds none; atomic with dispatch.
-    pub fn drain_if_idle(&mut self, _now: Instant, _worker: WorkerId) -> Drain {
-        Drain::Drained
+    /// How many answers a session is owed; one that sends on without end is to be read no further
+    /// until there are fewer.
+    #[must_use]
+    pub fn answers_owed(&self, session: SessionId) -> usize {
+        self.sessions.get(&session).map_or(0, |session| session.answers.len())
     }
 
-    /// Stops giving jobs to the process; [`Effects::drained`] names it once it holds none.
-    pub fn drain(&mut self, _now: Instant, _worker: WorkerId, _fx: &mut Effects) {}
+    fn opened(&mut self, session: SessionId, peer: Peer) {
+        self.ranks += 1;
+        self.sessions.insert(session, Session::new(peer, self.ranks));
+    }
 
-    /// Wakes the sleeping sessions of a draining process with an ERROR packet.
-    pub fn nudge(&mut self, _worker: WorkerId, _fx: &mut Effects) {}
+    fn closed(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
+        let woken_for = self.awake(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.is_closing = true;
+        // As a client first: a job that it waited for and ran itself is then wanted by nobody.
+        for job in std::mem::take(&mut session.waits_for) {
+            if let Some(job) = self.jobs.get_mut(job) {
+                job.clients.remove(&id);
+            }
+            self.drop_if_unwanted(job, fx);
+        }
+        self.lose(now, id, fx);
+        self.timers.clear(Timer::Ask(id));
+        let Some(session) = self.sessions.remove(&id) else { return };
+        for key in session.abilities.keys() {
+            if let Some(function) = self.functions.get_mut(*key) {
+                function.performers.remove(&id);
+            }
+        }
+        if let Some(worker) = session.worker {
+            self.detach(id, worker);
+        }
+        if let Some(function) = woken_for {
+            self.call(now, function, fx);
+        }
+    }
 
-    /// Sets how many processes of the pool may hold jobs at once.
-    pub fn limit(&mut self, _now: Instant, _pool: PoolName, _max: usize, _fx: &mut Effects) {}
+    fn deadline(&mut self, now: Instant, fx: &mut Effects) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Wake(function) => self.wake_again(now, function, fx),
+                Timer::Timeout(job) => self.timed_out(now, job, fx),
+                Timer::Ask(session) => self.tie(now, session, None, fx),
+                Timer::Verdict(worker, job) => self.acquit(now, worker, job, fx),
+                Timer::Redo => self.redo(now, fx),
+            }
+        }
+    }
 
-    /// Tells whose a performing session is.
-    pub fn tie(
+    fn request(&mut self, now: Instant, id: SessionId, request: Request, fx: &mut Effects) {
+        match request {
+            Request::CanDo { function, timeout } => self.can_do(now, id, (&function, timeout), fx),
+            Request::CantDo(function) => self.cant_do(now, id, &function, fx),
+            Request::ResetAbilities => self.reset_abilities(now, id, fx),
+            Request::PreSleep => self.pre_sleep(now, id, fx),
+            Request::Grab(style) => self.grab(now, id, style, fx),
+            Request::Submit(submission) => self.submit(now, id, submission, fx),
+            Request::Work { handle, report } => match self.in_hand(id, &handle) {
+                Some(job) => self.report(now, job, &report, fx),
+                None => self.refuse(id, ErrorCode::JobNotFound, not_found(&report), fx),
+            },
+            Request::GetStatus(handle) => self.answer(id, self.status_of(handle), fx),
+            Request::GetStatusUnique(unique) => self.answer(id, self.status_of_unique(unique), fx),
+            Request::Echo(data) => self.answer(id, Response::Echo(data), fx),
+            Request::Option(name) => self.option(id, name, fx),
+            Request::SetClientId(name) => self.set_client_id(id, &name),
+            Request::Unexpected(_) => {
+                self.refuse(id, ErrorCode::InvalidCommand, "Command not expected", fx);
+            }
+        }
+    }
+
+    fn option(&mut self, id: SessionId, name: Bytes, fx: &mut Effects) {
+        if !name.eq_ignore_ascii_case(b"exceptions") {
+            let text = "Server does not recognize given option";
+            return self.refuse(id, ErrorCode::UnknownOption, text, fx);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.wants_exceptions = true;
+        }
+        self.answer(id, Response::Option(name), fx);
+    }
+
+    fn set_client_id(&mut self, id: SessionId, name: &[u8]) {
+        // It becomes a column of `workers`, where blanks and line ends have a meaning.
+        let kept = name.iter().take(CLIENT_ID_LEN_MAX);
+        let name: Vec<u8> = kept.map(|b| if *b <= b' ' { b'_' } else { *b }).collect();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.client_id = Some(name.into()).filter(|name: &Bytes| !name.is_empty());
+        }
+    }
+
+    /// Nothing more can be read from the session: it is closed once it has what it is owed.
+    fn unreadable(
         &mut self,
-        _now: Instant,
-        _session: SessionId,
-        _worker: Option<WorkerId>,
-        _fx: &mut Effects,
+        now: Instant,
+        id: SessionId,
+        reason: Option<String>,
+        fx: &mut Effects,
     ) {
+        let woken_for = self.awake(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.is_closing = true;
+        session.identity = Identity::Known;
+        self.timers.clear(Timer::Ask(id));
+        // Its grabs that wait are answered; being about to close it gets no job.
+        self.release(now, id, fx);
+        if let Some(reason) = reason {
+            self.refuse(id, ErrorCode::InvalidPacket, reason, fx);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.answers.push_close(id, fx);
+        }
+        if let Some(function) = woken_for {
+            self.call(now, function, fx);
+        }
     }
 
-    /// The broker at this moment.
-    #[must_use]
-    pub fn overview(&self, _now: Instant) -> Overview {
-        let _ = &self.settings;
-        Overview::default()
+    /// Whether what the session sends still counts.
+    fn listens_to(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|session| !session.is_closing)
     }
 
-    /// Jobs that wait or run, the oldest first, at most `limit`.
-    #[must_use]
-    pub fn jobs(
-        &self,
-        _now: Instant,
-        _function: Option<&FunctionName>,
-        _limit: usize,
-    ) -> Vec<JobView> {
-        Vec::new()
+    fn answer(&mut self, id: SessionId, answer: Response, fx: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.answers.push(id, Outgoing::Packet(answer), fx);
+        }
     }
 
-    /// One job by its handle.
-    #[must_use]
-    pub fn job(&self, _now: Instant, _handle: &str) -> Option<JobView> {
-        None
-    }
-
-    /// Cancels a job that waits, and tells whether there was one.
-    pub fn cancel(&mut self, _now: Instant, _handle: &str, _fx: &mut Effects) -> bool {
-        false
+    fn refuse(&mut self, id: SessionId, code: ErrorCode, text: impl Into<Bytes>, fx: &mut Effects) {
+        self.answer(id, Response::error(code, text), fx);
     }
 }

@@ -1,0 +1,153 @@
+//! The text commands.
+
+use super::State;
+use super::effects::{Effects, Outgoing};
+use super::jobs::{Place, Record};
+use super::timers::Timer;
+use crate::broker::Peer;
+use crate::model::{FunctionName, JobId, Priority, SessionId};
+use crate::protocol::{
+    AdminCommand, AdminError, AdminReply, ConnectionRow, FunctionRow, JobRow, PriorityRow,
+    WorkReport,
+};
+
+impl State {
+    pub(super) fn admin(
+        &mut self,
+        session: SessionId,
+        command: Result<AdminCommand, AdminError>,
+        fx: &mut Effects,
+    ) {
+        let reply = match command {
+            Ok(command) => self.obey(command, fx),
+            Err(error) => AdminReply::Error(error),
+        };
+        if let Some(admin) = self.sessions.get_mut(&session) {
+            admin.answers.push(session, Outgoing::Text(reply), fx);
+        }
+    }
+
+    fn obey(&mut self, command: AdminCommand, fx: &mut Effects) -> AdminReply {
+        match command {
+            AdminCommand::Status => AdminReply::Status(self.status_rows()),
+            AdminCommand::PriorityStatus => AdminReply::PriorityStatus(self.priority_rows()),
+            AdminCommand::Workers => AdminReply::Workers(self.connection_rows()),
+            AdminCommand::Version => AdminReply::Value(self.settings.version.clone()),
+            AdminCommand::GetPid => AdminReply::Value(self.settings.pid.to_string()),
+            AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
+            AdminCommand::ShowJobs => AdminReply::Jobs(self.job_rows()),
+            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(
+                self.jobs.iter().map(|(_, job)| job.unique.clone()).collect(),
+            ),
+            AdminCommand::CancelJob(handle) => {
+                let id = self.handles.parse(&handle);
+                ok_or(id.is_some_and(|id| self.cancel_job(id, fx)), AdminError::UnknownJob)
+            }
+            AdminCommand::CreateFunction(name) => {
+                self.functions.ensure(&name);
+                AdminReply::Ok
+            }
+            AdminCommand::DropFunction(name) => self.drop_function(&name),
+            AdminCommand::MaxQueue { function, limits } => {
+                let key = self.functions.ensure(&function);
+                if let Some(function) = self.functions.get_mut(key) {
+                    function.limits = limits.into();
+                }
+                AdminReply::Ok
+            }
+        }
+    }
+
+    /// Cancels a job that waits, and tells whether there was one.
+    ///
+    /// A job in a worker's hands is left alone: nothing can take it back there, and its clients
+    /// would get two endings. gearmand answers OK for those and sends both.
+    pub fn cancel(&mut self, _now: std::time::Instant, handle: &str, fx: &mut Effects) -> bool {
+        let id = self.handles.parse(handle.as_bytes());
+        id.is_some_and(|id| self.cancel_job(id, fx))
+    }
+
+    fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
+        let waits = self
+            .jobs
+            .get(id)
+            .is_some_and(|job| matches!(job.place, Place::Queued | Place::Limbo(_)));
+        if !waits {
+            return false;
+        }
+        if let Some(job) = self.end(id, fx) {
+            self.tell(id, &job, &WorkReport::Fail, fx);
+        }
+        true
+    }
+
+    fn drop_function(&mut self, name: &FunctionName) -> AdminReply {
+        let Some(key) = self.functions.key(name) else {
+            return AdminReply::Error(AdminError::FunctionNotFound);
+        };
+        let is_free = self
+            .functions
+            .get(key)
+            .is_some_and(|function| function.total() == 0 && function.performers.is_empty());
+        if is_free {
+            self.timers.clear(Timer::Wake(key));
+            self.functions.remove(key);
+        }
+        ok_or(is_free, AdminError::FunctionInUse)
+    }
+
+    fn status_rows(&self) -> Vec<FunctionRow> {
+        let row = |function: &super::functions::Function| FunctionRow {
+            function: function.name.clone(),
+            total: function.total(),
+            running: function.running,
+            workers: function.performers.len(),
+        };
+        self.functions.iter().map(row).collect()
+    }
+
+    fn priority_rows(&self) -> Vec<PriorityRow> {
+        let row = |function: &super::functions::Function| PriorityRow {
+            function: function.name.clone(),
+            queued: Priority::ALL.map(|priority| function.queued(priority).len()),
+            workers: function.performers.len(),
+        };
+        self.functions.iter().map(row).collect()
+    }
+
+    fn connection_rows(&self) -> Vec<ConnectionRow> {
+        let row = |(id, session): (&SessionId, &super::sessions::Session)| {
+            let mut abilities: Vec<_> = session.abilities.iter().collect();
+            abilities.sort_unstable_by_key(|(_, ability)| std::cmp::Reverse(ability.order));
+            let names = abilities.into_iter().filter_map(|(key, _)| self.functions.get(*key));
+            ConnectionRow {
+                id: id.0,
+                address: address(&session.peer),
+                client_id: session.client_id.clone(),
+                functions: names.map(|function| function.name.clone()).collect(),
+            }
+        };
+        self.sessions.iter().map(row).collect()
+    }
+
+    fn job_rows(&self) -> Vec<JobRow> {
+        let row = |(id, job): (JobId, &super::jobs::Job)| JobRow {
+            handle: self.handles.bytes(id),
+            retries: job.attempts,
+            ignored: job.is_unwanted(),
+            background: job.record != Record::None,
+        };
+        self.jobs.iter().map(row).collect()
+    }
+}
+
+fn ok_or(ok: bool, error: AdminError) -> AdminReply {
+    if ok { AdminReply::Ok } else { AdminReply::Error(error) }
+}
+
+fn address(peer: &Peer) -> String {
+    match peer {
+        Peer::Tcp { peer, .. } => peer.ip().to_canonical().to_string(),
+        Peer::Unix { .. } => "unix".to_owned(),
+    }
+}

@@ -1,0 +1,224 @@
+//! Changes on their way to the store, and what follows when they arrive or do not.
+//!
+//! A background job is told to its client, and becomes assignable, when its record is durable. A
+//! change that ends or charges a job needs no answer, but must not be forgotten when it fails, or
+//! a finished job would come back at the next start: it is made again until it is stored.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::State;
+use super::answers::SlotNo;
+use super::effects::{Effects, Outgoing};
+use super::jobs::{Place, Record};
+use super::timers::Timer;
+use crate::broker::BrokerEvent;
+use crate::broker::record::{Change, ChangeSeq, JobRecord};
+use crate::model::{JobId, SessionId};
+use crate::protocol::{ErrorCode, Response};
+
+/// How long a failed change waits before it is made again.
+pub(super) const REDO_AFTER: Duration = Duration::from_secs(1);
+
+/// The changes that the store has not answered, and those that it could not keep.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    last: ChangeSeq,
+    /// One entry for each change up to `last` that is unanswered.
+    pending: VecDeque<Pending>,
+    /// Jobs whose records are behind.
+    redo: BTreeSet<JobId>,
+    /// Why the last commit failed; nothing when it did not.
+    pub(super) error: Option<String>,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Put {
+        job: JobId,
+        waiters: Vec<Waiter>,
+    },
+    /// A change of a record or its end.
+    Update(JobId),
+    Reserve {
+        through: JobId,
+    },
+}
+
+/// An answer that waits for a commit.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    session: SessionId,
+    slot: SlotNo,
+}
+
+impl Commits {
+    fn push(&mut self, change: Change, fx: &mut Effects) -> ChangeSeq {
+        self.last.0 += 1;
+        self.pending.push_back(match &change {
+            Change::Put(record) => Pending::Put { job: record.id, waiters: Vec::new() },
+            Change::Attempts { id, .. } | Change::Delete(id) => Pending::Update(*id),
+            Change::ReserveHandles { through } => Pending::Reserve { through: *through },
+        });
+        fx.changes.push((self.last, change));
+        self.last
+    }
+
+    /// The oldest unanswered change, if it is not after `through`.
+    fn pop(&mut self, through: ChangeSeq) -> Option<Pending> {
+        let first = self.last.0 + 1 - self.pending.len() as u64;
+        if first > through.0 { None } else { self.pending.pop_front() }
+    }
+
+    fn waiters(&mut self, seq: ChangeSeq) -> Option<&mut Vec<Waiter>> {
+        let first = self.last.0 + 1 - self.pending.len() as u64;
+        let index = usize::try_from(seq.0.checked_sub(first)?).ok()?;
+        match self.pending.get_mut(index)? {
+            Pending::Put { waiters, .. } => Some(waiters),
+            Pending::Update(_) | Pending::Reserve { .. } => None,
+        }
+    }
+}
+
+impl State {
+    /// Asks the store for the next block of handles when it is time.
+    pub(super) fn reserve_handles(&mut self, fx: &mut Effects) {
+        if let Some(through) = self.handles.ask_for_block() {
+            self.commits.push(Change::ReserveHandles { through }, fx);
+        }
+    }
+
+    /// Makes a job a record; `session` is answered when it is durable.
+    pub(super) fn put_record(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let Some(function) = self.functions.get(job.function) else { return };
+        let record = JobRecord {
+            id,
+            function: function.name.clone(),
+            unique: job.unique.clone(),
+            priority: job.priority,
+            attempts: job.attempts,
+            enqueued_at: self.settings.wall_clock(job.enqueued),
+            payload: job.payload.clone(),
+        };
+        let seq = self.commits.push(Change::Put(record), fx);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.record = Record::Pending(seq);
+        }
+        self.answer_after(session, id, seq);
+    }
+
+    /// Answers a submission of `job` when this change is durable.
+    pub(super) fn answer_after(&mut self, session: SessionId, job: JobId, seq: ChangeSeq) {
+        let Some(waiters) = self.commits.waiters(seq) else { return };
+        let Some(submitter) = self.sessions.get_mut(&session) else { return };
+        let slot = submitter.answers.push_pending(job);
+        waiters.push(Waiter { session, slot });
+    }
+
+    /// Stores the number of deaths, if the job is a record.
+    pub(super) fn update_record(&mut self, id: JobId, fx: &mut Effects) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if job.record != Record::None {
+            self.commits.redo.remove(&id);
+            self.commits.push(Change::Attempts { id, attempts: job.attempts }, fx);
+        }
+    }
+
+    /// Ends a record.
+    pub(super) fn delete_record(&mut self, id: JobId, fx: &mut Effects) {
+        self.commits.redo.remove(&id);
+        self.commits.push(Change::Delete(id), fx);
+    }
+
+    pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
+        while let Some(pending) = self.commits.pop(through) {
+            match pending {
+                Pending::Put { job, waiters } => self.stored(now, job, &waiters, fx),
+                Pending::Update(_) => {}
+                Pending::Reserve { through } => self.handles.granted(through),
+            }
+        }
+        if self.commits.error.take().is_some() {
+            fx.events.push(BrokerEvent::Store(None));
+            self.timers.clear(Timer::Redo);
+            self.redo(now, fx);
+        }
+    }
+
+    pub(super) fn not_committed(
+        &mut self,
+        now: Instant,
+        through: ChangeSeq,
+        reason: String,
+        fx: &mut Effects,
+    ) {
+        while let Some(pending) = self.commits.pop(through) {
+            match pending {
+                Pending::Put { job, waiters } => self.refused(job, &waiters, &reason, fx),
+                Pending::Update(job) => {
+                    self.commits.redo.insert(job);
+                }
+                Pending::Reserve { .. } => self.handles.refused(),
+            }
+        }
+        self.timers.set_unless_set(Timer::Redo, now + REDO_AFTER);
+        if self.commits.error.is_none() {
+            fx.events.push(BrokerEvent::Store(Some(reason.clone())));
+        }
+        self.commits.error = Some(reason);
+    }
+
+    /// Makes failed changes again. While the store fails there is always one change to try it
+    /// with, so that its recovery is noticed on an idle broker too.
+    pub(super) fn redo(&mut self, now: Instant, fx: &mut Effects) {
+        for id in std::mem::take(&mut self.commits.redo) {
+            match self.jobs.get(id) {
+                Some(job) if job.record == Record::None => {}
+                Some(_) => self.update_record(id, fx),
+                None => self.delete_record(id, fx),
+            }
+        }
+        if self.commits.error.is_some() {
+            self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
+            self.timers.set(Timer::Redo, now + REDO_AFTER);
+        }
+    }
+
+    fn stored(&mut self, now: Instant, id: JobId, waiters: &[Waiter], fx: &mut Effects) {
+        let created = Response::JobCreated(self.handles.bytes(id));
+        self.resolve_all(waiters, &created, fx);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.record = Record::Kept;
+        if job.place == Place::Storing {
+            self.enqueue(now, id, fx);
+        }
+    }
+
+    /// A record could not be stored: those who wait for it are told, and the job is what it was
+    /// before, which for most jobs is nothing.
+    fn refused(&mut self, id: JobId, waiters: &[Waiter], reason: &str, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            // It ran and ended meanwhile, so it needs no record any more.
+            let created = Response::JobCreated(self.handles.bytes(id));
+            return self.resolve_all(waiters, &created, fx);
+        };
+        job.record = Record::None;
+        if job.place == Place::Storing {
+            self.end(id, fx);
+        } else {
+            self.drop_if_unwanted(id, fx);
+        }
+        let error = Response::error(ErrorCode::QueueError, reason.to_owned());
+        self.resolve_all(waiters, &error, fx);
+    }
+
+    fn resolve_all(&mut self, waiters: &[Waiter], answer: &Response, fx: &mut Effects) {
+        for waiter in waiters {
+            if let Some(session) = self.sessions.get_mut(&waiter.session) {
+                let answer = Outgoing::Packet(answer.clone());
+                session.answers.resolve(waiter.session, waiter.slot, answer, fx);
+            }
+        }
+    }
+}

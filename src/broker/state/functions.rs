@@ -1,0 +1,223 @@
+//! Functions: their queues, their performers, and whose turn it is.
+//!
+//! Priority is global over the functions of a session; inside a priority the function that was
+//! served longest ago comes first. That turn belongs to the function and not to the session, so
+//! workers that live for one job each do not all begin with the same function.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use slab::Slab;
+
+use super::sessions::Abilities;
+use crate::model::{FunctionName, JobId, Priority, SessionId};
+
+/// A function by its place in the table; valid while the function exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FunctionKey(usize);
+
+/// The lowest key, for ranges.
+pub(super) const FIRST_KEY: FunctionKey = FunctionKey(0);
+
+/// One value for each priority.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ByPriority<T> {
+    high: T,
+    normal: T,
+    low: T,
+}
+
+/// A sleeping session and since when it is idle, as a rank: the highest went idle last.
+pub(super) type Sleeper = (u64, SessionId);
+
+/// When a function was served last, the lowest first; of those never served the newest first, as
+/// gearmand begins with the function that was registered last.
+type Turn = (u64, Reverse<FunctionKey>);
+
+/// One function.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) name: FunctionName,
+    /// Jobs that may be assigned, in the order of their numbers.
+    queued: ByPriority<BTreeSet<JobId>>,
+    /// Jobs that may not: being stored, running, or with their fate open.
+    pub(super) held: BTreeSet<JobId>,
+    /// How many of the held ones run.
+    pub(super) running: usize,
+    /// Sessions that registered it.
+    pub(super) performers: BTreeSet<SessionId>,
+    /// Those of them that sleep and have few abilities.
+    pub(super) sleepers: BTreeSet<Sleeper>,
+    /// Sessions that were woken for it and have not grabbed since.
+    pub(super) woken: BTreeSet<SessionId>,
+    /// Most jobs, by the priority of the one that comes.
+    pub(super) limits: ByPriority<Option<u64>>,
+    /// Jobs ended since the start.
+    pub(super) ended: u64,
+    served: u64,
+}
+
+/// All functions.
+#[derive(Debug, Default)]
+pub(super) struct Functions {
+    table: Slab<Function>,
+    by_name: BTreeMap<FunctionName, FunctionKey>,
+    /// Functions with jobs that may be assigned.
+    ready: ByPriority<BTreeSet<Turn>>,
+    turns: u64,
+}
+
+impl<T> ByPriority<T> {
+    pub(super) fn get(&self, priority: Priority) -> &T {
+        match priority {
+            Priority::High => &self.high,
+            Priority::Normal => &self.normal,
+            Priority::Low => &self.low,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, priority: Priority) -> &mut T {
+        match priority {
+            Priority::High => &mut self.high,
+            Priority::Normal => &mut self.normal,
+            Priority::Low => &mut self.low,
+        }
+    }
+}
+
+impl<T> From<[T; 3]> for ByPriority<T> {
+    /// From the values for high, normal and low.
+    fn from([high, normal, low]: [T; 3]) -> Self {
+        Self { high, normal, low }
+    }
+}
+
+impl Function {
+    fn new(name: FunctionName) -> Self {
+        Self {
+            name,
+            queued: ByPriority::default(),
+            held: BTreeSet::new(),
+            running: 0,
+            performers: BTreeSet::new(),
+            sleepers: BTreeSet::new(),
+            woken: BTreeSet::new(),
+            limits: ByPriority::default(),
+            ended: 0,
+            served: 0,
+        }
+    }
+
+    /// The jobs of this priority that may be assigned, the oldest first.
+    pub(super) fn queued(&self, priority: Priority) -> &BTreeSet<JobId> {
+        self.queued.get(priority)
+    }
+
+    /// How many jobs may be assigned.
+    pub(super) fn ready_len(&self) -> usize {
+        Priority::ALL.iter().map(|priority| self.queued(*priority).len()).sum()
+    }
+
+    /// How many jobs there are in all.
+    pub(super) fn total(&self) -> usize {
+        self.ready_len() + self.held.len()
+    }
+
+    fn turn(&self, key: FunctionKey) -> Turn {
+        (self.served, Reverse(key))
+    }
+}
+
+impl Functions {
+    pub(super) fn get(&self, key: FunctionKey) -> Option<&Function> {
+        self.table.get(key.0)
+    }
+
+    pub(super) fn get_mut(&mut self, key: FunctionKey) -> Option<&mut Function> {
+        self.table.get_mut(key.0)
+    }
+
+    pub(super) fn key(&self, name: &FunctionName) -> Option<FunctionKey> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The function of this name, made when there is none.
+    pub(super) fn ensure(&mut self, name: &FunctionName) -> FunctionKey {
+        if let Some(key) = self.key(name) {
+            return key;
+        }
+        let key = FunctionKey(self.table.insert(Function::new(name.clone())));
+        self.by_name.insert(name.clone(), key);
+        key
+    }
+
+    /// Forgets a function; the caller has seen that nothing refers to it.
+    pub(super) fn remove(&mut self, key: FunctionKey) {
+        if let Some(function) = self.table.try_remove(key.0) {
+            self.by_name.remove(&function.name);
+        }
+    }
+
+    /// All functions, by name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Function> {
+        self.by_name.values().filter_map(|key| self.get(*key))
+    }
+
+    /// Makes a job assignable.
+    pub(super) fn enqueue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
+        let Some(function) = self.table.get_mut(key.0) else { return };
+        function.queued.get_mut(priority).insert(job);
+        let turn = function.turn(key);
+        self.ready.get_mut(priority).insert(turn);
+    }
+
+    /// Takes a job out of its queue.
+    pub(super) fn dequeue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
+        let Some(function) = self.table.get_mut(key.0) else { return };
+        let queue = function.queued.get_mut(priority);
+        queue.remove(&job);
+        if queue.is_empty() {
+            let turn = function.turn(key);
+            self.ready.get_mut(priority).remove(&turn);
+        }
+    }
+
+    /// Puts the function behind all others.
+    pub(super) fn end_turn(&mut self, key: FunctionKey) {
+        let Some(function) = self.table.get_mut(key.0) else { return };
+        let old = function.turn(key);
+        self.turns += 1;
+        function.served = self.turns;
+        let new = function.turn(key);
+        for priority in Priority::ALL {
+            let ready = self.ready.get_mut(priority);
+            if ready.remove(&old) {
+                ready.insert(new);
+            }
+        }
+    }
+
+    /// The function, and its queue, that somebody with these abilities is to serve next.
+    pub(super) fn pick(&self, abilities: &Abilities) -> Option<(FunctionKey, Priority)> {
+        Priority::ALL
+            .into_iter()
+            .find_map(|priority| self.pick_from(priority, abilities).map(|key| (key, priority)))
+    }
+
+    /// Walks the shorter of two lists, what is ready and what the session can do, so that neither
+    /// thousands of abilities nor thousands of busy functions make a grab slow.
+    fn pick_from(&self, priority: Priority, abilities: &Abilities) -> Option<FunctionKey> {
+        let ready = self.ready.get(priority);
+        let mut next = ready.iter().take(abilities.len()).map(|(_, Reverse(key))| *key);
+        let found = next.find(|key| abilities.contains_key(key));
+        if found.is_some() || ready.len() <= abilities.len() {
+            return found;
+        }
+        abilities
+            .keys()
+            .filter_map(|key| self.get(*key).map(|function| (function, *key)))
+            .filter(|(function, _)| !function.queued(priority).is_empty())
+            .min_by_key(|(function, key)| function.turn(*key))
+            .map(|(_, key)| key)
+    }
+}

@@ -1,0 +1,115 @@
+//! Job numbers and the handles made of them.
+//!
+//! A number is never given out twice, also over a crash: blocks of numbers are reserved durably
+//! before any of them is used, so the next start begins above everything that was ever told to a
+//! client, foreground jobs included.
+
+use bytes::Bytes;
+
+use crate::model::JobId;
+
+/// Numbers reserved at once. A reservation costs one commit; half a block is in hand meanwhile.
+pub(super) const BLOCK_LEN: u64 = 65_536;
+
+/// Gives out numbers and translates between them and handles.
+#[derive(Debug)]
+pub(super) struct Handles {
+    prefix: String,
+    next: u64,
+    reserved: u64,
+    asked: u64,
+}
+
+impl Handles {
+    pub(super) fn new(prefix: &str, next: JobId, reserved: JobId) -> Self {
+        let reserved = reserved.0.max(next.0.saturating_sub(1));
+        Self { prefix: format!("{prefix}:"), next: next.0, reserved, asked: reserved }
+    }
+
+    /// The next number, if it is reserved.
+    pub(super) fn take(&mut self) -> Option<JobId> {
+        if self.next > self.reserved {
+            return None;
+        }
+        let id = JobId(self.next);
+        self.next += 1;
+        Some(id)
+    }
+
+    /// The end of the block to reserve now, when less than half of one is left and none is asked.
+    pub(super) fn ask_for_block(&mut self) -> Option<JobId> {
+        let left = (self.reserved + 1).saturating_sub(self.next);
+        if self.asked > self.reserved || left >= BLOCK_LEN / 2 {
+            return None;
+        }
+        self.asked = self.reserved + BLOCK_LEN;
+        Some(JobId(self.asked))
+    }
+
+    /// Numbers through this one are reserved durably.
+    pub(super) fn granted(&mut self, through: JobId) {
+        self.reserved = self.reserved.max(through.0);
+    }
+
+    /// The reservation could not be stored; it may be asked for again.
+    pub(super) fn refused(&mut self) {
+        self.asked = self.reserved;
+    }
+
+    /// The last number that is reserved durably.
+    pub(super) fn reserved(&self) -> JobId {
+        JobId(self.reserved)
+    }
+
+    pub(super) fn text(&self, id: JobId) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    pub(super) fn bytes(&self, id: JobId) -> Bytes {
+        self.text(id).into()
+    }
+
+    /// The number in a handle of ours, written exactly as we write it.
+    pub(super) fn parse(&self, handle: &[u8]) -> Option<JobId> {
+        let digits = handle.strip_prefix(self.prefix.as_bytes())?;
+        if digits.first() == Some(&b'0') || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        std::str::from_utf8(digits).ok()?.parse().ok().map(JobId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reserved_numbers_are_given_out() {
+        let mut handles = Handles::new("H:x", JobId(1), JobId(0));
+        assert_eq!(handles.take(), None);
+        assert_eq!(handles.ask_for_block(), Some(JobId(BLOCK_LEN)));
+        assert_eq!(handles.ask_for_block(), None, "one reservation at a time");
+        handles.granted(JobId(BLOCK_LEN));
+        assert_eq!(handles.take(), Some(JobId(1)));
+        assert_eq!(handles.ask_for_block(), None, "more than half a block is left");
+    }
+
+    #[test]
+    fn a_refused_reservation_is_asked_for_again() {
+        let mut handles = Handles::new("H:x", JobId(9), JobId(8));
+        assert_eq!(handles.ask_for_block(), Some(JobId(8 + BLOCK_LEN)));
+        handles.refused();
+        assert_eq!(handles.ask_for_block(), Some(JobId(8 + BLOCK_LEN)));
+    }
+
+    #[test]
+    fn a_handle_is_read_only_as_it_is_written() {
+        let handles = Handles::new("H:x", JobId(1), JobId(9));
+        assert_eq!(handles.parse(handles.text(JobId(17)).as_bytes()), Some(JobId(17)));
+        for other in
+            ["H:x:", "H:x:017", "H:x:+1", "H:y:1", "H:x:1\0", "", "H:x:18446744073709551616"]
+        {
+            assert_eq!(handles.parse(other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the broker tells of itself when asked; nothing here changes anything.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::State;
+use super::crews::{Duty, Worker};
+use super::functions::{Function, FunctionKey};
+use super::jobs::{Job, Place, Record};
+use crate::broker::{FunctionView, JobView, Overview, WorkerView};
+use crate::model::{FunctionName, JobId, Priority, SessionId, Unique, WorkerId};
+use crate::protocol::{JobStatus, Response};
+
+impl State {
+    /// The broker at this moment.
+    #[must_use]
+    pub fn overview(&self, now: Instant) -> Overview {
+        let performs = |session: &&super::sessions::Session| {
+            session.worker.is_none() && !session.abilities.is_empty()
+        };
+        let functions = self.functions.iter();
+        let workers = self.crews.workers.iter();
+        Overview {
+            functions: functions
+                .map(|function| (function.name.clone(), self.function_view(now, function)))
+                .collect(),
+            workers: workers.map(|(id, worker)| (*id, self.worker_view(now, worker))).collect(),
+            losses: self.deaths.losses.view(),
+            sessions: self.sessions.len(),
+            untied_performers: self.sessions.values().filter(performs).count(),
+            store_error: self.commits.error.clone(),
+        }
+    }
+
+    /// Jobs that wait or run, the oldest first, at most `limit`.
+    #[must_use]
+    pub fn jobs(
+        &self,
+        now: Instant,
+        function: Option<&FunctionName>,
+        limit: usize,
+    ) -> Vec<JobView> {
+        let Some(name) = function else {
+            let views = self.jobs.iter().filter_map(|(id, _)| self.job_view(now, id));
+            return views.take(limit).collect();
+        };
+        let Some(function) = self.functions.key(name).and_then(|key| self.functions.get(key))
+        else {
+            return Vec::new();
+        };
+        let queued = Priority::ALL.iter().flat_map(|p| function.queued(*p).iter().take(limit));
+        let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.job_view(now, id)).take(limit).collect()
+    }
+
+    /// One job by its handle.
+    #[must_use]
+    pub fn job(&self, now: Instant, handle: &str) -> Option<JobView> {
+        self.job_view(now, self.handles.parse(handle.as_bytes())?)
+    }
+
+    /// GET_STATUS.
+    pub(super) fn status_of(&self, handle: Bytes) -> Response {
+        let job = self.handles.parse(&handle).and_then(|id| self.jobs.get(id));
+        Response::Status { handle, status: job.map(job_status).unwrap_or_default() }
+    }
+
+    /// GET_STATUS_UNIQUE.
+    pub(super) fn status_of_unique(&self, unique: Unique) -> Response {
+        let job = self.jobs.with_unique(&unique).and_then(|id| self.jobs.get(id));
+        Response::StatusUnique {
+            unique,
+            status: job.map(job_status).unwrap_or_default(),
+            clients: job.map_or(0, clients),
+        }
+    }
+
+    fn function_view(&self, now: Instant, function: &Function) -> FunctionView {
+        let first = |priority| {
+            let id: Option<&JobId> = function.queued(priority).first();
+            id.and_then(|id| self.jobs.get(*id)).map(|job| job.enqueued)
+        };
+        let oldest = Priority::ALL.into_iter().filter_map(first).min();
+        FunctionView {
+            queued: Priority::ALL.map(|priority| function.queued(priority).len()),
+            oldest: oldest.map(|since| now.saturating_duration_since(since)),
+            running: function.running,
+            performers: function.performers.len(),
+            ended: function.ended,
+        }
+    }
+
+    fn worker_view(&self, now: Instant, worker: &Worker) -> WorkerView {
+        let sessions = || worker.sessions.iter().filter_map(|id| self.sessions.get(id));
+        let keys: BTreeSet<FunctionKey> =
+            sessions().flat_map(|session| session.abilities.keys().copied()).collect();
+        let functions = keys.into_iter().filter_map(|key| self.functions.get(key));
+        let jobs = sessions().flat_map(|session| &session.in_hand);
+        WorkerView {
+            sessions: worker.sessions.len(),
+            functions: functions.map(|function| function.name.clone()).collect(),
+            jobs: jobs.filter_map(|id| self.job_view(now, *id)).collect(),
+            done: worker.done,
+            idle: worker.idle_since.map(|since| now.saturating_duration_since(since)),
+            draining: worker.duty != Duty::Serving,
+        }
+    }
+
+    /// Nothing for jobs that nobody was told of yet.
+    fn job_view(&self, now: Instant, id: JobId) -> Option<JobView> {
+        let job = self.jobs.get(id)?;
+        let (running, worker) = match job.place {
+            Place::Storing => return None,
+            Place::Queued | Place::Limbo(_) => (None, None),
+            Place::Running { session, since } => {
+                (Some(now.saturating_duration_since(since)), self.worker_of(session))
+            }
+        };
+        Some(JobView {
+            handle: self.handles.text(id),
+            function: self.functions.get(job.function)?.name.clone(),
+            unique: job.unique.clone(),
+            priority: job.priority,
+            background: job.record != Record::None,
+            age: now.saturating_duration_since(job.enqueued),
+            running,
+            worker,
+            attempt: job.attempts + 1,
+            clients: clients(job),
+            progress: job.progress,
+            payload_len: job.payload.len(),
+        })
+    }
+
+    fn worker_of(&self, session: SessionId) -> Option<WorkerId> {
+        self.sessions.get(&session)?.worker
+    }
+}
+
+fn clients(job: &Job) -> usize {
+    job.clients.values().sum()
+}
+
+fn job_status(job: &Job) -> JobStatus {
+    let (numerator, denominator) = job.progress.unwrap_or_default();
+    JobStatus {
+        known: true,
+        running: matches!(job.place, Place::Running { .. }),
+        numerator: numerator.to_string().into(),
+        denominator: denominator.to_string().into(),
+    }
+}

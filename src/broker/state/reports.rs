@@ -1,0 +1,168 @@
+//! What workers report of their jobs, and how a job ends.
+//!
+//! Only the session that was given a job may report on it. That stays so when the session no
+//! longer performs the function: a worker that wants to go sends CANT_DO first and finishes.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::State;
+use super::effects::{Effects, Outgoing};
+use super::jobs::{Clients, Job, Place, Record};
+use super::timers::Timer;
+use crate::broker::BrokerEvent;
+use crate::model::{JobId, SessionId};
+use crate::protocol::{Response, WorkReport};
+
+/// Longest denominator that counts; gearmand ignores reports with a longer one.
+const DENOMINATOR_LEN_MAX: usize = 10;
+
+impl State {
+    /// The job that a handle names, if this session holds it.
+    pub(super) fn in_hand(&self, session: SessionId, handle: &[u8]) -> Option<JobId> {
+        let id = self.handles.parse(handle)?;
+        self.sessions.get(&session)?.in_hand.contains(&id).then_some(id)
+    }
+
+    /// News of a job from the session that holds it.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        report: &WorkReport,
+        fx: &mut Effects,
+    ) {
+        match report {
+            WorkReport::Data(_) | WorkReport::Warning(_) => self.tell_clients(id, report, fx),
+            WorkReport::Status { numerator, denominator } => {
+                if denominator.len() > DENOMINATOR_LEN_MAX {
+                    return;
+                }
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.progress = Some((number(numerator), number(denominator)));
+                }
+                self.tell_clients(id, report, fx);
+            }
+            WorkReport::Complete(_) | WorkReport::Fail | WorkReport::Exception(_) => {
+                self.finish(now, id, report, fx);
+            }
+        }
+    }
+
+    /// The worker is done with the job, well or not.
+    fn finish(&mut self, now: Instant, id: JobId, report: &WorkReport, fx: &mut Effects) {
+        let Some(job) = self.end(id, fx) else { return };
+        self.tell(id, &job, report, fx);
+        let Place::Running { session, .. } = job.place else { return };
+        let worker = self.sessions.get(&session).and_then(|session| session.worker);
+        if let Some(worker) = worker {
+            if let Some(process) = self.crews.workers.get_mut(&worker) {
+                process.done += 1;
+            }
+            fx.events.push(BrokerEvent::JobEnded(worker));
+        }
+        self.let_go(now, session, id, fx);
+    }
+
+    /// Takes a job out of everything, its record included; a job in a worker's hands is to be
+    /// taken out of them by the caller.
+    pub(super) fn end(&mut self, id: JobId, fx: &mut Effects) -> Option<Job> {
+        let job = self.jobs.remove(id)?;
+        if job.place == Place::Queued {
+            self.functions.dequeue(job.function, job.priority, id);
+        }
+        if let Some(function) = self.functions.get_mut(job.function) {
+            function.held.remove(&id);
+            function.running -= usize::from(matches!(job.place, Place::Running { .. }));
+            // A job that could not be stored was never told to anybody.
+            function.ended += u64::from(job.place != Place::Storing);
+            if function.ready_len() == 0 {
+                self.timers.clear(Timer::Wake(job.function));
+            }
+        }
+        for client in job.clients.keys() {
+            if let Some(session) = self.sessions.get_mut(client) {
+                session.waits_for.remove(&id);
+            }
+        }
+        self.timers.clear(Timer::Timeout(id));
+        self.deaths.losses.job_ended(id);
+        if job.record != Record::None {
+            self.delete_record(id, fx);
+        }
+        Some(job)
+    }
+
+    /// Drops a job that waits although nobody wants its result.
+    pub(super) fn drop_if_unwanted(&mut self, id: JobId, fx: &mut Effects) {
+        let unwanted = self.jobs.get(id).is_some_and(|job| {
+            job.is_unwanted() && matches!(job.place, Place::Queued | Place::Limbo(_))
+        });
+        if unwanted {
+            self.end(id, fx);
+        }
+    }
+
+    fn tell_clients(&mut self, id: JobId, report: &WorkReport, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let clients = std::mem::take(&mut job.clients);
+        self.forward(id, &clients, report, fx);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.clients = clients;
+        }
+    }
+
+    /// Tells the clients of a job that has ended.
+    pub(super) fn tell(&mut self, id: JobId, job: &Job, report: &WorkReport, fx: &mut Effects) {
+        self.forward(id, &job.clients, report, fx);
+    }
+
+    /// Sends news to each client, once for each submission that it answers.
+    fn forward(&mut self, id: JobId, clients: &Clients, report: &WorkReport, fx: &mut Effects) {
+        let handle = self.handles.bytes(id);
+        for (client, times) in clients {
+            let Some(session) = self.sessions.get_mut(client) else { continue };
+            let report = match report {
+                WorkReport::Exception(_) if !session.wants_exceptions => WorkReport::Fail,
+                report => report.clone(),
+            };
+            let packet = Response::Work { handle: handle.clone(), report };
+            for _ in 0..*times {
+                session.answers.news(*client, id, Outgoing::Packet(packet.clone()), fx);
+            }
+        }
+    }
+}
+
+/// gearmand's words for a report on a job that the session does not hold.
+pub(super) fn not_found(report: &WorkReport) -> &'static str {
+    match report {
+        WorkReport::Data(_) | WorkReport::Warning(_) => "Job does not exist on server",
+        WorkReport::Status { .. } | WorkReport::Complete(_) | WorkReport::Fail => {
+            "Job given in work result not found"
+        }
+        WorkReport::Exception(_) => "An exception was received for a job that does not exist",
+    }
+}
+
+/// The digits that a text begins with, as a number; zero when there are none.
+fn number(text: &Bytes) -> u32 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_u32, |number, digit| {
+        number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_read_like_a_number_at_the_start_of_a_text() {
+        let cases = [("7", 7), ("12abc", 12), ("abc", 0), ("", 0), ("99999999999", u32::MAX)];
+        for (text, wanted) in cases {
+            assert_eq!(number(&Bytes::from(text)), wanted, "{text}");
+        }
+    }
+}
