@@ -3,6 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command as Program, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::rig::Rig;
 
 /// The tool with its arguments and our port; `None`, with a note, when it is not installed.
@@ -40,7 +43,9 @@ struct Worker(Child);
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        // TERM, which `timeout` hands on; KILL would end it and leave the worker.
+        let pid = Pid::from_raw(self.0.id().cast_signed());
+        kill(pid, Signal::SIGTERM).unwrap();
         self.0.wait().unwrap();
     }
 }
@@ -52,7 +57,7 @@ fn the_gearman_command_gets_right_answers() {
     let Some(mut worker) = tool(&rig, "gearman", &["-w", "-f", "wc", "--", "wc", "-c"]) else {
         return;
     };
-    let _worker = Worker(worker.stdin(Stdio::null()).spawn().unwrap());
+    let _worker = Worker(worker.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let mut client = tool(&rig, "gearman", &["-f", "wc"]).unwrap();
     for text in ["to be or not", "x"] {
         assert_eq!(output_of(&mut client, text).trim(), text.len().to_string());
