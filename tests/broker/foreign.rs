@@ -76,8 +76,8 @@ fn gearadmin_reads_our_tables() {
     let cases = [
         ("--status", "resize\t0\t0\t1\n.\n"),
         ("--priority-status", "resize\t0\t0\t0\t1\n.\n"),
-        ("--getpid", &format!("OK {}\n", std::process::id())[..]),
-        ("--server-version", &format!("OK {}\n", env!("CARGO_PKG_VERSION"))[..]),
+        ("--getpid", &format!("{}\n", std::process::id())[..]),
+        ("--server-version", concat!(env!("CARGO_PKG_VERSION"), "\n")),
         ("--show-jobs", ".\n"),
     ];
     for (option, wanted) in cases {
