@@ -2,8 +2,9 @@
 //!
 //! libgearman pairs JOB_CREATED with its tasks by order alone, so an answer that is ready waits
 //! for those before it that are not: submissions until they are durable, grabs until it is known
-//! whose session this is. News of jobs (WORK_*) and NOOP are no answers and overtake, with one
-//! exception: no client may hear of a job before it was told the job's handle.
+//! whose session this is. A grab is given its job only when nothing is before it, so no job lies
+//! in the hands of a worker that has not heard of it. News of jobs (WORK_*) and NOOP are no answers
+//! and overtake, with one exception: no client may hear of a job before it was told its handle.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,7 +37,7 @@ enum Answer {
     Ready(Outgoing),
     /// Until a commit.
     Pending,
-    /// Until it is known whose session this is.
+    /// A grab: until it is the first, and it is known whose session this is.
     Held(GrabStyle),
     /// Nothing more to say: the connection is to be closed.
     Close,
@@ -74,7 +75,7 @@ impl Answers {
         self.append(Some(job), Answer::Pending)
     }
 
-    /// A grab that is answered later.
+    /// A grab; [`Answers::held`] names it when it is its turn.
     pub(super) fn push_held(&mut self, style: GrabStyle) {
         self.append(None, Answer::Held(style));
     }
@@ -115,13 +116,12 @@ impl Answers {
         self.flush(session, fx);
     }
 
-    /// The first grab that waits.
+    /// The first answer owed, if that is a grab's.
     pub(super) fn held(&self) -> Option<(SlotNo, GrabStyle)> {
-        let mut numbered = (self.sent..).zip(&self.slots);
-        numbered.find_map(|(no, slot)| match slot.answer {
-            Answer::Held(style) => Some((SlotNo(no), style)),
-            _ => None,
-        })
+        match self.slots.front()?.answer {
+            Answer::Held(style) => Some((SlotNo(self.sent), style)),
+            Answer::Ready(_) | Answer::Pending | Answer::Close => None,
+        }
     }
 
     fn append(&mut self, job: Option<JobId>, answer: Answer) -> SlotNo {

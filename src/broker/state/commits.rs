@@ -134,7 +134,10 @@ impl State {
     pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
         while let Some(pending) = self.commits.pop(through) {
             match pending {
-                Pending::Put { job, waiters } => self.stored(now, job, &waiters, fx),
+                Pending::Put { job, waiters } => {
+                    self.stored(now, job, &waiters, fx);
+                    self.serve_waiters(now, &waiters, fx);
+                }
                 Pending::Update(_) => {}
                 Pending::Reserve { through } => self.handles.granted(through),
             }
@@ -155,7 +158,10 @@ impl State {
     ) {
         while let Some(pending) = self.commits.pop(through) {
             match pending {
-                Pending::Put { job, waiters } => self.refused(job, &waiters, &reason, fx),
+                Pending::Put { job, waiters } => {
+                    self.refused(job, &waiters, &reason, fx);
+                    self.serve_waiters(now, &waiters, fx);
+                }
                 Pending::Update(job) => {
                     self.commits.redo.insert(job);
                 }
@@ -211,6 +217,13 @@ impl State {
         }
         let error = Response::error(ErrorCode::QueueError, reason.to_owned());
         self.resolve_all(waiters, &error, fx);
+    }
+
+    /// Answers the grabs that stood behind these answers.
+    fn serve_waiters(&mut self, now: Instant, waiters: &[Waiter], fx: &mut Effects) {
+        for waiter in waiters {
+            self.serve_grabs(now, waiter.session, fx);
+        }
     }
 
     fn resolve_all(&mut self, waiters: &[Waiter], answer: &Response, fx: &mut Effects) {

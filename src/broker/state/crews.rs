@@ -327,3 +327,15 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+impl Crews {
+    /// Checks that the pools count what their processes hold.
+    pub(super) fn assert_consistent(&self) {
+        for (name, pool) in &self.pools {
+            let ours = self.workers.values().filter(|worker| worker.name.pool == *name);
+            let holders = ours.filter(|worker| worker.holding > 0).count();
+            assert_eq!(pool.holders, holders, "pool {name}");
+        }
+    }
+}

@@ -89,14 +89,10 @@ impl State {
     /// GRAB_JOB in its three styles.
     pub(super) fn grab(&mut self, now: Instant, id: SessionId, style: GrabStyle, fx: &mut Effects) {
         let woken_for = self.awake(id);
-        if self.standing(id) == Standing::Asked {
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.answers.push_held(style);
-            }
-        } else {
-            let answer = self.assign(now, id, style);
-            self.answer(id, answer, fx);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.answers.push_held(style);
         }
+        self.serve_grabs(now, id, fx);
         if let Some(function) = woken_for {
             self.call(now, function, fx);
         }
@@ -104,17 +100,23 @@ impl State {
 
     /// It is known now whose session this is: answers its grabs, and lets it be woken.
     pub(super) fn release(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
-        while let Some((slot, style)) =
-            self.sessions.get(&id).and_then(|session| session.answers.held())
+        self.serve_grabs(now, id, fx);
+        self.unlist(id);
+        self.list(id);
+        self.wake_if_useful(now, id, fx);
+    }
+
+    /// Answers the grabs that nothing is before.
+    pub(super) fn serve_grabs(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
+        while self.standing(id) != Standing::Asked
+            && let Some(session) = self.sessions.get(&id)
+            && let Some((slot, style)) = session.answers.held()
         {
             let answer = Outgoing::Packet(self.assign(now, id, style));
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.answers.resolve(id, slot, answer, fx);
             }
         }
-        self.unlist(id);
-        self.list(id);
-        self.wake_if_useful(now, id, fx);
     }
 
     /// A job may be assigned from now on; wakes somebody for it.

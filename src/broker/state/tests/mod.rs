@@ -1,1 +1,16 @@
-//! tests
+//! The rules, each as a script of what is sent and what comes back (see `script`), and all of them
+//! at once under random operations (`random`), watched from outside by a `model`.
+
+mod admin;
+mod consistency;
+mod crews;
+mod deaths;
+mod dispatch;
+mod durability;
+mod model;
+mod random;
+mod reports;
+mod script;
+mod speed;
+mod submitting;
+mod waking;

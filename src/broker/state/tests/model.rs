@@ -1,0 +1,219 @@
+//! What an onlooker can say of a broker: it sees what goes in and what comes out, no more.
+//!
+//! Each assertion here is a promise: answers come in order, no acknowledged background job is
+//! lost or runs twice at a time, each submission has one ending, drained workers and locked-out
+//! processes get nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::broker::BrokerEvent;
+use crate::broker::record::{Change, ChangeSeq, JobRecord};
+use crate::broker::state::{Effects, Outgoing};
+use crate::model::{JobId, SessionId, WorkerId};
+use crate::protocol::{Response, WorkReport};
+
+/// An answer that a session is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    Created { background: bool },
+    Job,
+    Echo(Bytes),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Onlooker {
+    pub(super) worker: Option<WorkerId>,
+    /// Until when nobody has said whose it is.
+    pub(super) unknown_until: Option<Instant>,
+    pub(super) owed: VecDeque<Owed>,
+    pub(super) timeout: Option<std::time::Duration>,
+    /// Endings that it is to get, by job.
+    pub(super) waits: BTreeMap<JobId, usize>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) sessions: BTreeMap<SessionId, Onlooker>,
+    /// Live processes and their pools.
+    pub(super) workers: BTreeMap<WorkerId, u64>,
+    pub(super) barred: BTreeSet<WorkerId>,
+    pub(super) limits: BTreeMap<u64, usize>,
+    /// Who runs what, and when its time is up.
+    pub(super) running: BTreeMap<JobId, (SessionId, Option<Instant>)>,
+    ended: BTreeSet<JobId>,
+    /// Background jobs that a client was told of.
+    acknowledged: BTreeSet<JobId>,
+    /// What the store holds, and what it was asked for since.
+    pub(super) durable: BTreeMap<JobId, JobRecord>,
+    pub(super) reserved: u64,
+    pub(super) pending: VecDeque<(ChangeSeq, Change)>,
+}
+
+fn job(handle: &[u8]) -> JobId {
+    JobId(std::str::from_utf8(handle).unwrap().strip_prefix("H:x:").unwrap().parse().unwrap())
+}
+
+impl Model {
+    /// Watches what came out.
+    pub(super) fn watch(&mut self, now: Instant, fx: &mut Effects) {
+        self.pending.extend(fx.changes.drain(..));
+        for event in fx.events.drain(..) {
+            if let BrokerEvent::GivenUp { loss, .. } = event {
+                self.end(job(loss.handle.as_bytes()));
+            }
+        }
+        for (session, outgoing) in fx.sends.drain(..) {
+            let Outgoing::Packet(packet) = outgoing else { panic!("nobody asked in text") };
+            // A dead process may have sessions that are not closed yet, never unknown ones.
+            assert!(self.sessions.contains_key(&session), "{packet:?} to nobody");
+            self.sent(now, session, packet);
+        }
+        fx.drained.clear();
+        fx.closes.clear();
+    }
+
+    fn sent(&mut self, now: Instant, id: SessionId, packet: Response) {
+        if let Response::Work { handle, report } = packet {
+            return self.news(id, job(&handle), &report);
+        }
+        if packet == Response::Noop {
+            return;
+        }
+        let session = self.sessions.get_mut(&id).unwrap();
+        let Some(owed) = session.owed.pop_front() else { panic!("nobody asked for {packet:?}") };
+        match (owed, packet) {
+            (Owed::Created { background }, Response::JobCreated(handle)) => {
+                let job = job(&handle);
+                if background {
+                    self.acknowledge(job);
+                } else {
+                    *session.waits.entry(job).or_default() += 1;
+                }
+            }
+            (Owed::Created { .. }, Response::Error { .. }) | (Owed::Job, Response::NoJob) => {}
+            (Owed::Echo(sent), Response::Echo(came)) => assert_eq!(sent, came),
+            (Owed::Job, Response::JobAssign { handle, .. }) => self.assigned(now, id, job(&handle)),
+            (owed, packet) => panic!("{packet:?} where {owed:?} was due"),
+        }
+    }
+
+    fn news(&mut self, id: SessionId, job: JobId, report: &WorkReport) {
+        let waits = &mut self.sessions.get_mut(&id).unwrap().waits;
+        let left = waits.get_mut(&job).expect("news of a job that the client does not wait for");
+        if matches!(report, WorkReport::Complete(_) | WorkReport::Fail) {
+            assert!(self.ended.contains(&job), "{job} ended for a client only");
+            *left -= 1;
+            if *left == 0 {
+                waits.remove(&job);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, job: JobId) {
+        let ended = self.ended.contains(&job);
+        assert!(ended || self.durable.contains_key(&job), "{job} was told but not kept");
+        if !ended {
+            self.acknowledged.insert(job);
+        }
+    }
+
+    fn assigned(&mut self, now: Instant, id: SessionId, job: JobId) {
+        assert!(!self.ended.contains(&job), "{job} runs after its end");
+        assert!(!self.running.contains_key(&job), "{job} runs twice");
+        let session = &self.sessions[&id];
+        assert!(session.unknown_until.is_none(), "{job} went to nobody knows whom");
+        let until = session.timeout.map(|timeout| now + timeout);
+        if let Some(worker) = session.worker {
+            assert!(!self.barred.contains(&worker), "{job} went to a drained worker");
+            let pool = self.workers[&worker];
+            let holders = self.holders(pool);
+            let limit = self.limits.get(&pool).copied().unwrap_or(usize::MAX);
+            assert!(holders.contains(&worker) || holders.len() < limit, "{job} breaks the lock");
+        }
+        self.running.insert(job, (id, until));
+    }
+
+    fn holders(&self, pool: u64) -> BTreeSet<WorkerId> {
+        let sessions = self.running.values().map(|(session, _)| &self.sessions[session]);
+        let workers = sessions.filter_map(|session| session.worker);
+        workers.filter(|worker| self.workers.get(worker) == Some(&pool)).collect()
+    }
+
+    /// A job is over: finished, cancelled or given up.
+    pub(super) fn end(&mut self, job: JobId) {
+        self.running.remove(&job);
+        self.acknowledged.remove(&job);
+        self.ended.insert(job);
+    }
+
+    pub(super) fn close(&mut self, session: SessionId) {
+        self.running.retain(|_, (holder, _)| *holder != session);
+        self.sessions.remove(&session);
+    }
+
+    pub(super) fn gone(&mut self, worker: WorkerId) {
+        let sessions = &self.sessions;
+        self.running.retain(|_, (holder, _)| sessions[holder].worker != Some(worker));
+        self.workers.remove(&worker);
+        self.barred.insert(worker);
+    }
+
+    /// Time has passed: jobs whose time is up are nobody's, and questions are closed.
+    pub(super) fn passed(&mut self, now: Instant) {
+        self.running.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        for session in self.sessions.values_mut() {
+            session.unknown_until = session.unknown_until.filter(|until| *until > now);
+        }
+    }
+
+    /// The first changes become durable, or are lost; tells the last of them.
+    pub(super) fn commit(&mut self, count: usize, works: bool) -> Option<ChangeSeq> {
+        let changes: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
+        let last = changes.last()?.0;
+        for (_, change) in changes.into_iter().filter(|_| works) {
+            match change {
+                Change::Put(record) => {
+                    self.durable.insert(record.id, record);
+                }
+                Change::Attempts { id, attempts } => {
+                    if let Some(record) = self.durable.get_mut(&id) {
+                        record.attempts = attempts;
+                    }
+                }
+                Change::Delete(id) => {
+                    self.durable.remove(&id);
+                }
+                Change::ReserveHandles { through } => self.reserved = self.reserved.max(through.0),
+            }
+        }
+        Some(last)
+    }
+
+    /// The broker dies: only what is durable is left, and that may run again.
+    pub(super) fn crash(&mut self) {
+        for job in &self.acknowledged {
+            assert!(self.durable.contains_key(job), "{job} is lost in the crash");
+        }
+        self.ended.retain(|job| !self.durable.contains_key(job));
+        self.acknowledged = self.durable.keys().copied().collect();
+        self.sessions.clear();
+        self.running.clear();
+        self.workers.clear();
+        self.barred.clear();
+        self.limits.clear();
+        self.pending.clear();
+    }
+
+    /// Everything has been worked off: nobody is owed anything.
+    pub(super) fn assert_settled(&self) {
+        assert_eq!(self.acknowledged, BTreeSet::new(), "acknowledged jobs were lost");
+        assert_eq!(self.durable.len(), 0, "jobs stay in the store for ever");
+        for (id, session) in &self.sessions {
+            assert_eq!(session.owed, [], "{id} is owed answers");
+            assert_eq!(session.waits, BTreeMap::new(), "{id} is owed endings");
+        }
+    }
+}

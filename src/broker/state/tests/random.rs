@@ -1,0 +1,353 @@
+//! Random operations on the real rules, watched by the model.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::consistency::assert_consistent;
+use super::model::{Model, Onlooker, Owed};
+use super::script::settings;
+use crate::broker::state::{Effects, Input, State};
+use crate::broker::{Drain, Peer};
+use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
+use crate::protocol::{GrabStyle, Request, Submission, SubmitMode, WorkReport};
+
+const SEEDS: u64 = 400;
+const STEPS: u64 = 400;
+const FUNCTIONS: u64 = 4;
+const POOLS: u64 = 2;
+
+/// splitmix64: small, seedable, good enough to pick operations.
+struct Dice(u64);
+
+struct World {
+    state: State,
+    model: Model,
+    fx: Effects,
+    dice: Dice,
+    now: Instant,
+    /// Sessions and workers so far.
+    ids: u64,
+}
+
+/// Names the seed when a test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the failing seed is {}", self.0);
+        }
+    }
+}
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    fn pick<T: Copy>(&mut self, from: impl IntoIterator<Item = T>) -> Option<T> {
+        let all: Vec<T> = from.into_iter().collect();
+        let sides = all.len() as u64;
+        if sides == 0 { None } else { all.get(usize::try_from(self.roll(sides)).unwrap()).copied() }
+    }
+}
+
+#[test]
+fn no_promise_is_broken_under_random_operations() {
+    for seed in 0..SEEDS {
+        let _named = Seed(seed);
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            world.step();
+            world.watch();
+        }
+        world.settle();
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let settings = settings(1, 0);
+        Self {
+            now: settings.started,
+            state: State::new(settings),
+            model: Model::default(),
+            fx: Effects::default(),
+            dice: Dice(seed),
+            ids: 0,
+        }
+    }
+
+    fn watch(&mut self) {
+        self.model.watch(self.now, &mut self.fx);
+        assert_consistent(&self.state);
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.state.handle(self.now, input, &mut self.fx);
+        self.model.watch(self.now, &mut self.fx);
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(100) {
+            0..6 => self.open(),
+            6..9 => self.close(),
+            9..11 => self.admit(),
+            11..16 => self.work_force(),
+            16..46 => self.perform(),
+            46..66 => self.submit(),
+            66..79 => self.report(),
+            79..87 => self.commit(),
+            87..97 => {
+                let millis = *[1, 10, 30, 60, 260, 1000].get(self.dice_index(6)).unwrap();
+                self.wait(Duration::from_millis(millis));
+            }
+            97..99 => self.cancel(),
+            _ => {
+                if self.dice.roll(8) == 0 {
+                    self.crash();
+                }
+            }
+        }
+    }
+
+    fn dice_index(&mut self, sides: u64) -> usize {
+        usize::try_from(self.dice.roll(sides)).unwrap()
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn any_session(&mut self) -> Option<SessionId> {
+        self.dice.pick(self.model.sessions.keys().copied())
+    }
+
+    fn any_worker(&mut self) -> Option<WorkerId> {
+        self.dice.pick(self.model.workers.keys().copied())
+    }
+
+    fn open(&mut self) {
+        let session = SessionId(self.next_id());
+        let (peer, local) = ("10.0.0.9:1".parse().unwrap(), "10.0.0.1:4730".parse().unwrap());
+        let (peer, worker) = match self.dice.roll(4) {
+            0 => (Peer::Tcp { peer, local }, None),
+            1 => (Peer::Unix { pid: None }, None),
+            _ => (Peer::Unix { pid: None }, self.any_worker()),
+        };
+        self.model.sessions.insert(session, Onlooker { worker, ..Onlooker::default() });
+        self.handle(Input::Opened { session, peer, worker });
+    }
+
+    fn close(&mut self) {
+        if let Some(session) = self.any_session() {
+            // The model forgets the session only after, to see that it is sent nothing more.
+            self.state.handle(self.now, Input::Closed { session }, &mut self.fx);
+            self.model.close(session);
+        }
+    }
+
+    fn admit(&mut self) {
+        let (worker, pool) = (WorkerId(self.next_id()), self.dice.roll(POOLS));
+        self.model.workers.insert(worker, pool);
+        self.state.admit(self.now, worker, format!("p{pool}:1").parse().unwrap());
+    }
+
+    /// Something happens to a worker process, or to its pool.
+    fn work_force(&mut self) {
+        let Some(worker) = self.any_worker() else { return };
+        match self.dice.roll(6) {
+            0 => {
+                self.model.gone(worker);
+                self.state.gone(self.now, worker, Exit::Code(1), &mut self.fx);
+            }
+            1 => {
+                self.model.barred.insert(worker);
+                self.state.drain(self.now, worker, &mut self.fx);
+            }
+            2 => {
+                if self.state.drain_if_idle(self.now, worker) == Drain::Drained {
+                    self.model.barred.insert(worker);
+                }
+            }
+            3 | 4 => {
+                let (pool, max) = (self.dice.roll(POOLS), self.dice_index(3));
+                self.model.limits.insert(pool, max);
+                let pool = format!("p{pool}").parse().unwrap();
+                self.state.limit(self.now, pool, max, &mut self.fx);
+            }
+            _ => {
+                let unknown = self.model.sessions.iter().filter(|(_, s)| s.unknown_until.is_some());
+                let unknown: Vec<SessionId> = unknown.map(|(id, _)| *id).collect();
+                let Some(session) = self.dice.pick(unknown) else { return };
+                let worker = Some(worker).filter(|_| self.dice.roll(2) == 0);
+                let onlooker = self.model.sessions.get_mut(&session).unwrap();
+                (onlooker.worker, onlooker.unknown_until) = (worker, None);
+                self.state.tie(self.now, session, worker, &mut self.fx);
+            }
+        }
+    }
+
+    fn perform(&mut self) {
+        let Some(session) = self.any_session() else { return };
+        let function = format!("f{}", self.dice.roll(FUNCTIONS)).as_str().into();
+        let echo = self.dice.roll(1000).to_string();
+        let onlooker = self.model.sessions.get_mut(&session).unwrap();
+        let request = match self.dice.roll(10) {
+            0..3 => {
+                let known = onlooker.worker.is_some() || onlooker.timeout.is_some();
+                let local = matches!(self.state.sessions[&session].peer, Peer::Unix { .. });
+                if !known && local && self.state.sessions[&session].registrations == 0 {
+                    onlooker.unknown_until = Some(self.now + Duration::from_millis(20));
+                }
+                Request::CanDo { function, timeout: onlooker.timeout }
+            }
+            3 => Request::CantDo(function),
+            4 => Request::PreSleep,
+            5 => {
+                onlooker.owed.push_back(Owed::Echo(echo.clone().into()));
+                Request::Echo(echo.into())
+            }
+            _ => {
+                onlooker.owed.push_back(Owed::Job);
+                Request::Grab(GrabStyle::Unique)
+            }
+        };
+        self.handle(Input::Request { session, request });
+    }
+
+    fn submit(&mut self) {
+        let Some(session) = self.any_session() else { return };
+        let mode = match self.dice.roll(2) {
+            0 => SubmitMode::Foreground,
+            _ => SubmitMode::Background,
+        };
+        let unique = *["", "", "-", "a", "b", "c"].get(self.dice_index(6)).unwrap();
+        let submission = Submission {
+            function: format!("f{}", self.dice.roll(FUNCTIONS)).as_str().into(),
+            unique: Unique::from(unique),
+            priority: Priority::ALL[self.dice_index(3)],
+            mode,
+            payload: self.dice.roll(3).to_string().into(),
+        };
+        let background = mode == SubmitMode::Background;
+        let onlooker = self.model.sessions.get_mut(&session).unwrap();
+        onlooker.owed.push_back(Owed::Created { background });
+        self.handle(Input::Request { session, request: Request::Submit(submission) });
+    }
+
+    fn report(&mut self) {
+        let running = self.model.running.iter().map(|(job, (session, _))| (*job, *session));
+        let running: Vec<_> = running.collect();
+        let Some((job, session)) = self.dice.pick(running) else { return };
+        let report = match self.dice.roll(6) {
+            0 => WorkReport::Data("x".into()),
+            1 => WorkReport::Fail,
+            2 => WorkReport::Exception("x".into()),
+            _ => WorkReport::Complete("x".into()),
+        };
+        self.finish(session, job, report);
+    }
+
+    fn finish(&mut self, session: SessionId, job: JobId, report: WorkReport) {
+        if !matches!(report, WorkReport::Data(_)) {
+            self.model.end(job);
+        }
+        let handle = format!("H:x:{job}").into();
+        self.handle(Input::Request { session, request: Request::Work { handle, report } });
+    }
+
+    fn cancel(&mut self) {
+        let jobs = self.state.jobs(self.now, None, 100);
+        let waiting: Vec<usize> = (0..jobs.len()).filter(|n| jobs[*n].running.is_none()).collect();
+        if let Some(n) = self.dice.pick(waiting) {
+            let handle = &jobs[n].handle;
+            assert!(self.state.cancel(self.now, handle, &mut self.fx));
+            self.model.end(JobId(handle.strip_prefix("H:x:").unwrap().parse().unwrap()));
+        }
+    }
+
+    fn commit(&mut self) {
+        let (count, works) = (self.dice_index(8), self.dice.roll(5) > 0);
+        self.commit_some(count, works);
+    }
+
+    fn commit_some(&mut self, count: usize, works: bool) {
+        if let Some(through) = self.model.commit(count, works) {
+            let reason = "disk full".to_owned();
+            self.handle(if works {
+                Input::Committed(through)
+            } else {
+                Input::NotCommitted { through, reason }
+            });
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.state.next_deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            // What is due now is no longer as it was, whatever comes of it.
+            self.model.passed(self.now);
+            self.handle(Input::Deadline);
+        }
+        self.now = until;
+        self.model.passed(until);
+    }
+
+    fn crash(&mut self) {
+        self.model.crash();
+        let mut settings = settings(self.model.reserved + 1, 0);
+        settings.started_at = SystemTime::UNIX_EPOCH;
+        self.state = State::new(settings);
+        self.now = self.now.max(Instant::now());
+        for record in self.model.durable.values() {
+            self.state.restore(self.now, record.clone(), Duration::ZERO);
+        }
+    }
+
+    /// The store works, and everything that was to happen later happens.
+    fn rest(&mut self) {
+        for _ in 0..2 {
+            self.commit_some(usize::MAX, true);
+            self.wait(Duration::from_secs(2));
+        }
+        self.commit_some(usize::MAX, true);
+    }
+
+    /// Lets one good worker finish everything, and looks whether anything was lost.
+    fn settle(&mut self) {
+        self.rest();
+        while let Some((_, (session, _))) = self.model.running.first_key_value() {
+            let session = *session;
+            self.state.handle(self.now, Input::Closed { session }, &mut self.fx);
+            self.model.close(session);
+            self.watch();
+            self.rest();
+        }
+        let session = SessionId(self.next_id());
+        let (peer, local) = ("10.0.0.9:1".parse().unwrap(), "10.0.0.1:4730".parse().unwrap());
+        self.model.sessions.insert(session, Onlooker::default());
+        self.handle(Input::Opened { session, peer: Peer::Tcp { peer, local }, worker: None });
+        for n in 0..FUNCTIONS {
+            let function = format!("f{n}").as_str().into();
+            let request = Request::CanDo { function, timeout: None };
+            self.handle(Input::Request { session, request });
+        }
+        loop {
+            self.model.sessions.get_mut(&session).unwrap().owed.push_back(Owed::Job);
+            let request = Request::Grab(GrabStyle::Plain);
+            self.handle(Input::Request { session, request });
+            let Some((job, _)) = self.model.running.first_key_value() else { break };
+            self.finish(session, *job, WorkReport::Complete("x".into()));
+            self.watch();
+        }
+        self.rest();
+        assert_eq!(self.state.jobs(self.now, None, 1), []);
+        self.model.assert_settled();
+    }
+}
