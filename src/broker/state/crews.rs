@@ -231,6 +231,13 @@ impl State {
             self.registered(now, worker, fx);
         }
         self.crews.hold(worker, jobs);
+        if jobs > 0
+            && let Some(pool) = self.crews.pool_of(worker)
+        {
+            // As a holder of jobs the process passes the lock with its other sessions too.
+            let sleepers = pool.sleepers.clone();
+            self.rouse(now, &sleepers, 1, fx);
+        }
     }
 
     /// Forgets a closed session, which holds no job any more.
@@ -310,20 +317,12 @@ impl State {
         sessions.filter_map(|session| session.in_hand.first().copied()).min()
     }
 
-    /// Wakes sleepers of a pool that could not take a job before and may now.
+    /// Looks again at the jobs that sleepers of a pool could not take before and may now.
     fn rouse_pool(&mut self, now: Instant, name: &PoolName, fx: &mut Effects) {
         let Some(pool) = self.crews.pools.get(name) else { return };
-        let mut room = pool.room();
-        if pool.limit.is_none() || room == 0 {
-            return;
-        }
-        for (_, session) in pool.sleepers.clone().into_iter().rev() {
-            if room == 0 {
-                return;
-            }
-            if self.wake_if_useful(now, session, fx) {
-                room -= 1;
-            }
+        let room = pool.room().min(pool.sleepers.len());
+        if pool.limit.is_some() && room > 0 {
+            self.rouse(now, &pool.sleepers.clone(), room, fx);
         }
     }
 }

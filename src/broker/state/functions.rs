@@ -204,6 +204,20 @@ impl Functions {
             .find_map(|priority| self.pick_from(priority, abilities).map(|key| (key, priority)))
     }
 
+    /// All functions with jobs that somebody with these abilities could do.
+    pub(super) fn ready_for(&self, abilities: &Abilities) -> Vec<FunctionKey> {
+        let ready_len: usize = Priority::ALL.iter().map(|p| self.ready.get(*p).len()).sum();
+        if ready_len < abilities.len() {
+            let ready = Priority::ALL.iter().flat_map(|p| self.ready.get(*p));
+            return ready
+                .map(|(_, Reverse(key))| *key)
+                .filter(|k| abilities.contains_key(k))
+                .collect();
+        }
+        let is_ready = |key: &&FunctionKey| self.get(**key).is_some_and(|f| f.ready_len() > 0);
+        abilities.keys().filter(is_ready).copied().collect()
+    }
+
     /// Walks the shorter of two lists, what is ready and what the session can do, so that neither
     /// thousands of abilities nor thousands of busy functions make a grab slow.
     fn pick_from(&self, priority: Priority, abilities: &Abilities) -> Option<FunctionKey> {

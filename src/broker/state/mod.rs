@@ -103,10 +103,9 @@ pub struct State {
 impl StateSettings {
     /// A moment of this run as wall-clock time.
     fn wall_clock(&self, at: Instant) -> SystemTime {
-        match at.checked_duration_since(self.started) {
-            Some(after) => self.started_at + after,
-            None => self.started_at - self.started.duration_since(at),
-        }
+        let after = at.saturating_duration_since(self.started);
+        let before = self.started.saturating_duration_since(at);
+        (self.started_at + after).checked_sub(before).unwrap_or(self.started_at)
     }
 }
 

@@ -8,6 +8,7 @@
 //! Sleepers are listed with each function they perform, or, when those are many, in one list of
 //! generalists, so that neither going to sleep nor looking for a sleeper is long work.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::State;
@@ -30,6 +31,8 @@ const SPECIALIST_ABILITIES_MAX: usize = 32;
 pub(super) enum Call {
     /// There is nothing to do, or enough sessions are on their way.
     Enough,
+    /// One sleeper was woken.
+    Woken,
     /// Nobody is idle.
     Nobody,
 }
@@ -177,7 +180,7 @@ impl State {
         if coming < ready {
             if let Some(sleeper) = self.sleeper_for(key) {
                 self.wake(now, sleeper, key, fx);
-                return Call::Enough;
+                return Call::Woken;
             }
             if coming == 0 {
                 return Call::Nobody;
@@ -185,6 +188,27 @@ impl State {
         }
         self.timers.set_unless_set(Timer::Wake(key), now + WAKE_AGAIN_AFTER);
         if coming < ready { Call::Nobody } else { Call::Enough }
+    }
+
+    /// Looks again for somebody to do the jobs that these sleepers perform, up to so many a
+    /// function; they could not take them before.
+    pub(super) fn rouse(
+        &mut self,
+        now: Instant,
+        sleepers: &BTreeSet<Sleeper>,
+        times: usize,
+        fx: &mut Effects,
+    ) {
+        let sessions = sleepers.iter().filter_map(|(_, id)| self.sessions.get(id));
+        let functions: BTreeSet<FunctionKey> =
+            sessions.flat_map(|session| self.functions.ready_for(&session.abilities)).collect();
+        for key in functions {
+            for _ in 0..times {
+                if self.call(now, key, fx) != Call::Woken {
+                    break;
+                }
+            }
+        }
     }
 
     /// Nobody grabbed in time: those who were woken count no longer, and one more is.

@@ -17,29 +17,47 @@ impl State {
         submission: Submission,
         fx: &mut Effects,
     ) {
-        let Submission { function, unique, priority, mode, payload } = submission;
         // gearmand takes one byte more than it keeps whole; here that byte works too.
-        if unique.0.len() > UNIQUE_LEN_MAX + 1 {
+        if submission.unique.0.len() > UNIQUE_LEN_MAX + 1 {
             let text = "Unique value too large";
             return self.refuse(session, ErrorCode::ArgumentTooLarge, text, fx);
         }
-        let function = self.functions.ensure(&function);
-        let same = Sameness::of(&unique, &payload).and_then(|same| self.jobs.same(function, same));
-        if let Some(job) = same {
+        let mode = submission.mode;
+        let function = self.functions.ensure(&submission.function);
+        let same = Sameness::of(&submission.unique, &submission.payload);
+        if let Some(job) = same.and_then(|same| self.jobs.same(function, same)) {
             return self.join(session, job, mode, fx);
         }
-        if self.is_full(function, priority) {
+        if self.is_full(function, submission.priority) {
             return self.refuse(session, ErrorCode::QueueError, "Job queue is full", fx);
         }
-        let Some(id) = self.handles.take() else {
+        let Some(id) = self.create(now, function, submission) else {
             let text = "no job handle is reserved, the store is late; try again";
             return self.refuse(session, ErrorCode::QueueError, text, fx);
         };
+        match mode {
+            SubmitMode::Background => self.put_record(session, id, fx),
+            SubmitMode::Foreground => {
+                self.add_client(session, id);
+                self.answer_created(session, id, fx);
+                self.enqueue(now, id, fx);
+            }
+        }
+    }
+
+    /// Makes a job that is in no queue yet; nothing when no number is left for it.
+    fn create(
+        &mut self,
+        now: Instant,
+        function: FunctionKey,
+        submission: Submission,
+    ) -> Option<JobId> {
+        let id = self.handles.take()?;
         let job = Job {
             function,
-            unique,
-            priority,
-            payload,
+            unique: submission.unique,
+            priority: submission.priority,
+            payload: submission.payload,
             enqueued: now,
             attempts: 0,
             clients: Clients::new(),
@@ -51,14 +69,7 @@ impl State {
         if let Some(function) = self.functions.get_mut(function) {
             function.held.insert(id);
         }
-        match mode {
-            SubmitMode::Background => self.put_record(session, id, fx),
-            SubmitMode::Foreground => {
-                self.add_client(session, id);
-                self.answer_created(session, id, fx);
-                self.enqueue(now, id, fx);
-            }
-        }
+        Some(id)
     }
 
     /// A second submission of a job: its payload and priority do not count.

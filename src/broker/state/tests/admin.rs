@@ -109,9 +109,9 @@ fn kept_jobs_come_back_with_their_handles_and_their_age() {
         enqueued_at: SystemTime::UNIX_EPOCH,
         payload: "x".into(),
     };
-    script.state.restore(script.now, record, Duration::from_secs(60));
+    script.state.restore(script.now, record, Duration::from_mins(1));
     let job = script.state.job(script.now, "H:x:5").unwrap();
-    assert_eq!((job.attempt, job.background, job.age), (3, true, Duration::from_secs(60)));
+    assert_eq!((job.attempt, job.background, job.age), (3, true, Duration::from_mins(1)));
     script.run(
         "c bg f u y
          c < created 5

@@ -1,6 +1,6 @@
 //! Which job a session is given.
 
-use super::script::check;
+use super::script::{Script, check};
 
 #[test]
 fn priority_is_global_over_the_functions_of_a_session() {
@@ -43,15 +43,14 @@ fn functions_take_turns_and_jobs_of_one_come_in_order() {
 
 #[test]
 fn workers_that_live_for_one_job_take_turns_too() {
-    let mut script = String::new();
+    let mut script = Script::new();
     for n in 1..=6 {
         let function = if n <= 3 { "f" } else { "g" };
-        script += &format!("c fg {function} . x\nc < created {n}\n");
+        script.run(&format!("c fg {function} . x\nc < created {n}\n"));
     }
     for (n, wanted) in ["4 g", "1 f", "5 g", "2 f"].iter().enumerate() {
-        script += &format!("w{n} can f\nw{n} can g\nw{n} grab\nw{n} < assign {wanted} x\n");
+        script.run(&format!("w{n} can f\nw{n} can g\nw{n} grab\nw{n} < assign {wanted} x\n"));
     }
-    check(&script);
 }
 
 #[test]
@@ -92,13 +91,12 @@ fn a_session_is_given_only_what_it_performs() {
 
 #[test]
 fn thousands_of_abilities_find_the_one_busy_function_and_the_other_way_round() {
-    let mut script = String::new();
+    let mut script = Script::new();
     for n in 0..100 {
-        script += &format!("w can f{n}\nc fg g{n} . x\nc < created {}\n", n + 1);
+        script.run(&format!("w can f{n}\nc fg g{n} . x\nc < created {}\n", n + 1));
     }
-    script += "c fg f57 . x\nc < created 101\nw grab\nw < assign 101 f57 x\nw grab\nw < no job\n";
-    script += "v can g3\nv grab\nv < assign 4 g3 x";
-    check(&script);
+    script.run("c fg f57 . x\nc < created 101\nw grab\nw < assign 101 f57 x\nw grab\nw < no job\n");
+    script.run("v can g3\nv grab\nv < assign 4 g3 x");
 }
 
 #[test]

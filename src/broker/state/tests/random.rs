@@ -1,11 +1,11 @@
 //! Random operations on the real rules, watched by the model.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::consistency::assert_consistent;
 use super::model::{Model, Onlooker, Owed};
 use super::script::settings;
-use crate::broker::state::{Effects, Input, State};
+use crate::broker::state::{Effects, Input, State, StateSettings};
 use crate::broker::{Drain, Peer};
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{GrabStyle, Request, Submission, SubmitMode, WorkReport};
@@ -70,7 +70,7 @@ fn no_promise_is_broken_under_random_operations() {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let settings = settings(1, 0);
+        let settings = StateSettings { attempts_max: 2, ..settings(1, 0) };
         Self {
             now: settings.started,
             state: State::new(settings),
@@ -301,9 +301,8 @@ impl World {
 
     fn crash(&mut self) {
         self.model.crash();
-        let mut settings = settings(self.model.reserved + 1, 0);
-        settings.started_at = SystemTime::UNIX_EPOCH;
-        self.state = State::new(settings);
+        let next = self.model.reserved + 1;
+        self.state = State::new(StateSettings { attempts_max: 2, ..settings(next, 0) });
         self.now = self.now.max(Instant::now());
         for record in self.model.durable.values() {
             self.state.restore(self.now, record.clone(), Duration::ZERO);

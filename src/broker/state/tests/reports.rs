@@ -1,6 +1,6 @@
 //! What workers report, status queries, options and errors.
 
-use super::script::check;
+use super::script::{Script, check};
 
 #[test]
 fn all_news_of_a_job_reach_its_clients_as_they_were_sent() {
@@ -65,7 +65,8 @@ fn a_failure_after_an_exception_of_the_same_job_is_passed_over() {
 
 #[test]
 fn only_the_session_that_holds_a_job_may_report_on_it() {
-    let mut script = String::from("c fg f . a\nc < created 1\nw can f\nw grab\nw < assign 1 f a\n");
+    let mut script = Script::new();
+    script.run("c fg f . a\nc < created 1\nw can f\nw grab\nw < assign 1 f a\n");
     let cases = [
         ("complete 1 r", "Job given in work result not found"),
         ("fail 1", "Job given in work result not found"),
@@ -75,9 +76,8 @@ fn only_the_session_that_holds_a_job_may_report_on_it() {
         ("exception 1 r", "An exception was received for a job that does not exist"),
     ];
     for (step, text) in cases {
-        script += &format!("v {step}\nv < error JOB_NOT_FOUND {text}\n");
+        script.run(&format!("v {step}\nv < error JOB_NOT_FOUND {text}\n"));
     }
-    check(&script);
 }
 
 #[test]
@@ -140,14 +140,14 @@ fn a_job_above_its_workers_time_out_goes_to_another_worker() {
 
 #[test]
 fn a_job_whose_time_runs_out_for_the_third_time_is_given_up() {
-    let mut script = String::from("c bg f . a\ncommit\nc < created 1\nb fg f . x\nb < created 2\n");
-    script += "w can f 1000\nnews < starved f | starved f\n";
+    let mut script = Script::new();
+    script.run("c bg f . a\ncommit\nc < created 1\nb fg f . x\nb < created 2\n");
+    script.run("w can f 1000\nnews < starved f | starved f\n");
     for _ in 0..2 {
-        script += "w grab\nw < assign 1 f a\nwait 1000\nnews < starved f\n";
+        script.run("w grab\nw < assign 1 f a\nwait 1000\nnews < starved f\n");
     }
-    script += "w grab\nw < assign 1 f a\nwait 1000\nnews < given up 1 by time\n";
-    script += "store < put 1 | attempts 1 1 | attempts 1 2 | attempts 1 3 | delete 1";
-    check(&script);
+    script.run("w grab\nw < assign 1 f a\nwait 1000\nnews < given up 1 by time\n");
+    script.run("store < put 1 | attempts 1 1 | attempts 1 2 | attempts 1 3 | delete 1");
 }
 
 #[test]

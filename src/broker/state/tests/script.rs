@@ -10,7 +10,7 @@
 //! ```
 //! `.` stands for an empty text. At the end no session may have been sent more than was expected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -332,9 +332,4 @@ fn show_change(change: &Change) -> String {
         Change::Delete(id) => format!("delete {id}"),
         Change::ReserveHandles { through } => format!("reserve {through}"),
     }
-}
-
-/// Sessions that a test opens many of.
-pub(super) fn names(prefix: &str, count: usize) -> BTreeSet<String> {
-    (0..count).map(|n| format!("{prefix}{n}")).collect()
 }

@@ -1,6 +1,6 @@
 //! PRE_SLEEP and NOOP.
 
-use super::script::check;
+use super::script::{Script, check};
 
 #[test]
 fn going_to_sleep_with_a_job_there_is_answered_at_once() {
@@ -182,15 +182,16 @@ fn a_grab_by_somebody_awake_quiets_the_others_for_50_ms() {
 
 #[test]
 fn a_generalist_is_found_among_the_sleepers_too() {
-    let mut script = String::from("v can f0\nv sleep\n");
+    let mut script = Script::new();
+    script.run("v can f0\nv sleep\n");
     for n in 0..40 {
-        script += &format!("w can f{n}\n");
+        script.run(&format!("w can f{n}\n"));
     }
-    script +=
-        "w sleep\nc fg f0 . a\nc < created 1\nw < noop\nc fg f0 . b\nc < created 2\nv < noop\n";
-    script += "c fg f39 . c\nc < created 3\nw sleep\nw < noop\n";
-    script += "w grab\nw < assign 3 f39 c";
-    check(&script);
+    script.run(
+        "w sleep\nc fg f0 . a\nc < created 1\nw < noop\nc fg f0 . b\nc < created 2\nv < noop\n",
+    );
+    script.run("c fg f39 . c\nc < created 3\nw sleep\nw < noop\n");
+    script.run("w grab\nw < assign 3 f39 c");
 }
 
 #[test]
