@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use gear_supervisor::broker::Command;
 use gear_supervisor::config::StoreKind;
-use gear_supervisor::protocol::{Request, Response, SubmitMode};
+use gear_supervisor::protocol::{Request, SubmitMode};
 
 use crate::rig::{ChildBroker, Rig, job, loopback, start};
 
@@ -68,19 +68,37 @@ fn a_killed_broker_loses_no_job_that_it_acknowledged() {
         Request::Submit(job).encode(&mut bytes);
     }
     client.send_raw(&bytes);
-    let mut acknowledged = HashSet::new();
-    for _ in 0..1000 {
-        match client.recv() {
-            Response::JobCreated(handle) => acknowledged.insert(handle),
-            other => panic!("{other:?}"),
-        };
-    }
+    let acknowledged: HashSet<Bytes> = (0..1000).map(|_| client.created()).collect();
     drop(broker);
 
     let rig = Rig::new(folder.path());
     let jobs = rig.ask(|reply| Command::Jobs { function: None, limit: 10_000, reply }).unwrap();
     let kept: HashSet<Bytes> = jobs.into_iter().map(|job| job.handle.into()).collect();
     assert!(kept.is_superset(&acknowledged), "{:?}", acknowledged.difference(&kept).next());
+}
+
+/// No client is left in doubt: what the shutdown kept was acknowledged, and the other way round.
+#[test]
+fn a_shutdown_answers_for_every_job_that_it_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::new(folder.path());
+    let mut client = rig.connect();
+    let mut bytes = bytes::BytesMut::new();
+    for number in 0..1000 {
+        let job = job("f", &number.to_string(), SubmitMode::Background);
+        Request::Submit(job).encode(&mut bytes);
+    }
+    client.send_raw(&bytes);
+    let mut acknowledged = HashSet::from([client.created()]);
+    rig.stop();
+    while !client.is_closed() {
+        acknowledged.insert(client.created());
+    }
+
+    let rig = Rig::new(folder.path());
+    let jobs = rig.ask(|reply| Command::Jobs { function: None, limit: 10_000, reply }).unwrap();
+    let kept: HashSet<Bytes> = jobs.into_iter().map(|job| job.handle.into()).collect();
+    assert_eq!(kept, acknowledged);
 }
 
 #[test]

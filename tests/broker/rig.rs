@@ -165,7 +165,13 @@ impl Client {
 
     /// Submits and returns the handle.
     pub(crate) fn submit(&mut self, job: Submission) -> Bytes {
-        match self.ask(&Request::Submit(job)) {
+        self.send(&Request::Submit(job));
+        self.created()
+    }
+
+    /// The handle of the next JOB_CREATED.
+    pub(crate) fn created(&mut self) -> Bytes {
+        match self.recv() {
             Response::JobCreated(handle) => handle,
             other => panic!("{other:?}"),
         }
