@@ -9,6 +9,8 @@ use super::Kind;
 
 /// Bytes before a packet's body: magic, type, size.
 pub const HEADER_LEN: usize = 12;
+/// Room that is made for a body of which little has come.
+const GROWTH_MIN: usize = 16 * 1024;
 /// Longest text command, in bytes; gearmand's receive buffer.
 pub const LINE_LEN_MAX: usize = 8192;
 
@@ -81,7 +83,7 @@ impl Decoder {
 
     /// Takes the next complete frame or line off the front of `buffer`.
     ///
-    /// `None` means that more bytes are needed; a large body's room is then reserved.
+    /// `None` means that more bytes are needed; room for some of them is then reserved.
     ///
     /// # Errors
     /// When what stands there is no packet or is too large; the connection is of no further use.
@@ -110,7 +112,10 @@ impl Decoder {
             return Err(FrameError::TooLarge { size, max: self.packet_len_max });
         }
         if buffer.len() < HEADER_LEN + len {
-            buffer.reserve(HEADER_LEN + len - buffer.len());
+            // Room grows with what has come: a claim alone, made on a thousand connections, must
+            // not take memory.
+            let missing = HEADER_LEN + len - buffer.len();
+            buffer.reserve(missing.min(buffer.len().max(GROWTH_MIN)));
             return Ok(None);
         }
         let mut whole = buffer.split_to(HEADER_LEN + len);
@@ -195,6 +200,13 @@ mod tests {
         let error = Decoder::new(1 << 20).next(&mut buffer).unwrap_err();
         assert_eq!(error, FrameError::TooLarge { size: 0xf000_0000, max: 1 << 20 });
         assert_eq!(buffer.capacity(), room);
+    }
+
+    #[test]
+    fn room_for_a_body_grows_with_what_has_come() {
+        let mut buffer = bytes(b"\0REQ\0\0\0\x07\x03\0\0\0");
+        assert_eq!(Decoder::new(1 << 30).next(&mut buffer), Ok(None));
+        assert!(buffer.capacity() < 4 * GROWTH_MIN, "{}", buffer.capacity());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info};
 
+use super::commands::answer;
 use super::core::{Core, now};
 use super::ledger::Ledger;
 use super::listen::{ListenError, Listener};
@@ -18,7 +20,7 @@ use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
 use crate::broker::Command;
 use crate::broker::state::Input;
-use crate::broker::store::{StoreReport, StoreThread};
+use crate::broker::store::{StateDir, StoreReport, StoreThread};
 use crate::config::ListenAddress;
 
 /// How long the shutdown waits for the disk, and for peers to read the rest of their answers.
@@ -35,6 +37,8 @@ pub struct Broker {
     commands: mpsc::Receiver<Command>,
     reports: mpsc::Receiver<StoreReport>,
     store_ended: bool,
+    /// Held for its lock, until the store is closed.
+    _state_dir: Arc<StateDir>,
 }
 
 /// What the main task is to do next.
@@ -69,7 +73,14 @@ impl Broker {
         for (asked, listener) in options.listen.into_iter().zip(bound) {
             listeners.serve(asked, listener);
         }
-        let broker = Self { shell, listeners, commands, reports, store_ended: false };
+        let broker = Self {
+            shell,
+            listeners,
+            commands,
+            reports,
+            store_ended: false,
+            _state_dir: options.state_dir,
+        };
         Ok((broker, addresses))
     }
 
@@ -121,35 +132,22 @@ impl Broker {
     }
 
     async fn command(&mut self, command: Command) {
-        if let Command::Listen { addresses, reply } = command {
-            let changed = self.listeners.change(addresses).await;
-            return answer(reply, changed.map_err(|error| error.to_string()));
-        }
-        let mut core = self.shell.core.borrow_mut();
+        let core = || self.shell.core.borrow_mut();
         match command {
             Command::Admit { worker, name, listener } => {
-                core.admit(worker, name);
-                drop(core);
+                core().admit(worker, name);
                 self.listeners.admit(worker, listener);
             }
             Command::Gone { worker, exit } => {
-                core.gone(worker, exit);
-                drop(core);
-                self.listeners.gone(worker);
+                // First, so that nobody comes through it who belongs to no process any more.
+                self.listeners.gone(worker).await;
+                self.shell.core.borrow_mut().gone(worker, exit);
             }
-            Command::DrainIfIdle { worker, reply } => answer(reply, core.drain_if_idle(worker)),
-            Command::Drain { worker, reply } => core.drain(worker, reply),
-            Command::Nudge(worker) => core.nudge(worker),
-            Command::Limit { pool, workers_max } => core.limit(pool, workers_max),
-            Command::Tie { session, worker } => core.tie(session, worker),
-            Command::Overview(reply) => answer(reply, core.overview()),
-            Command::Jobs { function, limit, reply } => {
-                answer(reply, core.jobs(function.as_ref(), limit));
+            Command::Listen { addresses, reply } => {
+                let changed = self.listeners.change(addresses).await;
+                answer(reply, changed.map_err(|error| error.to_string()));
             }
-            Command::Job { handle, reply } => answer(reply, core.job(&handle)),
-            Command::Cancel { handle, reply } => answer(reply, core.cancel(&handle)),
-            // Handled before they come here.
-            Command::Listen { .. } | Command::Shutdown(_) => {}
+            other => core().obey(other),
         }
     }
 
@@ -192,9 +190,4 @@ impl Broker {
             drained.await;
         }
     }
-}
-
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
-    // Who asked may have stopped waiting; the value comes back then, and ends here.
-    drop(reply.send(value));
 }

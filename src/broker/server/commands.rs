@@ -5,8 +5,8 @@ use tracing::debug;
 
 use super::core::{Core, now};
 use super::show::TARGET;
-use crate::broker::{JobView, Overview};
-use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
+use crate::broker::Command;
+use crate::model::{Drain, Exit, PoolName, SessionId, WorkerId, WorkerName};
 
 impl Core {
     pub(super) fn admit(&mut self, worker: WorkerId, name: WorkerName) {
@@ -26,32 +26,54 @@ impl Core {
         self.deliver(now);
     }
 
-    pub(super) fn drain_if_idle(&mut self, worker: WorkerId) -> Drain {
+    /// Carries out a command that concerns no listener.
+    pub(super) fn obey(&mut self, command: Command) {
+        match command {
+            Command::DrainIfIdle { worker, reply } => answer(reply, self.drain_if_idle(worker)),
+            Command::Drain { worker, reply } => self.drain(worker, reply),
+            Command::Nudge(worker) => self.nudge(worker),
+            Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
+            Command::Tie { session, worker } => self.tie(session, worker),
+            Command::Overview(reply) => answer(reply, self.state.overview(now())),
+            Command::Jobs { function, limit, reply } => {
+                answer(reply, self.state.jobs(now(), function.as_ref(), limit));
+            }
+            Command::Job { handle, reply } => answer(reply, self.state.job(now(), &handle)),
+            Command::Cancel { handle, reply } => answer(reply, self.cancel(&handle)),
+            // The main task's own.
+            Command::Admit { .. }
+            | Command::Gone { .. }
+            | Command::Listen { .. }
+            | Command::Shutdown(_) => {}
+        }
+    }
+
+    fn drain_if_idle(&mut self, worker: WorkerId) -> Drain {
         let now = now();
         let answer = self.state.drain_if_idle(now, worker);
         self.deliver(now);
         answer
     }
 
-    pub(super) fn drain(&mut self, worker: WorkerId, reply: oneshot::Sender<()>) {
+    fn drain(&mut self, worker: WorkerId, reply: oneshot::Sender<()>) {
         let now = now();
         self.drains.entry(worker).or_default().push(reply);
         self.state.drain(now, worker, &mut self.fx);
         self.deliver(now);
     }
 
-    pub(super) fn nudge(&mut self, worker: WorkerId) {
+    fn nudge(&mut self, worker: WorkerId) {
         self.state.nudge(worker, &mut self.fx);
         self.deliver(now());
     }
 
-    pub(super) fn limit(&mut self, pool: PoolName, workers_max: usize) {
+    fn limit(&mut self, pool: PoolName, workers_max: usize) {
         let now = now();
         self.state.limit(now, pool, workers_max, &mut self.fx);
         self.deliver(now);
     }
 
-    pub(super) fn tie(&mut self, session: SessionId, worker: Option<WorkerId>) {
+    fn tie(&mut self, session: SessionId, worker: Option<WorkerId>) {
         let now = now();
         self.state.tie(now, session, worker, &mut self.fx);
         if let Some(name) = worker.and_then(|worker| self.names.get(&worker)) {
@@ -60,22 +82,15 @@ impl Core {
         self.deliver(now);
     }
 
-    pub(super) fn overview(&self) -> Overview {
-        self.state.overview(now())
-    }
-
-    pub(super) fn jobs(&self, function: Option<&FunctionName>, limit: usize) -> Vec<JobView> {
-        self.state.jobs(now(), function, limit)
-    }
-
-    pub(super) fn job(&self, handle: &str) -> Option<JobView> {
-        self.state.job(now(), handle)
-    }
-
-    pub(super) fn cancel(&mut self, handle: &str) -> bool {
+    fn cancel(&mut self, handle: &str) -> bool {
         let now = now();
         let found = self.state.cancel(now, handle, &mut self.fx);
         self.deliver(now);
         found
     }
+}
+
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    // Who asked may have stopped waiting; the value comes back then, and ends here.
+    drop(reply.send(value));
 }

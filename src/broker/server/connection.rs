@@ -17,6 +17,8 @@ use super::show::TARGET;
 use super::stream::{Got, Stream};
 use crate::model::{SessionId, WorkerId};
 
+/// Answers that wait for the disk at which a connection is read no further.
+const ANSWERS_OWED_MAX: usize = 4096;
 /// How long a connection that is to be closed may take to read the rest.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How long we listen after the last word to a peer that still sends.
@@ -58,7 +60,7 @@ pub(super) fn start(shell: &Rc<Shell>, stream: Stream, worker: Option<WorkerId>)
 async fn run(shell: Rc<Shell>, session: SessionId, stream: Rc<Stream>, wake: Rc<Notify>) {
     let mut reader = Reader::default();
     loop {
-        let standing = standing(&shell.core.borrow(), session);
+        let standing = standing(&mut shell.core.borrow_mut(), session);
         match standing {
             Standing::Gone => return farewell(&stream).await,
             Standing::Closing => return close(&shell, session, &stream, &wake).await,
@@ -101,13 +103,15 @@ async fn may_read(
     }
 }
 
-fn standing(core: &Core, session: SessionId) -> Standing {
-    match core.sessions.get(&session) {
+fn standing(core: &mut Core, id: SessionId) -> Standing {
+    let owed = core.state.answers_owed(id);
+    match core.sessions.get_mut(&id) {
         None => Standing::Gone,
         Some(open) if open.is_closing() => Standing::Closing,
         Some(open) => {
+            open.held = owed > ANSWERS_OWED_MAX;
             let frozen = core.ledger.is_full();
-            let reads = open.reads() && !frozen && !core.stopping;
+            let reads = open.reads() && !open.held && !frozen && !core.stopping;
             Standing::Open(Waits { reads, blocked: open.blocked, frozen })
         }
     }
@@ -116,7 +120,7 @@ fn standing(core: &Core, session: SessionId) -> Standing {
 /// Writes the rest of a connection that is to be closed, but not for ever.
 async fn close(shell: &Shell, session: SessionId, stream: &Stream, wake: &Notify) {
     let write_rest = async {
-        while !matches!(standing(&shell.core.borrow(), session), Standing::Gone) {
+        while !matches!(standing(&mut shell.core.borrow_mut(), session), Standing::Gone) {
             tokio::select! {
                 () = wake.notified() => {}
                 _ = stream.writable() => shell.core.borrow_mut().write_on(session, now()),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::intake::understand;
 use super::ledger::Ledger;
@@ -61,6 +61,8 @@ pub(super) struct Core {
     pub(super) output_len_max: usize,
     /// Empty output buffers.
     pub(super) spare: Vec<BytesMut>,
+    /// Whether the last commit failed.
+    store_fails: bool,
     last_session: SessionId,
     decoder: Decoder,
     /// The read buffer of whoever has its turn.
@@ -100,6 +102,7 @@ impl Core {
             stopping: false,
             output_len_max: OUTPUT_LEN_MAX.max(packet_len_max.saturating_add(OUTPUT_SLACK)),
             spare: Vec::new(),
+            store_fails: false,
             last_session: SessionId(0),
             decoder: Decoder::new(packet_len_max),
             shared: BytesMut::new(),
@@ -166,10 +169,17 @@ impl Core {
         let (through, input) = match report {
             StoreReport::Committed(seq) => (seq, Input::Committed(seq)),
             StoreReport::NotCommitted { through, reason } => {
-                warn!(target: TARGET, reason, "background jobs could not be stored");
+                if !self.store_fails {
+                    warn!(target: TARGET, reason, "background jobs cannot be stored");
+                }
                 (through, Input::NotCommitted { through, reason })
             }
         };
+        let fails = matches!(input, Input::NotCommitted { .. });
+        if self.store_fails && !fails {
+            info!(target: TARGET, "background jobs can be stored again");
+        }
+        self.store_fails = fails;
         self.ledger.settle(through);
         self.input(input);
         if was_full && !self.ledger.is_full() {

@@ -104,6 +104,9 @@ impl Core {
                 }
                 Written::Blocked => session.wake.notify_one(),
                 Written::All => {
+                    if session.held {
+                        session.wake.notify_one();
+                    }
                     let buffer = std::mem::take(&mut session.output);
                     if session.is_closing() {
                         self.ended.push(id);

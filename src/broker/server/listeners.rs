@@ -20,15 +20,37 @@ use crate::model::WorkerId;
 pub(super) struct Listeners {
     shell: Rc<Shell>,
     public: Vec<Public>,
-    private: HashMap<WorkerId, CancellationToken>,
+    private: HashMap<WorkerId, Accepting>,
+}
+
+/// A task that accepts from one socket, and owns it.
+#[derive(Debug)]
+struct Accepting {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
 struct Public {
     /// As in the file; port 0 stays 0.
     asked: ListenAddress,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    accepting: Accepting,
+}
+
+impl Accepting {
+    fn start(shell: &Rc<Shell>, listener: Listener, worker: Option<WorkerId>) -> Self {
+        let stop = CancellationToken::new();
+        let task = accept::run(Rc::clone(shell), listener, worker, stop.clone());
+        Self { stop, task: shell.tasks.spawn_local(task) }
+    }
+
+    /// Ends the task and waits until its socket is closed.
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            error!(target: TARGET, %error, "accepting connections ended badly");
+        }
+    }
 }
 
 impl Listeners {
@@ -42,10 +64,8 @@ impl Listeners {
             info!(target: TARGET, "listening on {bound}");
             warn_if_public(&bound);
         }
-        let stop = CancellationToken::new();
-        let task = accept::run(Rc::clone(&self.shell), listener, None, stop.clone());
-        let task = self.shell.tasks.spawn_local(task);
-        self.public.push(Public { asked, stop, task });
+        let accepting = Accepting::start(&self.shell, listener, None);
+        self.public.push(Public { asked, accepting });
     }
 
     /// Accepts from the private socket of a worker process.
@@ -57,16 +77,13 @@ impl Listeners {
                 return;
             }
         };
-        let stop = CancellationToken::new();
-        let task = accept::run(Rc::clone(&self.shell), listener, Some(worker), stop.clone());
-        self.shell.tasks.spawn_local(task);
-        self.private.insert(worker, stop);
+        self.private.insert(worker, Accepting::start(&self.shell, listener, Some(worker)));
     }
 
     /// Closes the private socket of a worker process that ended.
-    pub(super) fn gone(&mut self, worker: WorkerId) {
-        if let Some(stop) = self.private.remove(&worker) {
-            stop.cancel();
+    pub(super) async fn gone(&mut self, worker: WorkerId) {
+        if let Some(accepting) = self.private.remove(&worker) {
+            accepting.end().await;
         }
     }
 
@@ -108,8 +125,8 @@ impl Listeners {
 
     /// Stops accepting.
     pub(super) async fn close(&mut self) {
-        for stop in self.private.drain().map(|(_, stop)| stop) {
-            stop.cancel();
+        for (_, accepting) in self.private.drain() {
+            accepting.end().await;
         }
         stop_all(std::mem::take(&mut self.public)).await;
     }
@@ -131,11 +148,8 @@ fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>, ListenError> {
 /// Stops the tasks and waits until their sockets are closed.
 async fn stop_all(public: Vec<Public>) -> Vec<ListenAddress> {
     let mut stopped = Vec::new();
-    for Public { asked, stop, task } in public {
-        stop.cancel();
-        if let Err(error) = task.await {
-            error!(target: TARGET, %error, "accepting on {asked} ended badly");
-        }
+    for Public { asked, accepting } in public {
+        accepting.end().await;
         info!(target: TARGET, "no longer listening on {asked}");
         stopped.push(asked);
     }

@@ -1,7 +1,7 @@
 //! Sockets: reads connections, feeds the state, groups the commits, writes what the state sends.
 //!
 //! All of it is one thread with a current-thread runtime: a task per connection, one per listener,
-//! and the main task ([`Broker`]). They share the [`core`], borrow it for one turn and never over
+//! and the main task ([`Broker`]). They share the `core`, borrow it for one turn and never over
 //! an await. Rules about jobs are `state`'s; which process a connection belongs to is told by the
 //! supervisor, or by the private listener it came through.
 //!
@@ -30,8 +30,6 @@ mod show;
 mod signals;
 mod start;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 pub use broker::Broker;
 pub use listen::ListenError;

@@ -55,7 +55,7 @@ use self::timers::{Timer, Timers};
 use super::Peer;
 use super::record::JobRecord;
 use crate::model::{JobId, SessionId};
-use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response};
+use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
 pub use effects::{Effects, Outgoing};
 pub use input::Input;
@@ -248,6 +248,7 @@ impl State {
             Request::Submit(submission) => self.submit(now, id, submission, fx),
             Request::Work { handle, report } => match self.in_hand(id, &handle) {
                 Some(job) => self.report(now, job, &report, fx),
+                None if report == WorkReport::Fail && self.has_raised(id, &handle) => {}
                 None => self.refuse(id, ErrorCode::JobNotFound, not_found(&report), fx),
             },
             Request::GetStatus(handle) => self.answer(id, self.status_of(handle), fx),

@@ -25,6 +25,13 @@ impl State {
         self.sessions.get(&session)?.in_hand.contains(&id).then_some(id)
     }
 
+    /// Whether the session has just ended this job with an exception. Perl workers send WORK_FAIL
+    /// after it, and die of the error that gearmand answers.
+    pub(super) fn has_raised(&self, session: SessionId, handle: &[u8]) -> bool {
+        let raised = self.sessions.get(&session).and_then(|session| session.raised);
+        raised.is_some() && raised == self.handles.parse(handle)
+    }
+
     /// News of a job from the session that holds it.
     pub(super) fn report(
         &mut self,
@@ -55,8 +62,9 @@ impl State {
         let Some(job) = self.end(id, fx) else { return };
         self.tell(id, &job, report, fx);
         let Place::Running { session, .. } = job.place else { return };
-        let worker = self.sessions.get(&session).and_then(|session| session.worker);
-        if let Some(worker) = worker {
+        let Some(holder) = self.sessions.get_mut(&session) else { return };
+        holder.raised = matches!(report, WorkReport::Exception(_)).then_some(id);
+        if let Some(worker) = holder.worker {
             if let Some(process) = self.crews.workers.get_mut(&worker) {
                 process.done += 1;
             }

@@ -75,6 +75,8 @@ pub(super) struct Session {
     /// When it went idle, compared with others; the highest was last.
     pub(super) rank: u64,
     pub(super) in_hand: BTreeSet<JobId>,
+    /// The last job that it ended with an exception.
+    pub(super) raised: Option<JobId>,
     /// Foreground jobs whose result it waits for.
     pub(super) waits_for: BTreeSet<JobId>,
     /// It is to be closed: nothing it sends counts any more, and it is given no job.
@@ -97,6 +99,7 @@ impl Session {
             listing: Listing::Unlisted,
             rank,
             in_hand: BTreeSet::new(),
+            raised: None,
             waits_for: BTreeSet::new(),
             is_closing: false,
         }

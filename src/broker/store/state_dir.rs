@@ -14,7 +14,7 @@ const LOCK_FILE: &str = "lock";
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a state folder cannot be used.
@@ -70,13 +70,21 @@ impl StateDir {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         note_pid(&mut lock).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec still has the descriptor open. The
+        // close that follows is the second try.
+        self.lock.unlock().unwrap_or_default();
     }
 }
 

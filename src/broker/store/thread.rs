@@ -1,10 +1,11 @@
 //! The thread that owns a store and groups what waits into one commit.
 //!
 //! Batches form by themselves: while one commit waits for the disk, the changes of the next
-//! gather. The broker's thread hears of each commit; nothing here knows what a change is for.
+//! gather. The broker's thread hears of each commit, failed ones too; nothing is tried again here,
+//! and nothing here knows what a change is for.
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,6 @@ use tokio::sync::mpsc;
 
 use super::Store;
 use crate::broker::record::{Change, ChangeSeq};
-use crate::model::JobId;
 
 /// Changes in one commit at most; more only add to the wait of the first.
 const COMMIT_CHANGES_MAX: usize = 512;
@@ -20,8 +20,6 @@ const COMMIT_CHANGES_MAX: usize = 512;
 const COMMIT_BYTES_MAX: usize = 1 << 20;
 /// How long deletes alone wait for a put to share an fsync with; nobody is told of a delete.
 const DELETES_WAIT: Duration = Duration::from_millis(10);
-/// How often deletes that a failed commit lost are tried again while nothing else comes.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Reports on their way to the broker's thread; the store waits when there are more.
 const REPORTS_MAX: usize = 64;
 
@@ -64,8 +62,7 @@ impl StoreThread {
     ) -> io::Result<(Self, mpsc::Receiver<StoreReport>)> {
         let (changes, inbox) = channel();
         let (reports, receiver) = mpsc::channel(REPORTS_MAX);
-        let (open, owed) = (Vec::new(), Vec::new());
-        let mut writer = Writer { store, inbox, reports, deletes_wait, open, owed };
+        let mut writer = Writer { store, inbox, reports, deletes_wait, open: Vec::new() };
         let join = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run())?;
         Ok((Self { changes, join }, receiver))
     }
@@ -100,34 +97,22 @@ struct Writer {
     deletes_wait: Duration,
     /// Received, not yet committed.
     open: Vec<(ChangeSeq, Change)>,
-    /// Deletes of commits that failed. The jobs are over whatever the disk says, so these are
-    /// added to each commit until one succeeds.
-    owed: Vec<JobId>,
 }
 
 impl Writer {
     fn run(&mut self) {
         while self.gather() {
-            while !self.open.is_empty() || !self.owed.is_empty() {
-                let failed = !self.commit_some();
-                if failed && self.open.is_empty() {
-                    break;
-                }
+            while !self.open.is_empty() {
+                self.commit_some();
             }
         }
     }
 
-    /// Waits until something is worth a commit; false when there is nothing and nobody to wait for.
+    /// Waits until something is worth a commit; false when nothing more will come.
     fn gather(&mut self) -> bool {
-        let first = if self.owed.is_empty() {
-            self.inbox.recv().or(Err(RecvTimeoutError::Disconnected))
-        } else {
-            self.inbox.recv_timeout(RETRY_EVERY)
-        };
-        match first {
+        match self.inbox.recv() {
             Ok(changes) => self.open.extend(changes),
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(_) => return false,
         }
         let until = Instant::now() + self.deletes_wait;
         loop {
@@ -155,33 +140,17 @@ impl Writer {
         self.open.iter().all(|(_, change)| matches!(change, Change::Delete(_)))
     }
 
-    /// Commits the front of what is open and reports it; true when it is durable.
-    fn commit_some(&mut self) -> bool {
+    /// Commits the front of what is open and reports it.
+    fn commit_some(&mut self) {
         let count = commit_len(&self.open);
-        let owed = self.owed.len();
-        let (seqs, mut changes): (Vec<_>, Vec<_>) = self.open.drain(..count).unzip();
-        changes.extend(self.owed.iter().map(|id| Change::Delete(*id)));
-        let result = self.store.commit(&changes);
-        let report = match (&result, seqs.last()) {
-            (Ok(()), Some(last)) => Some(StoreReport::Committed(*last)),
-            (Err(error), Some(last)) => {
-                Some(StoreReport::NotCommitted { through: *last, reason: error.to_string() })
-            }
-            (_, None) => None,
+        let (seqs, changes): (Vec<_>, Vec<_>) = self.open.drain(..count).unzip();
+        let Some(last) = seqs.last().copied() else { return };
+        let report = match self.store.commit(&changes) {
+            Ok(()) => StoreReport::Committed(last),
+            Err(error) => StoreReport::NotCommitted { through: last, reason: error.to_string() },
         };
-        let lost = changes.iter().take(changes.len() - owed).filter_map(|change| match change {
-            Change::Delete(id) => Some(*id),
-            Change::Put(_) | Change::Attempts { .. } | Change::ReserveHandles { .. } => None,
-        });
-        match result {
-            Ok(()) => self.owed.clear(),
-            Err(_) => self.owed.extend(lost),
-        }
-        if let Some(report) = report {
-            // A broker that has gone needs no report, and what it sent is still committed.
-            self.reports.blocking_send(report).unwrap_or_default();
-        }
-        self.owed.is_empty()
+        // A broker that has gone needs no report, and what it sent is still committed.
+        self.reports.blocking_send(report).unwrap_or_default();
     }
 }
 

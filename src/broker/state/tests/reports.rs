@@ -41,7 +41,24 @@ fn an_exception_is_a_failure_for_clients_that_did_not_ask_for_it() {
          w exception 1 oops
          a < exception 1 oops
          b < fail 1
+         w complete 1 r
+         w < error JOB_NOT_FOUND Job given in work result not found",
+    );
+}
+
+/// Perl's worker sends both, and ends when it reads an error.
+#[test]
+fn a_failure_after_an_exception_of_the_same_job_is_passed_over() {
+    check(
+        "a fg f u x
+         a < created 1
+         w can f
+         w grab
+         w < assign 1 f x
+         w exception 1 oops
+         a < fail 1
          w fail 1
+         w fail 2
          w < error JOB_NOT_FOUND Job given in work result not found",
     );
 }
