@@ -1,0 +1,156 @@
+//! Starting one process.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, getgroups, pipe2};
+use tokio::sync::oneshot;
+
+use super::launch::{Launch, StartError, find_program};
+use super::shim::{self, ShimSpec};
+use super::table::Processes;
+use crate::config::Account;
+use crate::model::{Exit, WorkerId, WorkerName};
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Child {
+    /// Its id, which is its group's too.
+    pub pid: i32,
+    /// The read end of its standard output; reading does not block.
+    pub stdout: OwnedFd,
+    /// The read end of its standard error; reading does not block.
+    pub stderr: OwnedFd,
+    /// Tells how it ended.
+    pub end: End,
+}
+
+/// The end of a process, to be waited for.
+#[derive(Debug)]
+pub struct End {
+    exit: oneshot::Receiver<Exit>,
+    shim: Option<shim::Order>,
+}
+
+/// How a start came out in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The program ran and ended.
+    Exited(Exit),
+    /// The shim could not become the program.
+    NotStarted(String),
+}
+
+impl End {
+    /// Waits until the process has ended and was reaped.
+    pub async fn wait(self) -> Ended {
+        let failure = match self.shim {
+            Some(order) => order.hand_over().await,
+            None => None,
+        };
+        match (self.exit.await, failure) {
+            (_, Some(failure)) => Ended::NotStarted(failure),
+            (Ok(exit), None) => Ended::Exited(exit),
+            (Err(_), None) => Ended::NotStarted("nobody reaps processes any more".to_owned()),
+        }
+    }
+}
+
+impl Processes {
+    /// Starts a process in its own group, with /dev/null as its input and pipes as its outputs.
+    ///
+    /// Blocks for the time of a `posix_spawn`, about a millisecond. Where another user or a mask
+    /// is asked for, a program that cannot be executed is told by [`End::wait`].
+    ///
+    /// # Errors
+    /// When the program, its directory or a resource is missing.
+    pub fn spawn(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        launch: &Launch,
+    ) -> Result<Child, StartError> {
+        let program = launch.argv.first().ok_or(StartError::Empty)?;
+        let step = |step: &'static str| {
+            move |source| StartError::Step { program: program.clone(), step, source }
+        };
+        let (stdout, child_stdout) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
+        let (stderr, child_stderr) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
+        let (mut command, shim) = if needs_shim(launch) {
+            let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
+            let mut command = Command::new(&self.shared.own_binary);
+            command.arg(shim::WORD).stdin(OwnedFd::from(theirs));
+            let spec = ShimSpec::new(launch, self.shared.file_limit);
+            (command, Some(shim::Order::new(ours, &spec).map_err(step("order to the shim"))?))
+        } else {
+            (direct(launch, program)?, None)
+        };
+        command.env_clear();
+        if shim.is_none() {
+            command.envs(&launch.env);
+        }
+        // These settings, and no `pre_exec`, user or group, are what lets std use posix_spawn.
+        command.process_group(0).stdout(child_stdout).stderr(child_stderr);
+
+        // From before the start until it is known, so that it cannot be reaped as an orphan.
+        let mut table = self.shared.lock();
+        let child = command.spawn().map_err(step("spawn"))?;
+        let pid = i32::try_from(child.id()).unwrap_or_default();
+        if let (Some(limit), None) = (self.shared.file_limit, &shim) {
+            limit.give(pid);
+        }
+        let exit = table.insert(worker, name, pid);
+        drop(table);
+        Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
+    }
+}
+
+/// A command that is the program itself.
+fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
+    let directory = &launch.directory;
+    if let Err(source) = std::fs::read_dir(directory) {
+        let (program, directory) = (program.to_owned(), directory.clone());
+        return Err(StartError::Directory { program, directory, source });
+    }
+    // With its full path: std would fork the daemon to search a PATH that is not its own.
+    let path = launch.env.get(std::ffi::OsStr::new("PATH"));
+    let file = find_program(program, path.map(AsRef::as_ref), directory)?;
+    let mut command = Command::new(file);
+    command.arg0(program).args(launch.argv.iter().skip(1));
+    command.current_dir(directory).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Whether the process must change something that only it can change.
+fn needs_shim(launch: &Launch) -> bool {
+    launch.umask.is_some() || launch.account.as_ref().is_some_and(|account| !is_ours(account))
+}
+
+fn is_ours(account: &Account) -> bool {
+    let mut wanted: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
+    wanted.sort_unstable_by_key(|gid| gid.as_raw());
+    let groups = getgroups().is_ok_and(|mut groups| {
+        groups.sort_unstable_by_key(|gid| gid.as_raw());
+        groups == wanted
+    });
+    groups && geteuid() == Uid::from_raw(account.uid) && getegid() == Gid::from_raw(account.gid)
+}
+
+/// A pipe for a process's output: our end, its end.
+fn output_pipe(account: Option<&Account>) -> io::Result<(OwnedFd, Stdio)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    // Only our end: the two ends of a pipe do not share this flag.
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if let Some(account) = account
+        && geteuid().is_root()
+    {
+        // Opening /dev/stdout opens the pipe anew, which asks for the permissions of its inode.
+        fchown(&write, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
+    }
+    Ok((read, Stdio::from(File::from(write))))
+}
