@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::{debug, warn};
@@ -89,13 +90,23 @@ fn send(pidfd: &OwnedFd, signal: Signal) {
 fn wait(held: Vec<(Leftover, OwnedFd)>) {
     let until = Instant::now() + WAIT;
     for (leftover, pidfd) in held {
-        let left = until.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        // A pidfd becomes readable when its process ends.
-        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], left) {
+        match wait_until(&pidfd, until) {
             Ok(0) => debug!(pid = leftover.pid, "a process of an earlier daemon goes on"),
             Ok(_) => {}
             Err(error) => warn!(pid = leftover.pid, %error, "cannot wait for a process"),
+        }
+    }
+}
+
+/// A pidfd becomes readable when its process ends.
+fn wait_until(pidfd: &OwnedFd, until: Instant) -> Result<i32, Errno> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], left) {
+            // By SIGCHLD: they have become our children if their daemon was ours.
+            Err(Errno::EINTR) => {}
+            outcome => return outcome,
         }
     }
 }

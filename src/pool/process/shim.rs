@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, OsString};
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -64,33 +65,43 @@ impl ShimSpec {
 #[derive(Debug)]
 pub(super) struct Order {
     channel: UnixStream,
-    spec: Vec<u8>,
+    /// What the socket did not take at once: nothing, unless the environment is enormous.
+    rest: Vec<u8>,
 }
 
 impl Order {
+    /// Puts the order into the socket.
     pub(super) fn new(channel: UnixStream, spec: &ShimSpec) -> io::Result<Self> {
         channel.set_nonblocking(true)?;
-        Ok(Self { channel, spec: serde_json::to_vec(spec)? })
+        let mut rest = serde_json::to_vec(spec)?;
+        let taken = (&channel).write(&rest)?;
+        rest.drain(..taken);
+        if rest.is_empty() {
+            channel.shutdown(Shutdown::Write)?;
+        }
+        Ok(Self { channel, rest })
     }
 
-    /// Hands the order over; returns why the program was not started, if it was not.
+    /// Hands the rest over; returns why the program was not started, if it was not.
     pub(super) async fn hand_over(self) -> Option<String> {
         let mut failure = Vec::new();
-        if let Err(error) = talk(self.channel, &self.spec, &mut failure).await {
+        if let Err(error) = self.talk(&mut failure).await {
             // The shim was killed; its exit tells that.
             debug!(%error, "the shim did not take its order");
         }
         (!failure.is_empty()).then(|| String::from_utf8_lossy(&failure).into_owned())
     }
-}
 
-async fn talk(channel: UnixStream, spec: &[u8], failure: &mut Vec<u8>) -> io::Result<()> {
-    let mut channel = tokio::net::UnixStream::from_std(channel)?;
-    channel.write_all(spec).await?;
-    channel.shutdown().await?;
-    // The end comes when the program was executed, since that closes the other side.
-    channel.take(FAILURE_LEN_MAX).read_to_end(failure).await?;
-    Ok(())
+    async fn talk(self, failure: &mut Vec<u8>) -> io::Result<()> {
+        let mut channel = tokio::net::UnixStream::from_std(self.channel)?;
+        if !self.rest.is_empty() {
+            channel.write_all(&self.rest).await?;
+            channel.shutdown().await?;
+        }
+        // The end comes when the program is executed, since that closes the other side.
+        channel.take(FAILURE_LEN_MAX).read_to_end(failure).await?;
+        Ok(())
+    }
 }
 
 /// Becomes the worker that standard input describes; returns only if that failed.

@@ -167,7 +167,7 @@ impl Pool {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.roster.next_deadline(), self.publisher.due()].into_iter().flatten().min()
+        [self.roster.next_deadline(), self.publish_due()].into_iter().flatten().min()
     }
 
     /// Has an event handled as the next one.

@@ -1,4 +1,7 @@
 //! The pool's view: built when something changed, at most every 20 ms.
+//!
+//! While starts wait for their turn the change is not complete, and the view waits for them, but
+//! not longer than that either.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +20,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Publisher {
     view: watch::Sender<Arc<PoolView>>,
     published: Option<Instant>,
-    is_stale: bool,
+    /// When the first change that is not published happened.
+    stale_since: Option<Instant>,
 }
 
 impl Publisher {
@@ -32,24 +36,28 @@ impl Publisher {
             target,
             slots: Vec::new(),
         }));
-        (Self { view, published: None, is_stale: false }, receiver)
+        (Self { view, published: None, stale_since: None }, receiver)
     }
 
     /// Something that the view shows has changed.
     pub(super) fn touch(&mut self) {
-        self.is_stale = true;
-    }
-
-    /// When to publish.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let due = self.published.map_or_else(now, |published| published + PUBLISH_EVERY);
-        self.is_stale.then_some(due)
+        self.stale_since.get_or_insert_with(now);
     }
 }
 
 impl Pool {
+    /// When to publish.
+    pub(super) fn publish_due(&self) -> Option<Instant> {
+        let Publisher { published, stale_since, .. } = &self.publisher;
+        let stale_since = (*stale_since)?;
+        if !self.starts.is_empty() {
+            return Some(stale_since + PUBLISH_EVERY);
+        }
+        Some(published.map_or(stale_since, |published| published + PUBLISH_EVERY))
+    }
+
     pub(super) fn publish_if_due(&mut self) {
-        if self.publisher.due().is_some_and(|due| due <= now()) {
+        if self.publish_due().is_some_and(|due| due <= now()) {
             self.publish();
         }
     }
@@ -57,7 +65,7 @@ impl Pool {
     /// Publishes the present state. Done before a command is answered, so that whoever got the
     /// answer sees its effect.
     pub(super) fn publish(&mut self) {
-        if !self.publisher.is_stale {
+        if self.publisher.stale_since.is_none() {
             return;
         }
         let name = &self.settings.name;
@@ -83,6 +91,6 @@ impl Pool {
         };
         self.publisher.view.send_replace(Arc::new(view));
         self.publisher.published = Some(now());
-        self.publisher.is_stale = false;
+        self.publisher.stale_since = None;
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::world::{World, slots};
+use super::world::{World, rules, slots};
 use crate::model::{Exit, WorkerId};
 use crate::pool::lifecycle::{Event, Successor};
 use crate::pool::{Pick, PoolIntent, SlotState};
@@ -60,15 +60,18 @@ fn pick(slot: Option<u32>) -> Pick {
 }
 
 fn take(world: &mut World, step: &Step) {
+    let request = world.request();
     let event = match *step {
         Step::Target(target, drain_busy) => Some(Event::Target { target, drain_busy }),
+        Step::Configure(rolls, target) => {
+            let rules = rules(world.successor, target);
+            Some(Event::Configure { rules, rolls, target, request })
+        }
+        Step::Start(slot) => Some(Event::Start { pick: pick(slot), request }),
+        Step::Stop(slot) => Some(Event::Stop { pick: pick(slot), request }),
+        Step::Restart(slot) => Some(Event::Restart { pick: pick(slot), request }),
+        Step::Close => Some(Event::Close { grace: Duration::from_secs(20), request }),
         Step::Hurry => Some(Event::Hurry),
-        Step::Configure(rolls, target) => return drop(world.configure(rolls, target)),
-        Step::Start(slot) => return drop(world.start(pick(slot))),
-        Step::Stop(slot) => return drop(world.stop(pick(slot))),
-        Step::Restart(slot) => return drop(world.restart(pick(slot))),
-        Step::Close => return drop(world.close(Duration::from_secs(20))),
-        Step::Pass(millis) => return drop(world.pass(Duration::from_millis(millis))),
         Step::Started(at) => nth(&world.live, at).map(Event::Started),
         Step::Registered(at) => nth(&world.live, at).map(Event::Registered),
         Step::JobEnded(at) => nth(&world.live, at).map(Event::JobEnded),
@@ -83,16 +86,19 @@ fn take(world: &mut World, step: &Step) {
             nth(&fresh, at).map(|worker| Event::NotStarted { worker, reason: "no".to_owned() })
         }
         Step::Withdrawn(at) => nth(&asked(world), at).map(Event::Withdrawn),
-        Step::Idle(at) => {
-            let worker = nth(&asked(world), at);
-            return drop(worker.map(|worker| world.drained(worker)));
-        }
+        Step::Idle(at) => nth(&asked(world), at).map(Event::Drained),
         Step::Busy(at) => {
             let asks = world.asks.iter().map(|worker| (*worker, 0)).collect();
-            return drop(nth(&asks, at).map(|worker| world.busy(worker)));
+            nth(&asks, at).map(Event::Busy)
+        }
+        Step::Pass(millis) => {
+            world.now += Duration::from_millis(millis);
+            Some(Event::Deadline)
         }
     };
-    event.map(|event| world.handle(event));
+    if let Some(event) = event {
+        world.handle(event);
+    }
 }
 
 fn nth(workers: &BTreeMap<WorkerId, u32>, at: usize) -> Option<WorkerId> {
@@ -118,8 +124,8 @@ fn check(successor: Successor, steps: &[Step], jitter: f64) {
         take(&mut world, step);
     }
     world.calm();
-    let answered = world.answers.len() as u64;
-    assert_eq!(answered, world.requests, "every request is answered");
+    let answered: Vec<_> = world.answers.keys().collect();
+    assert_eq!(answered, world.asked.iter().collect::<Vec<_>>(), "every request is answered");
     let held = world.roster.seats().filter(|seat| seat.state == SlotState::Stopped).count();
     let target = world.roster.target() as usize;
     let running = world.roster.seats().filter(|seat| seat.state == SlotState::Running).count();

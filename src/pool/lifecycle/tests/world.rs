@@ -22,10 +22,11 @@ pub(super) struct World {
     pub(super) asks: Vec<WorkerId>,
     pub(super) drains: Vec<WorkerId>,
     pub(super) answers: BTreeMap<RequestId, Result<(), String>>,
-    pub(super) requests: u64,
-    pub(super) started: usize,
+    /// Requests that were made.
+    pub(super) asked: BTreeSet<RequestId>,
+    requests: u64,
     pub(super) finished: bool,
-    successor: Successor,
+    pub(super) successor: Successor,
 }
 
 impl World {
@@ -41,8 +42,8 @@ impl World {
             asks: Vec::new(),
             drains: Vec::new(),
             answers: BTreeMap::new(),
+            asked: BTreeSet::new(),
             requests: 0,
-            started: 0,
             finished: false,
             successor,
         }
@@ -71,6 +72,20 @@ impl World {
             self.asks.retain(|asked| asked != worker);
             self.drains.retain(|asked| asked != worker);
         }
+        if let Event::Drained(worker) | Event::Busy(worker) = &event {
+            self.asks.retain(|asked| asked != worker);
+        }
+        if let Event::Drained(worker) = &event {
+            self.drains.retain(|asked| asked != worker);
+        }
+        if let Event::Configure { request, .. }
+        | Event::Start { request, .. }
+        | Event::Stop { request, .. }
+        | Event::Restart { request, .. }
+        | Event::Close { request, .. } = &event
+        {
+            self.asked.insert(*request);
+        }
         let effects = self.roster.handle(self.now, self.random, event);
         for effect in &effects {
             self.apply(effect);
@@ -90,7 +105,6 @@ impl World {
                 assert!(beside <= beside_max, "slot {index} has {beside} processes already");
                 assert!(self.live.insert(*worker, *index).is_none(), "{worker} started twice");
                 assert!(!self.finished, "a start after the end");
-                self.started += 1;
             }
             Effect::Ask(worker) => self.asks.push(*worker),
             Effect::Drain(worker) => self.drains.push(*worker),
@@ -170,13 +184,10 @@ impl World {
 
     /// The gate says that a worker which was asked about, or drained, holds no job.
     pub(super) fn drained(&mut self, worker: WorkerId) -> Vec<Effect> {
-        self.asks.retain(|asked| *asked != worker);
-        self.drains.retain(|asked| *asked != worker);
         self.handle(Event::Drained(worker))
     }
 
     pub(super) fn busy(&mut self, worker: WorkerId) {
-        self.asks.retain(|asked| *asked != worker);
         self.handle(Event::Busy(worker));
     }
 
