@@ -124,16 +124,16 @@ fn what_cannot_be_started_says_why() {
 #[test]
 fn a_mask_is_set_by_the_shim_which_leaves_no_trace() {
     run(async {
-        let descriptors = "umask; readlink /proc/$$/fd/0; ls /proc/$$/fd";
-        let plain = start(&sh(descriptors)).unwrap().1;
+        let script = "umask; readlink /proc/$$/fd/0; ls /proc/$$/fd; grep Sig /proc/$$/status";
+        let plain = start(&sh(script)).unwrap().1;
         let plain = read_all(plain.stdout);
-        let mut launch = sh(descriptors);
+        let mut launch = sh(script);
         launch.umask = Some(0o27);
         let (_, child) = start(&launch).unwrap();
         let text = read_all(child.stdout);
         assert!(text.starts_with("0027\n/dev/null\n"), "{text}");
-        let descriptors = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(descriptors(&text), descriptors(&plain));
+        let rest = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(rest(&text), rest(&plain), "descriptors and signals as without it");
         assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(0)));
     });
 }

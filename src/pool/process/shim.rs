@@ -12,10 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, dup2_stdin, execve, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::SIGPIPE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
@@ -144,6 +146,9 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
     let fails = |what| move |error| step(program, what)(io::Error::from(error));
     let null = std::fs::File::open("/dev/null").map_err(step(program, "open /dev/null"))?;
     dup2_stdin(null).map_err(fails("use /dev/null as input"))?;
+    // A Rust program ignores SIGPIPE and what it executes would go on ignoring it. A handler, any
+    // one, is reset to the default by the execution.
+    signal_hook::flag::register(SIGPIPE, Arc::default()).map_err(step(program, "reset SIGPIPE"))?;
     if let Some(limit) = spec.file_limit {
         // Before the user changes, since it may be a raise for the new one.
         limit.apply().map_err(step(program, "set the file limit"))?;
@@ -154,7 +159,7 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
-    // As the new user, who may be kept out of where root may go, and the other way on NFS.
+    // As the new user: what root may enter it may not, and on NFS the other way round.
     std::env::set_current_dir(&spec.directory).map_err(|source| StartError::Directory {
         program: program.clone(),
         directory: spec.directory.clone(),
@@ -162,15 +167,13 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
     })?;
     let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     let file = find_program(program, path, &spec.directory)?;
-    let env = spec
-        .env
-        .iter()
-        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
+    let argv = spec.argv.iter().map(|arg| arg.as_bytes().to_vec());
+    let env = spec.env.iter();
+    let env = env.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let nul = |_| step(program, "a NUL byte in an argument")(io::ErrorKind::InvalidInput.into());
-    let env = env.collect::<Result<Vec<_>, _>>().map_err(nul)?;
-    let argv = spec.argv.iter().map(|arg| CString::new(arg.as_bytes()));
-    let argv = argv.collect::<Result<Vec<_>, _>>().map_err(nul)?;
     let file = CString::new(file.as_os_str().as_bytes()).map_err(nul)?;
+    let argv = argv.map(CString::new).collect::<Result<Vec<_>, _>>().map_err(nul)?;
+    let env = env.map(CString::new).collect::<Result<Vec<_>, _>>().map_err(nul)?;
     execve(&file, &argv, &env).map_err(fails("execute"))
 }
 

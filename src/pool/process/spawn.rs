@@ -5,10 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, getgroups, pipe2};
+use nix::unistd::{AccessFlags, Gid, Uid, access, fchown, getegid, geteuid, getgroups, pipe2};
 use tokio::sync::oneshot;
 
 use super::launch::{Launch, StartError, find_program};
@@ -113,7 +114,7 @@ impl Processes {
 /// A command that is the program itself.
 fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
     let directory = &launch.directory;
-    if let Err(source) = std::fs::read_dir(directory) {
+    if let Err(source) = check_directory(directory) {
         let (program, directory) = (program.to_owned(), directory.clone());
         return Err(StartError::Directory { program, directory, source });
     }
@@ -124,6 +125,14 @@ fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
     command.arg0(program).args(launch.argv.iter().skip(1));
     command.current_dir(directory).stdin(Stdio::null());
     Ok(command)
+}
+
+/// Looks first, since a `posix_spawn` does not tell which of the two it did not find.
+fn check_directory(directory: &Path) -> io::Result<()> {
+    if !std::fs::metadata(directory)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(access(directory, AccessFlags::X_OK)?)
 }
 
 /// Whether the process must change something that only it can change.
