@@ -1,167 +1,294 @@
-//! What a worker is started with: its arguments and its environment.
+//! What a worker is started with: its arguments and its environment, from the settings alone.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::process::Launch;
-use crate::config::{PoolProtocol, PoolSettings};
+use crate::config::{Account, PoolProtocol, PoolSettings, Program};
 use crate::model::WorkerName;
 
-/// Variables of the daemon that mean the daemon: a worker that saw them would speak in its name.
-const NOT_FOR_WORKERS: [&str; 12] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
+/// What systemd tells the daemon, and only the daemon.
+const DAEMON_ONLY: &[&str] = &[
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "FDSTORE",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "JOURNAL_STREAM",
-    "INVOCATION_ID",
-    "STATE_DIRECTORY",
-    "RUNTIME_DIRECTORY",
     "LOGS_DIRECTORY",
-    "GEAR_SUPERVISOR_SOCKET",
+    "MAINPID",
+    "MANAGERPID",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
 ];
 
-/// Where a worker finds its Gearman servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Servers {
-    /// `HOST:PORT`, separated by commas.
-    pub list: String,
-    /// Host of the first.
-    pub host: String,
-    /// Port of the first.
-    pub port: String,
+/// Where the broker is; set anew, or not at all.
+const BROKER: &[&str] = &["GEARMAN_SERVERS", "GEARMAN_HOST", "GEARMAN_PORT"];
+
+/// What belongs to the daemon's user and not to a worker's.
+const USER_ONLY: &[&str] =
+    &["DBUS_SESSION_BUS_ADDRESS", "MAIL", "SUDO_USER", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"];
+
+/// For a daemon that was started without one.
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Which process is to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its pool.
+    pub settings: &'a PoolSettings,
+    /// Its slot.
+    pub worker: &'a WorkerName,
+    /// Gearman servers, `HOST:PORT`; empty for a plain program.
+    pub servers: &'a [String],
+    /// The daemon's own binary.
+    pub own_binary: &'a Path,
 }
 
-impl Servers {
-    /// Reads `HOST:PORT,…`.
-    #[must_use]
-    pub fn new(list: &[String]) -> Self {
-        let first = list.first().map(String::as_str).unwrap_or_default();
-        let (host, port) = first.rsplit_once(':').unwrap_or((first, "4730"));
-        let (host, port) = (host.trim_matches(['[', ']']).to_owned(), port.to_owned());
-        Self { list: list.join(","), host, port }
-    }
-}
-
-/// What to start for one worker. `daemon_env` is our own environment, `binary` our own program.
-#[must_use]
+/// Says how to start a process; `inherited` is the daemon's own environment.
 pub fn launch(
-    settings: &PoolSettings,
-    name: &WorkerName,
-    servers: Option<&Servers>,
-    daemon_env: impl Iterator<Item = (OsString, OsString)>,
-    binary: &Path,
+    place: Place<'_>,
+    inherited: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Launch {
-    let program = &settings.program;
-    let servers = servers.filter(|_| program.protocol != PoolProtocol::None);
-    let argv = match program.protocol {
-        PoolProtocol::Gearman | PoolProtocol::None => {
-            program.command.iter().map(|word| filled(word, name, servers).into()).collect()
-        }
-        PoolProtocol::Exec | PoolProtocol::Lines => adapter_argv(settings, binary),
-    };
-    let ours = |(key, _): &(OsString, OsString)| !NOT_FOR_WORKERS.iter().any(|not| key == not);
-    let mut env: Vec<_> = daemon_env.filter(ours).collect();
-    let mut set = |key: &str, value: &str| env.push((key.into(), value.into()));
-    if let Some(account) = &program.account {
-        set("HOME", &account.home.to_string_lossy());
-        set("USER", &account.user);
-        set("LOGNAME", &account.user);
-    }
-    if let Some(servers) = servers {
-        set("GEARMAN_SERVERS", &servers.list);
-        set("GEARMAN_HOST", &servers.host);
-        set("GEARMAN_PORT", &servers.port);
-    }
-    set("GEAR_POOL", name.pool.as_str());
-    set("GEAR_WORKER", &name.to_string());
-    set("GEAR_INDEX", &name.index.to_string());
-    set("GEAR_FUNCTIONS", &program.functions.join(","));
-    for (key, value) in &program.env {
-        set(key, value);
-    }
+    let program = &place.settings.program;
     Launch {
-        argv,
-        env,
+        argv: argv(place),
+        env: env(place, inherited),
         directory: program.directory.clone(),
         account: program.account.clone(),
         umask: program.umask,
     }
 }
 
-fn adapter_argv(settings: &PoolSettings, binary: &Path) -> Vec<OsString> {
-    let program = &settings.program;
-    let mut argv: Vec<OsString> = vec![binary.into(), "work".into()];
-    argv.push(program.functions.join(",").into());
-    if program.protocol == PoolProtocol::Lines {
-        argv.push("--lines".into());
-    }
-    if program.stream {
-        argv.push("--stream".into());
-    }
-    argv.push("--".into());
-    argv.extend(program.command.iter().map(OsString::from));
-    argv
-}
-
-/// Fills in exactly the known words in braces; any other brace stays as it is.
-fn filled(word: &str, name: &WorkerName, servers: Option<&Servers>) -> String {
-    let mut word =
-        word.replace("{worker}", &name.to_string()).replace("{index}", &name.index.to_string());
-    if let Some(servers) = servers {
-        for (mark, value) in
-            [("{servers}", &servers.list), ("{host}", &servers.host), ("{port}", &servers.port)]
-        {
-            word = word.replace(mark, value);
+/// The functions that a pool serves; those of `exec` and `lines` default to the pool's name.
+fn functions(settings: &PoolSettings) -> String {
+    let Program { functions, protocol, .. } = &settings.program;
+    match protocol {
+        PoolProtocol::Exec | PoolProtocol::Lines if functions.is_empty() => {
+            settings.name.to_string()
+        }
+        PoolProtocol::Gearman | PoolProtocol::Exec | PoolProtocol::Lines | PoolProtocol::None => {
+            functions.join(",")
         }
     }
-    word
+}
+
+fn argv(place: Place<'_>) -> Vec<String> {
+    let program = &place.settings.program;
+    let words = words(place);
+    let command = program.command.iter().map(|argument| substitute(argument, &words));
+    let adapter = |flags: &[&str]| {
+        let own = place.own_binary.to_string_lossy().into_owned();
+        let mut argv = vec![own, "work".to_owned(), functions(place.settings)];
+        argv.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        if program.stream {
+            argv.push("--stream".to_owned());
+        }
+        argv.push("--".to_owned());
+        argv
+    };
+    match program.protocol {
+        PoolProtocol::Gearman | PoolProtocol::None => command.collect(),
+        PoolProtocol::Exec => adapter(&[]).into_iter().chain(command).collect(),
+        PoolProtocol::Lines => adapter(&["--lines"]).into_iter().chain(command).collect(),
+    }
+}
+
+fn env(
+    place: Place<'_>,
+    inherited: impl IntoIterator<Item = (OsString, OsString)>,
+) -> BTreeMap<OsString, OsString> {
+    let program = &place.settings.program;
+    let is_dropped = |name: &OsStr| {
+        let any = |names: &[&str]| names.iter().any(|dropped| name == *dropped);
+        any(DAEMON_ONLY) || any(BROKER) || (program.account.is_some() && any(USER_ONLY))
+    };
+    let mut env: BTreeMap<OsString, OsString> =
+        inherited.into_iter().filter(|(name, _)| !is_dropped(name)).collect();
+    env.entry("PATH".into()).or_insert_with(|| PATH_DEFAULT.into());
+    if let Some(Account { user, home, .. }) = &program.account {
+        env.insert("USER".into(), user.into());
+        env.insert("LOGNAME".into(), user.into());
+        env.insert("HOME".into(), home.into());
+        env.insert("SHELL".into(), "/bin/sh".into());
+    }
+    let words = words(place);
+    for (name, word) in [("HOST", "{host}"), ("PORT", "{port}"), ("SERVERS", "{servers}")] {
+        if let Some((_, value)) = words.iter().find(|(of, _)| *of == word) {
+            env.insert(format!("GEARMAN_{name}").into(), value.into());
+        }
+    }
+    // What the file says wins; a worker's identity does not change.
+    env.extend(program.env.iter().map(|(name, value)| (name.into(), value.into())));
+    env.insert("GEAR_POOL".into(), place.settings.name.as_str().into());
+    env.insert("GEAR_WORKER".into(), place.worker.to_string().into());
+    env.insert("GEAR_INDEX".into(), place.worker.index.to_string().into());
+    env.insert("GEAR_FUNCTIONS".into(), functions(place.settings).into());
+    env
+}
+
+/// The words that are replaced in a command, and what by.
+fn words(place: Place<'_>) -> Vec<(&'static str, String)> {
+    let mut words =
+        vec![("{worker}", place.worker.to_string()), ("{index}", place.worker.index.to_string())];
+    if let Some((host, port)) = place.servers.first().and_then(|first| first.rsplit_once(':')) {
+        words.push(("{host}", host.trim_matches(['[', ']']).to_owned()));
+        words.push(("{port}", port.to_owned()));
+        words.push(("{servers}", place.servers.join(",")));
+    }
+    words
+}
+
+/// Replaces the words in one pass: what was put in is not looked at again.
+fn substitute(argument: &str, words: &[(&'static str, String)]) -> String {
+    let mut text = String::with_capacity(argument.len());
+    let mut rest = argument;
+    while let Some((before, from)) = rest.find('{').and_then(|at| rest.split_at_checked(at)) {
+        text.push_str(before);
+        let hit = words.iter().find_map(|(word, value)| Some((value, from.strip_prefix(word)?)));
+        rest = match (hit, from.strip_prefix('{')) {
+            (Some((value, after)), _) => {
+                text.push_str(value);
+                after
+            }
+            (None, after) => {
+                text.push('{');
+                after.unwrap_or_default()
+            }
+        };
+    }
+    text + rest
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::{Surroundings, load_text};
+    use std::path::PathBuf;
+    use std::time::Duration;
 
-    fn launched(pool: &str) -> Launch {
-        let text = format!("[pool.p]\nuser = \"${{USER}}\"\n{pool}");
-        let around = Surroundings::of_process();
-        let settings = load_text(Path::new("/w.toml"), &text, &around).unwrap();
-        let name = "p:2".parse().unwrap();
-        let servers = Servers::new(&["127.0.0.1:4731".to_owned()]);
-        let daemon = [("A", "1"), ("NOTIFY_SOCKET", "/x")].map(|(k, v)| (k.into(), v.into()));
-        let pool = settings.pools.values().next().unwrap();
-        launch(pool, &name, Some(&servers), daemon.into_iter(), Path::new("/bin/gs"))
+    use super::*;
+    use crate::config::{Backoff, Count, LogFormat, LogSettings};
+
+    fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
+        PoolSettings {
+            name: "mail".parse().unwrap(),
+            program: Program {
+                command: command.iter().map(|&word| word.to_owned()).collect(),
+                functions: Vec::new(),
+                protocol,
+                stream: false,
+                account: None,
+                directory: PathBuf::from("/srv"),
+                env: BTreeMap::new(),
+                umask: None,
+            },
+            count: Count { min: 1, max: 1 },
+            stop: Vec::new(),
+            backoff: Backoff { initial: Duration::ZERO, max: Duration::ZERO },
+            log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+        }
     }
 
-    fn value(launch: &Launch, key: &str) -> Option<String> {
-        let found = launch.env.iter().rev().find(|(k, _)| k == key);
-        found.map(|(_, value)| value.to_string_lossy().into_owned())
+    fn made(settings: &PoolSettings, servers: &[&str], inherited: &[(&str, &str)]) -> Launch {
+        let worker = settings.name.worker(3);
+        let servers: Vec<String> = servers.iter().map(|&server| server.to_owned()).collect();
+        let own_binary = Path::new("/bin/gear");
+        let place = Place { settings, worker: &worker, servers: &servers, own_binary };
+        launch(place, inherited.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    fn get<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
+        launch.env.get(OsStr::new(name)).and_then(|value| value.to_str())
     }
 
     #[test]
-    fn a_worker_learns_who_it_is_and_where_the_broker_is() {
-        let launch = launched("command = \"php w.php {host}:{port} {index} {x}\"\nenv.B = \"2\"");
-        assert_eq!(launch.argv, ["php", "w.php", "127.0.0.1:4731", "2", "{x}"]);
-        for (key, wanted) in [
-            ("GEARMAN_SERVERS", Some("127.0.0.1:4731")),
-            ("GEARMAN_PORT", Some("4731")),
-            ("GEAR_WORKER", Some("p:2")),
-            ("A", Some("1")),
-            ("B", Some("2")),
+    fn exactly_the_known_words_are_replaced() {
+        let command =
+            ["w", "{host}:{port}", "--at={servers}", "{worker}/{index}", "{x} {{host}} {"];
+        let settings = settings(PoolProtocol::Gearman, &command);
+        let launch = made(&settings, &["127.0.0.1:9", "[::1]:10"], &[]);
+        let expected =
+            ["w", "127.0.0.1:9", "--at=127.0.0.1:9,[::1]:10", "mail:3/3", "{x} {127.0.0.1} {"];
+        assert_eq!(launch.argv, expected);
+    }
+
+    #[test]
+    fn a_worker_knows_its_name_and_its_broker_and_nothing_of_the_daemons_own() {
+        let settings = settings(PoolProtocol::Gearman, &["w"]);
+        let inherited =
+            [("NOTIFY_SOCKET", "/x"), ("WATCHDOG_USEC", "1"), ("LANG", "C"), ("PATH", "/p")];
+        let launch = made(&settings, &["[::1]:10"], &inherited);
+        let expected = [
+            ("GEARMAN_HOST", Some("::1")),
+            ("GEARMAN_PORT", Some("10")),
+            ("GEARMAN_SERVERS", Some("[::1]:10")),
+            ("GEAR_POOL", Some("mail")),
+            ("GEAR_WORKER", Some("mail:3")),
+            ("GEAR_INDEX", Some("3")),
+            ("GEAR_FUNCTIONS", Some("")),
+            ("LANG", Some("C")),
+            ("PATH", Some("/p")),
             ("NOTIFY_SOCKET", None),
-        ] {
-            assert_eq!(value(&launch, key).as_deref(), wanted, "{key}");
+            ("WATCHDOG_USEC", None),
+        ];
+        for (name, value) in expected {
+            assert_eq!(get(&launch, name), value, "{name}");
         }
     }
 
     #[test]
-    fn an_exec_worker_is_our_adapter_and_a_plain_program_knows_no_broker() {
-        let launch = launched("command = \"wc -w\"\nprotocol = \"exec\"");
-        assert_eq!(launch.argv, ["/bin/gs", "work", "p", "--", "wc", "-w"]);
-        let launch = launched("command = \"sleep 9\"\nprotocol = \"none\"");
-        assert_eq!(value(&launch, "GEARMAN_SERVERS"), None);
+    fn a_plain_program_is_told_of_no_broker() {
+        let settings = settings(PoolProtocol::None, &["w", "{port}"]);
+        let launch = made(&settings, &[], &[("GEARMAN_SERVERS", "old")]);
+        assert_eq!(get(&launch, "GEARMAN_SERVERS"), None);
+        assert_eq!(launch.argv, ["w", "{port}"]);
+        assert_eq!(get(&launch, "PATH"), Some(PATH_DEFAULT));
+    }
+
+    #[test]
+    fn exec_and_lines_run_through_the_adapter() {
+        let mut lines = settings(PoolProtocol::Lines, &["py", "w.py"]);
+        lines.program.functions = vec!["a".to_owned(), "b".to_owned()];
+        lines.program.stream = true;
+        let expected = ["/bin/gear", "work", "a,b", "--lines", "--stream", "--", "py", "w.py"];
+        assert_eq!(made(&lines, &["h:1"], &[]).argv, expected);
+        let exec = made(&settings(PoolProtocol::Exec, &["wc", "-w"]), &["h:1"], &[]);
+        assert_eq!(exec.argv, ["/bin/gear", "work", "mail", "--", "wc", "-w"]);
+        assert_eq!(get(&exec, "GEAR_FUNCTIONS"), Some("mail"));
+    }
+
+    #[test]
+    fn another_user_has_its_own_home_and_the_file_wins() {
+        let mut settings = settings(PoolProtocol::Gearman, &["w"]);
+        settings.program.account = Some(Account {
+            user: "www-data".to_owned(),
+            home: PathBuf::from("/var/www"),
+            uid: 33,
+            gid: 33,
+            groups: vec![33],
+        });
+        settings.program.env.insert("SHELL".to_owned(), "/bin/bash".to_owned());
+        settings.program.env.insert("GEAR_WORKER".to_owned(), "x".to_owned());
+        let launch = made(&settings, &["h:1"], &[("HOME", "/root"), ("XDG_RUNTIME_DIR", "/r")]);
+        let expected = [
+            ("HOME", Some("/var/www")),
+            ("USER", Some("www-data")),
+            ("LOGNAME", Some("www-data")),
+            ("SHELL", Some("/bin/bash")),
+            ("GEAR_WORKER", Some("mail:3")),
+            ("XDG_RUNTIME_DIR", None),
+        ];
+        for (name, value) in expected {
+            assert_eq!(get(&launch, name), value, "{name}");
+        }
     }
 }

@@ -4,18 +4,17 @@
 //! pool has the target it has, and which jobs its workers hold, is not known here: before a worker
 //! is stopped the [`Gate`] is asked whether it may go.
 
-mod commands;
 pub mod environment;
 mod gate;
 mod handle;
+mod ids;
 pub mod lifecycle;
 pub mod process;
-mod reconcile;
-mod slot;
 mod task;
 mod view;
 
 pub use gate::{Gate, GateRequest};
 pub use handle::{Pick, PoolCommand, PoolGone, PoolHandle};
-pub use task::{Pool, PoolOptions};
+pub use ids::WorkerIds;
+pub use task::{Pool, PoolOptions, Servers};
 pub use view::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};

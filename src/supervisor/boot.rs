@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,8 @@ use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsOptions, LogsRequest, LogsStartError};
-use crate::pool::process::Processes;
+use crate::pool::WorkerIds;
+use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::telemetry::{self, TelemetryError};
 
 /// Requests of pools under way at most; a pool waits for room.
@@ -71,6 +71,9 @@ pub enum DaemonError {
     /// Connections cannot be told apart.
     #[error(transparent)]
     Identity(#[from] IdentityStartError),
+    /// Processes cannot be watched over.
+    #[error(transparent)]
+    Processes(#[from] OpenError),
     /// The daemon's own log did not start.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -96,6 +99,7 @@ impl DaemonError {
             Self::BadFile(_)
             | Self::Logs(_)
             | Self::Identity(_)
+            | Self::Processes(_)
             | Self::Telemetry(_)
             | Self::Io { .. } => false,
         }
@@ -124,12 +128,20 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
     let binary = std::env::current_exe().map_err(io("our own program is not found"))?;
-    let processes = Processes::start(binary, state_dir.path(), &tasks, stop.clone())
-        .map_err(io("processes cannot be watched over"))?;
+    let options = ProcessesOptions {
+        own_binary: binary,
+        ledger: Some(state_dir.path().join("workers")),
+        file_limit: Some(file_limit),
+    };
+    let processes = Processes::open(options, &tasks, stop.clone())?;
+    for Leftover { worker, pid } in processes.end_leftovers().await {
+        info!(worker, pid, "ended a worker that an earlier daemon had left behind");
+    }
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
     let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
@@ -161,7 +173,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         logs: logs.clone(),
         processes,
         gate,
-        ids: Arc::new(AtomicU64::new(1)),
+        ids: WorkerIds::default(),
         tasks: tasks.clone(),
         routes: routes_in,
         watcher,

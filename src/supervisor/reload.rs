@@ -13,6 +13,7 @@ use super::handle::{Answer, CommandError, Rejected};
 use super::task::Supervisor;
 use crate::broker::Command;
 use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
+use crate::logs::LogsRequest;
 use crate::pool::{PoolCommand, PoolHandle, PoolView};
 
 /// An edit that removes pools is applied after so long without another one: a file that was cut
@@ -156,7 +157,7 @@ impl Supervisor {
         self.settings = new;
         let mut effects: Vec<Effect> = Vec::new();
         for pool in &changes.added {
-            self.open_pool(pool);
+            self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
                 let (name, count, handle) = (pool.name.clone(), pool.count, entry.handle.clone());
                 effects.push(Box::pin(async move {
@@ -172,6 +173,8 @@ impl Supervisor {
             }
         }
         for change in &changes.changed {
+            let (pool, settings) = (change.name().clone(), change.new.log.clone());
+            self.tell_logs(LogsRequest::Configure { pool, settings }).await;
             if let Some(entry) = self.pools.get_mut(change.name()) {
                 effects.push(configure(entry, change).await);
             }
@@ -192,8 +195,12 @@ impl Supervisor {
             warn!(pool = %name, "the pool had been closed before");
         }
         self.leaving.push(entry.handle);
+        let logs = self.rooms.logs.clone();
         Box::pin(async move {
             closed.await.or(Err(format!("{name} could not be closed")))?;
+            if logs.tell(LogsRequest::Forget(name.clone())).await.is_err() {
+                warn!("the logs have ended");
+            }
             Ok(format!("{name} removed"))
         })
     }

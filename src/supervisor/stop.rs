@@ -51,9 +51,7 @@ impl Supervisor {
         match signal {
             SIGHUP => self.reload_and_log("SIGHUP").await,
             SIGUSR1 | SIGUSR2 => {
-                if self.rooms.logs.tell(LogsRequest::Reopen).await.is_err() {
-                    warn!("the logs have ended");
-                }
+                self.tell_logs(LogsRequest::Reopen).await;
             }
             _ if self.stopping.is_some() => self.hurry().await,
             _ => self.stop(None).await,

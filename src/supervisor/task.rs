@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
@@ -19,11 +18,10 @@ use super::stop::Stopping;
 use crate::broker::BrokerHandle;
 use crate::config::{Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
-use crate::logs::LogsHandle;
+use crate::logs::{LogsHandle, LogsRequest};
 use crate::model::PoolName;
-use crate::pool::environment::Servers;
 use crate::pool::process::Processes;
-use crate::pool::{Gate, Pool, PoolHandle, PoolOptions};
+use crate::pool::{Gate, Pool, PoolHandle, PoolOptions, Servers, WorkerIds};
 
 /// How often holds and elastic pools are looked at without an event.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,7 +33,7 @@ pub(super) struct Rooms {
     pub(super) logs: LogsHandle,
     pub(super) processes: Processes,
     pub(super) gate: Gate,
-    pub(super) ids: Arc<AtomicU64>,
+    pub(super) ids: WorkerIds,
     pub(super) tasks: TaskTracker,
     pub(super) routes: watch::Sender<Routes>,
     /// `None` when the kernel gives no watch.
@@ -160,7 +158,9 @@ impl Supervisor {
     }
 
     /// Starts a pool's task and publishes its handle.
-    pub(super) fn open_pool(&mut self, settings: &Arc<crate::config::PoolSettings>) {
+    pub(super) async fn open_pool(&mut self, settings: &Arc<crate::config::PoolSettings>) {
+        let pool = settings.name.clone();
+        self.tell_logs(LogsRequest::Configure { pool, settings: settings.log.clone() }).await;
         let external = &self.settings.broker.servers;
         let options = PoolOptions {
             settings: Arc::clone(settings),
@@ -168,13 +168,24 @@ impl Supervisor {
             processes: self.rooms.processes.clone(),
             gate: self.rooms.gate.clone(),
             logs: self.rooms.logs.clone(),
-            ids: Arc::clone(&self.rooms.ids),
-            servers: (!external.is_empty()).then(|| Servers::new(external)),
+            ids: self.rooms.ids.clone(),
+            tracker: self.rooms.tasks.clone(),
+            servers: if external.is_empty() {
+                Servers::Own
+            } else {
+                Servers::External(external.as_slice().into())
+            },
         };
-        let handle = Pool::start(options, &self.rooms.tasks);
+        let handle = Pool::start(options);
         let entry = Entry::new(handle, Arc::clone(settings));
         self.pools.insert(settings.name.clone(), entry);
         self.publish_routes();
+    }
+
+    pub(super) async fn tell_logs(&self, request: LogsRequest) {
+        if self.rooms.logs.tell(request).await.is_err() {
+            tracing::warn!("the logs have ended");
+        }
     }
 
     pub(super) fn publish_routes(&self) {

@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
 use bytes::{Bytes, BytesMut};
-use gear_supervisor::broker::{BrokerEvent, Command, Drain};
+use gear_supervisor::broker::{BrokerEvent, Command};
 use gear_supervisor::config::{ListenAddress, StoreKind};
+use gear_supervisor::model::Drain;
 use gear_supervisor::model::{Exit, PoolName, WorkerId};
 use gear_supervisor::protocol::{Request, Response, SubmitMode, WorkReport};
 

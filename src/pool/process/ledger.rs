@@ -1,100 +1,168 @@
-//! The processes that live, on disk, so that the daemon that comes after a crash finds them.
+//! The list of living processes on disk, for the next daemon if this one is killed.
 //!
-//! One line each: `+PID START` when it begins, `-PID` when it was reaped; START is the kernel's
-//! start time, which tells the process from a later one of the same number. The file is written
-//! anew when it has grown.
+//! ```text
+//! boot 0b8c5f0e-…
+//! + 812 48151623 thumbnails:3
+//! - 812
+//! ```
+//! A process id with its start time (proc_pid_stat(5), field 22) names one process of a boot for
+//! ever. Lines are appended, never synced: after a crash of the host there is nothing to find. The
+//! file is written anew when most of it is past.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tracing::{info, warn};
+use tracing::warn;
 
-/// Lines beyond those of live processes at which the file is written anew.
-const STALE_LINES_MAX: usize = 4096;
+use super::procfs::ProcStat;
+use crate::model::WorkerName;
 
+/// A file of no more lines is left as it is, however many of them are past.
+const LINES_FEW: usize = 256;
+
+/// A process of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LedgerEntry {
+    pub(super) pid: i32,
+    /// In clock ticks since the boot.
+    pub(super) started: u64,
+    /// `POOL:N`
+    pub(super) worker: String,
+}
+
+/// The file, and what of it holds.
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: PathBuf,
     file: File,
-    live: BTreeMap<i32, u64>,
-    stale: usize,
+    lines: usize,
+    live: BTreeMap<i32, LedgerEntry>,
+    /// An error was told already.
+    failed: bool,
 }
 
 impl Ledger {
-    /// Ends what an earlier daemon left behind, and begins an empty list.
-    pub(super) fn open(state_dir: &Path) -> io::Result<Self> {
-        let path = state_dir.join("workers");
-        match fs::read_to_string(&path) {
-            Ok(text) => end_leftovers(&read(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    /// Opens the file; also returns what an earlier daemon of this boot left in it.
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<LedgerEntry>)> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let text = match fs::read(path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
+        };
+        let left = parse(&text, boot.trim());
+        let file = append(path)?;
+        let live = BTreeMap::new();
+        let lines = text.lines().count();
+        let mut ledger = Self { path: path.to_owned(), file, lines, live, failed: false };
+        if left.is_empty() {
+            ledger.compact();
         }
-        let file = File::create(&path)?;
-        Ok(Self { path, file, live: BTreeMap::new(), stale: 0 })
+        Ok((ledger, left))
     }
 
-    pub(super) fn add(&mut self, pid: i32) -> io::Result<()> {
-        // A process that has ended already is a zombie until we reap it, and has a start time.
-        let Some(start) = start_time(pid) else { return Ok(()) };
-        self.live.insert(pid, start);
-        writeln!(self.file, "+{pid} {start}")
+    /// Adds a process that was started and not reaped yet.
+    pub(super) fn add(&mut self, pid: i32, name: &WorkerName) {
+        let started = match ProcStat::read(pid) {
+            Ok(stat) => stat.started,
+            Err(error) => return self.complain(&error),
+        };
+        let entry = LedgerEntry { pid, started, worker: name.to_string() };
+        self.append(&line(&entry));
+        self.live.insert(pid, entry);
     }
 
-    pub(super) fn remove(&mut self, pid: i32) -> io::Result<()> {
-        if self.live.remove(&pid).is_none() {
-            return Ok(());
+    /// Takes a process out that was reaped.
+    pub(super) fn remove(&mut self, pid: i32) {
+        if self.live.remove(&pid).is_some() {
+            self.append(&format!("- {pid}\n"));
+            if self.lines > LINES_FEW + 4 * self.live.len() {
+                self.compact();
+            }
         }
-        self.stale += 2;
-        if self.stale < STALE_LINES_MAX {
-            return writeln!(self.file, "-{pid}");
+    }
+
+    /// Writes the file anew with only what lives.
+    pub(super) fn compact(&mut self) {
+        if let Err(error) = self.rewrite() {
+            self.complain(&error);
         }
-        let lines = self.live.iter().map(|(pid, start)| format!("+{pid} {start}\n"));
-        let fresh = self.path.with_extension("new");
-        fs::write(&fresh, lines.collect::<String>())?;
-        fs::rename(&fresh, &self.path)?;
-        self.file = File::options().append(true).open(&self.path)?;
-        self.stale = 0;
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let mut text = format!("boot {}\n", boot.trim());
+        text.extend(self.live.values().map(line));
+        let new = self.path.with_extension("new");
+        if let Err(error) = fs::remove_file(&new)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file = append(&new)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, &self.path)?;
+        self.file = file;
+        self.lines = self.live.len() + 1;
         Ok(())
     }
+
+    fn append(&mut self, line: &str) {
+        self.lines += 1;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            self.complain(&error);
+        }
+    }
+
+    /// Workers run though the list cannot be kept; this is told once.
+    fn complain(&mut self, error: &io::Error) {
+        if !self.failed {
+            self.failed = true;
+            let path = self.path.display();
+            warn!(%path, %error, "cannot keep the list of processes; after a crash of the daemon \
+                its workers will not be found");
+        }
+    }
 }
 
-fn read(text: &str) -> BTreeMap<i32, u64> {
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+fn line(entry: &LedgerEntry) -> String {
+    let LedgerEntry { pid, started, worker } = entry;
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    writeln!(line, "+ {pid} {started} {worker}").ok();
+    line
+}
+
+/// What lives according to the text; a line cut off by a crash is passed over.
+fn parse(text: &str, boot: &str) -> Vec<LedgerEntry> {
     let mut live = BTreeMap::new();
+    let mut same_boot = false;
     for line in text.lines() {
-        if let Some(pid) = line.strip_prefix('-').and_then(|pid| pid.parse::<i32>().ok()) {
-            live.remove(&pid);
-        }
-        let begun = line.strip_prefix('+').and_then(|line| line.split_once(' '));
-        // A line that a crash has cut is no process of ours.
-        if let Some((Ok(pid), Ok(start))) = begun.map(|(pid, start)| (pid.parse(), start.parse())) {
-            live.insert(pid, start);
-        }
-    }
-    live
-}
-
-/// The daemon is gone, and with it the readers of their output: there is nothing to wait for.
-fn end_leftovers(leftovers: &BTreeMap<i32, u64>) {
-    for (pid, start) in leftovers {
-        if start_time(*pid) != Some(*start) {
-            continue;
-        }
-        match killpg(Pid::from_raw(*pid), Signal::SIGKILL) {
-            Ok(()) => info!(pid, "ended a worker that an earlier daemon had left behind"),
-            Err(error) => warn!(%error, pid, "a worker of an earlier daemon could not be ended"),
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("boot"), Some(of), None, None) => same_boot = of == boot,
+            (Some("+"), Some(pid), Some(started), Some(worker)) => {
+                if let (Ok(pid), Ok(started)) = (pid.parse(), started.parse()) {
+                    live.insert(pid, LedgerEntry { pid, started, worker: worker.to_owned() });
+                }
+            }
+            (Some("-"), Some(pid), None, None) => {
+                if let Ok(pid) = pid.parse::<i32>() {
+                    live.remove(&pid);
+                }
+            }
+            _ => {}
         }
     }
-}
-
-/// Field 22 of /proc/PID/stat; the name before it may hold spaces and brackets.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    if same_boot { live.into_values().collect() } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -102,13 +170,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_what_began_less_what_ended() {
-        let live = read("+10 5\n+11 6\n-10\n+12 7\n+1");
-        assert_eq!(live, BTreeMap::from([(11, 6), (12, 7)]));
+    fn the_list_holds_what_was_started_and_not_ended_in_this_boot() {
+        let text = "boot b\n+ 5 100 a:1\n+ 6 101 a:2\n- 5\n+ 7 102 b:1\n+ 8 10";
+        let workers = |boot| -> Vec<_> {
+            parse(text, boot).into_iter().map(|entry| (entry.pid, entry.worker)).collect()
+        };
+        assert_eq!(workers("b"), [(6, "a:2".to_owned()), (7, "b:1".to_owned())]);
+        assert_eq!(workers("c"), []);
     }
 
     #[test]
-    fn our_own_start_time_is_known() {
-        assert!(start_time(i32::try_from(std::process::id()).unwrap()).is_some());
+    fn the_file_stays_short_over_many_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("workers");
+        let (mut ledger, left) = Ledger::open(&path).unwrap();
+        assert_eq!(left, []);
+        let own = i32::try_from(std::process::id()).unwrap();
+        let name: WorkerName = "a:1".parse().unwrap();
+        for _ in 0..2000 {
+            ledger.add(own, &name);
+            ledger.remove(own);
+        }
+        ledger.add(own, &name);
+        assert!(fs::read_to_string(&path).unwrap().lines().count() < 600);
+        let (_, left) = Ledger::open(&path).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].started, ProcStat::read(own).unwrap().started);
     }
 }

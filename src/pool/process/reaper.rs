@@ -1,89 +1,144 @@
 //! The one place that waits for children.
-//!
-//! It looks without reaping, kills the rest of the group while its leader is still a zombie (so
-//! the group's number cannot have been given to somebody else), then reaps and delivers.
 
 use std::io;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use rustix::process::{self as raw, WaitId, WaitIdOptions, WaitIdStatus};
 use signal_hook::consts::SIGCHLD;
 use signal_hook_tokio::Signals;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Processes;
+use super::procfs::{self, ProcStat};
+use super::table::Shared;
 use crate::model::Exit;
 
-pub(super) fn signals() -> io::Result<Signals> {
+/// Children reaped before other tasks of the thread get their turn.
+const REAPED_AT_ONCE_MAX: usize = 64;
+
+/// The news that some child ended.
+pub(super) fn children_signals() -> io::Result<Signals> {
     Signals::new([SIGCHLD])
 }
 
-/// Reaps until `stop`; children that ended before it began are found at once.
-pub(super) async fn run(processes: Processes, mut signals: Signals, stop: CancellationToken) {
-    loop {
-        reap_all(&processes);
-        tokio::select! {
-            () = stop.cancelled() => break,
-            signal = signals.next() => if signal.is_none() { break },
+/// Reaps every child, ours and adopted.
+pub(super) struct Reaper {
+    shared: Arc<Shared>,
+    signals: Signals,
+}
+
+impl Reaper {
+    pub(super) fn new(shared: Arc<Shared>, signals: Signals) -> Self {
+        Self { shared, signals }
+    }
+
+    /// Runs until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        // A child may have ended before the handler was there.
+        let mut news = true;
+        while news {
+            while self.sweep() == Sweep::More {
+                tokio::task::yield_now().await;
+            }
+            news = tokio::select! {
+                () = stop.cancelled() => false,
+                signal = self.signals.next() => signal.is_some(),
+            };
         }
+    }
+
+    /// Reaps what is dead. One SIGCHLD may stand for many children.
+    fn sweep(&self) -> Sweep {
+        for _ in 0..REAPED_AT_ONCE_MAX {
+            match look() {
+                Look::Dead(pid) => self.reap(pid),
+                Look::Unknown => return self.reap_by_scan(),
+                Look::Nobody => return Sweep::Done,
+            }
+        }
+        Sweep::More
+    }
+
+    /// Reaps one child that is dead.
+    fn reap(&self, pid: i32) {
+        let mut table = self.shared.lock();
+        let is_ours = table.kill_rest(pid);
+        let Some(raw_pid) = raw::Pid::from_raw(pid) else { return };
+        let status =
+            raw::waitid(WaitId::Pid(raw_pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        match status {
+            Ok(Some(status)) if is_ours => table.remove(pid, exit(&status)),
+            Ok(Some(_)) => {
+                table.orphans += 1;
+                debug!(pid, "reaped an orphan");
+            }
+            Ok(None) => debug!(pid, "a child that was dead lives"),
+            Err(error) => warn!(pid, %error, "cannot reap a child"),
+        }
+    }
+
+    /// Reaps children that died of a realtime signal, whose number `nix` cannot express: it
+    /// returns an error there that does not tell the process.
+    fn reap_by_scan(&self) -> Sweep {
+        let Ok(pids) = procfs::pids() else { return Sweep::Done };
+        let our_pid = i32::try_from(std::process::id()).unwrap_or_default();
+        for pid in pids {
+            let stat = ProcStat::read(pid);
+            if stat.is_ok_and(|stat| stat.parent == our_pid && stat.state == 'Z') {
+                self.reap(pid);
+            }
+        }
+        Sweep::Done
     }
 }
 
-/// Signals of one kind are merged, so one may stand for many children.
-fn reap_all(processes: &Processes) {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+/// Whether a sweep left something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    More,
+    Done,
+}
+
+/// What a look at the children showed.
+enum Look {
+    /// This one is dead.
+    Dead(i32),
+    /// One is dead, but which is not known.
+    Unknown,
+    /// None is dead.
+    Nobody,
+}
+
+/// Looks for a dead child without reaping it.
+fn look() -> Look {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     loop {
-        // Under the lock: a child that is just being started must be in the table first.
-        let mut table = processes.lock();
-        let pid = match waitid(Id::All, look) {
-            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => pid,
-            Ok(_) | Err(Errno::ECHILD) => return,
+        return match waitid(Id::All, flags) {
+            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
+                Look::Dead(pid.as_raw())
+            }
+            Ok(_) | Err(Errno::ECHILD) => Look::Nobody,
             Err(Errno::EINTR) => continue,
+            Err(Errno::EINVAL) => Look::Unknown,
             Err(error) => {
-                warn!(%error, "children could not be waited for");
-                return;
+                warn!(%error, "cannot look for ended children");
+                Look::Nobody
             }
         };
-        let live = table.live.remove(&pid.as_raw());
-        if live.is_some() {
-            kill_rest_of_group(pid);
-        }
-        let exit = reap(pid);
-        match (live, exit) {
-            (Some(live), Some(exit)) => {
-                if let Err(error) = table.ledger.remove(pid.as_raw()) {
-                    warn!(%error, %pid, "the end of a process could not be noted");
-                }
-                if live.exits.send((live.worker, exit)).is_err() {
-                    debug!(%pid, "a process ended after its pool");
-                }
-            }
-            (None, Some(exit)) => debug!(%pid, %exit, "reaped an orphan"),
-            (_, None) => {}
-        }
     }
 }
 
-fn kill_rest_of_group(leader: Pid) {
-    match killpg(leader, Signal::SIGKILL) {
-        // EPERM: only the zombie is left and it belongs to another user.
-        Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
-        Err(error) => warn!(%error, %leader, "the rest of a process group could not be killed"),
-    }
-}
-
-fn reap(pid: Pid) -> Option<Exit> {
-    match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-        Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
-        Ok(WaitStatus::Signaled(_, signal, core)) => Some(Exit::Signal { signal, core }),
-        Ok(_) => None,
-        Err(error) => {
-            warn!(%error, %pid, "a child could not be reaped");
-            None
-        }
+fn exit(status: &WaitIdStatus) -> Exit {
+    match status.terminating_signal() {
+        None => Exit::Code(status.exit_status().unwrap_or_default()),
+        Some(number) => match Signal::try_from(number) {
+            Ok(signal) => Exit::Signal { signal, core: status.dumped() },
+            // A realtime signal; told as a shell would.
+            Err(_) => Exit::Code(128 + number),
+        },
     }
 }

@@ -1,115 +1,165 @@
 //! Starting one process.
-//!
-//! The standard library's `Command` uses posix_spawn as long as no hook and no user is asked for,
-//! so the daemon is never forked: a fork with gigabytes resident stalls every thread. What only a
-//! forked child could set, the shim sets.
 
-use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Uid, fchown, pipe2};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{AccessFlags, Gid, Uid, access, fchown, getegid, geteuid, getgroups, pipe2};
+use tokio::sync::oneshot;
 
+use super::launch::{Launch, StartError, find_program};
 use super::shim::{self, ShimSpec};
+use super::table::Processes;
 use crate::config::Account;
+use crate::model::{Exit, WorkerId, WorkerName};
 
-/// What to start.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// Program and arguments.
-    pub argv: Vec<OsString>,
-    /// The whole environment.
-    pub env: Vec<(OsString, OsString)>,
-    /// Where it runs.
-    pub directory: PathBuf,
-    /// Who it runs as, when that is somebody else.
-    pub account: Option<Account>,
-    /// File-mode mask, when it is not ours.
-    pub umask: Option<u32>,
-}
-
-/// A started process.
+/// A process that was started.
 #[derive(Debug)]
-pub struct Spawned {
-    /// Its process id, and that of its group.
+pub struct Child {
+    /// Its id, which is its group's too.
     pub pid: i32,
-    /// Read end of its standard output.
+    /// The read end of its standard output; reading does not block.
     pub stdout: OwnedFd,
-    /// Read end of its standard error.
+    /// The read end of its standard error; reading does not block.
     pub stderr: OwnedFd,
+    /// Tells how it ended.
+    pub end: End,
 }
 
-/// A process could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// There is no such program.
-    #[error("'{0}' is not found in PATH; install it or write its whole path")]
-    NotFound(String),
-    /// There is no such folder.
-    #[error("directory {0} is not there")]
-    NoDirectory(PathBuf),
-    /// Anything else.
-    #[error("'{program}' cannot be started")]
-    Failed {
-        /// The program.
-        program: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+/// The end of a process, to be waited for.
+#[derive(Debug)]
+pub struct End {
+    exit: oneshot::Receiver<Exit>,
+    shim: Option<shim::Order>,
 }
 
-pub(super) fn spawn(launch: &Launch, binary: &Path) -> Result<Spawned, SpawnError> {
-    let (program, arguments) =
-        launch.argv.split_first().ok_or_else(|| SpawnError::NotFound(String::new()))?;
-    let failed = |source: io::Error| failure(launch, program, source);
-    let (stdout, out) = output_pipe(launch.account.as_ref()).map_err(failed)?;
-    let (stderr, err) = output_pipe(launch.account.as_ref()).map_err(failed)?;
-    let mut command = if launch.account.is_some() || launch.umask.is_some() {
-        let spec = ShimSpec::new(launch.account.as_ref(), launch.umask);
-        let mut command = Command::new(binary);
-        command.arg(shim::WORD).arg(spec.to_argument()).arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    let child = command
-        .args(arguments)
-        .env_clear()
-        .envs(launch.env.iter().map(|(key, value)| (key, value)))
-        .current_dir(&launch.directory)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(err)
-        .spawn()
-        .map_err(failed)?;
-    // Dropping the child neither waits for it nor ends it: that is the reaper's.
-    let pid = i32::try_from(child.id()).or(Err(failed(io::ErrorKind::InvalidData.into())))?;
-    Ok(Spawned { pid, stdout, stderr })
+/// How a start came out in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The program ran and ended.
+    Exited(Exit),
+    /// The shim could not become the program.
+    NotStarted(String),
 }
 
-fn failure(launch: &Launch, program: &OsString, source: io::Error) -> SpawnError {
-    let program = program.to_string_lossy().into_owned();
-    match source.kind() {
-        io::ErrorKind::NotFound if !launch.directory.is_dir() => {
-            SpawnError::NoDirectory(launch.directory.clone())
+impl End {
+    /// Waits until the process has ended and was reaped.
+    pub async fn wait(self) -> Ended {
+        let failure = match self.shim {
+            Some(order) => order.hand_over().await,
+            None => None,
+        };
+        match (self.exit.await, failure) {
+            (_, Some(failure)) => Ended::NotStarted(failure),
+            (Ok(exit), None) => Ended::Exited(exit),
+            (Err(_), None) => Ended::NotStarted("nobody reaps processes any more".to_owned()),
         }
-        io::ErrorKind::NotFound => SpawnError::NotFound(program),
-        _ => SpawnError::Failed { program, source },
     }
 }
 
-/// A pipe whose ends belong to the worker's user, so that it can open /dev/stdout.
-fn output_pipe(account: Option<&Account>) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    if let Some(account) = account {
-        let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
-        fchown(write.as_fd(), Some(uid), Some(gid))?;
+impl Processes {
+    /// Starts a process in its own group, with /dev/null as its input and pipes as its outputs.
+    ///
+    /// Blocks for the time of a `posix_spawn`, about a millisecond. Where another user or a mask
+    /// is asked for, a program that cannot be executed is told by [`End::wait`].
+    ///
+    /// # Errors
+    /// When the program, its directory or a resource is missing.
+    pub fn spawn(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        launch: &Launch,
+    ) -> Result<Child, StartError> {
+        let program = launch.argv.first().ok_or(StartError::Empty)?;
+        let step = |step: &'static str| {
+            move |source| StartError::Step { program: program.clone(), step, source }
+        };
+        let (stdout, child_stdout) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
+        let (stderr, child_stderr) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
+        let (mut command, shim) = if needs_shim(launch) {
+            let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
+            let mut command = Command::new(&self.shared.own_binary);
+            command.arg(shim::WORD).stdin(OwnedFd::from(theirs));
+            let spec = ShimSpec::new(launch, self.shared.file_limit);
+            (command, Some(shim::Order::new(ours, &spec).map_err(step("order to the shim"))?))
+        } else {
+            (direct(launch, program)?, None)
+        };
+        command.env_clear();
+        if shim.is_none() {
+            command.envs(&launch.env);
+        }
+        // These settings, and no `pre_exec`, user or group, are what lets std use posix_spawn.
+        command.process_group(0).stdout(child_stdout).stderr(child_stderr);
+
+        // From before the start until it is known, so that it cannot be reaped as an orphan.
+        let mut table = self.shared.lock();
+        let child = command.spawn().map_err(step("spawn"))?;
+        let pid = i32::try_from(child.id()).unwrap_or_default();
+        if let (Some(limit), None) = (self.shared.file_limit, &shim) {
+            limit.give(pid);
+        }
+        let exit = table.insert(worker, name, pid);
+        drop(table);
+        Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
     }
-    Ok((read, write))
+}
+
+/// A command that is the program itself.
+fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
+    let directory = &launch.directory;
+    if let Err(source) = check_directory(directory) {
+        let (program, directory) = (program.to_owned(), directory.clone());
+        return Err(StartError::Directory { program, directory, source });
+    }
+    // With its full path: std would fork the daemon to search a PATH that is not its own.
+    let path = launch.env.get(std::ffi::OsStr::new("PATH"));
+    let file = find_program(program, path.map(AsRef::as_ref), directory)?;
+    let mut command = Command::new(file);
+    command.arg0(program).args(launch.argv.iter().skip(1));
+    command.current_dir(directory).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Looks first, since a `posix_spawn` does not tell which of the two it did not find.
+fn check_directory(directory: &Path) -> io::Result<()> {
+    if !std::fs::metadata(directory)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(access(directory, AccessFlags::X_OK)?)
+}
+
+/// Whether the process must change something that only it can change.
+fn needs_shim(launch: &Launch) -> bool {
+    launch.umask.is_some() || launch.account.as_ref().is_some_and(|account| !is_ours(account))
+}
+
+fn is_ours(account: &Account) -> bool {
+    let mut wanted: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
+    wanted.sort_unstable_by_key(|gid| gid.as_raw());
+    let groups = getgroups().is_ok_and(|mut groups| {
+        groups.sort_unstable_by_key(|gid| gid.as_raw());
+        groups == wanted
+    });
+    groups && geteuid() == Uid::from_raw(account.uid) && getegid() == Gid::from_raw(account.gid)
+}
+
+/// A pipe for a process's output: our end, its end.
+fn output_pipe(account: Option<&Account>) -> io::Result<(OwnedFd, Stdio)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    // Only our end: the two ends of a pipe do not share this flag.
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if let Some(account) = account
+        && geteuid().is_root()
+    {
+        // Opening /dev/stdout opens the pipe anew, which asks for the permissions of its inode.
+        fchown(&write, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
+    }
+    Ok((read, Stdio::from(File::from(write))))
 }

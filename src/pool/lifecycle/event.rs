@@ -1,0 +1,212 @@
+//! What happens to a pool's workers, and what is to be done about it.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::config::{Backoff, PoolProtocol, PoolSettings, StopStep};
+use crate::model::{Exit, WorkerId};
+use crate::pool::Pick;
+
+/// No pause is longer, whatever a file says.
+const PAUSE_MAX: Duration = Duration::from_hours(24);
+
+/// A request that is answered by [`Effect::Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What a pool's settings mean to its workers' lifecycle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// What a drained worker gets, in order; empty kills at once.
+    pub stop: Vec<StopStep>,
+    /// Pauses between starts that fail.
+    pub backoff: Backoff,
+    /// Most workers.
+    pub count_max: u32,
+    /// Whether two processes of a slot may live at once.
+    pub successor: Successor,
+}
+
+/// How a process follows its predecessor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// It is ready before the predecessor leaves.
+    Overlaps,
+    /// It is started after the predecessor ended: a plain program may hold a port.
+    Follows,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// So many workers are to run.
+    Target {
+        /// The number.
+        target: u32,
+        /// Whether busy ones above it are drained too.
+        drain_busy: bool,
+    },
+    /// The settings changed.
+    Configure {
+        /// What they mean here.
+        rules: Rules,
+        /// Whether the workers' program differs, so that they roll.
+        rolls: bool,
+        /// The new target.
+        target: u32,
+        /// Answered when all of it is done, or when a start fails.
+        request: RequestId,
+    },
+    /// Start what is stopped or pauses.
+    Start {
+        /// Which.
+        pick: Pick,
+        /// Answered when they are ready, or when a start fails.
+        request: RequestId,
+    },
+    /// Drain and stop.
+    Stop {
+        /// Which.
+        pick: Pick,
+        /// Answered when no process of them is left.
+        request: RequestId,
+    },
+    /// Replace the processes.
+    Restart {
+        /// Which.
+        pick: Pick,
+        /// Answered when only new ones are left, or when a start fails.
+        request: RequestId,
+    },
+    /// Drain all; kill what is left after `grace`; then the pool has ended.
+    Close {
+        /// How long jobs in hand may take.
+        grace: Duration,
+        /// Answered when no process is left.
+        request: RequestId,
+    },
+    /// Kill all, if the pool is closing.
+    Hurry,
+    /// The process was started just now.
+    Started(WorkerId),
+    /// The worker registered with the broker.
+    Registered(WorkerId),
+    /// The worker ended a job.
+    JobEnded(WorkerId),
+    /// The worker holds no job and gets none; answers [`Effect::Ask`] and [`Effect::Drain`].
+    Drained(WorkerId),
+    /// The worker holds a job and goes on; answers [`Effect::Ask`].
+    Busy(WorkerId),
+    /// The process ended.
+    Ended {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+    },
+    /// The process could not be started.
+    NotStarted {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
+    /// The process was not started, since it was to stop before its turn came.
+    Withdrawn(WorkerId),
+    /// The time that [`Roster::next_deadline`] named has come.
+    ///
+    /// [`Roster::next_deadline`]: super::Roster::next_deadline
+    Deadline,
+}
+
+/// One thing to do, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Start a process for a slot.
+    Start {
+        /// The process.
+        worker: WorkerId,
+        /// The slot's number.
+        index: u32,
+    },
+    /// Ask whether the worker may go; if so it gets no further job.
+    Ask(WorkerId),
+    /// Give the worker no further job; tell when it holds none.
+    Drain(WorkerId),
+    /// Send a signal to the process.
+    Signal(WorkerId, Signal),
+    /// Wake the worker if it sleeps in its Gearman library.
+    Nudge(WorkerId),
+    /// Kill the process and its whole group.
+    Kill(WorkerId),
+    /// Answer a request.
+    Answer(RequestId, Result<(), String>),
+    /// Tell the story.
+    Note {
+        /// The slot's number.
+        index: u32,
+        /// The process.
+        worker: WorkerId,
+        /// What happened.
+        note: Note,
+    },
+    /// The pool has ended: no process is left and none will be started.
+    Finish,
+}
+
+/// What an operator is told about a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// It is ready.
+    Ready {
+        /// Since its start.
+        after: Duration,
+    },
+    /// It ended, as it had been asked to.
+    Stopped(Exit),
+    /// It ended by itself.
+    Died {
+        /// How.
+        exit: Exit,
+        /// Since its start.
+        after: Duration,
+        /// What follows.
+        next: Next,
+    },
+    /// It could not be started.
+    NotStarted {
+        /// Why.
+        reason: String,
+        /// What follows.
+        next: Next,
+    },
+}
+
+/// What follows a death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A new process is started at once.
+    Replaced,
+    /// A new process is started after a pause.
+    Pause(Duration),
+    /// The pool's starts fail: one is tried at a time, and this slot waits for its turn.
+    Turn,
+    /// Nothing.
+    Nothing,
+}
+
+impl From<&PoolSettings> for Rules {
+    fn from(settings: &PoolSettings) -> Self {
+        let successor = match settings.program.protocol {
+            PoolProtocol::None => Successor::Follows,
+            PoolProtocol::Gearman | PoolProtocol::Exec | PoolProtocol::Lines => Successor::Overlaps,
+        };
+        Self {
+            stop: settings.stop.clone(),
+            backoff: Backoff { max: settings.backoff.max.min(PAUSE_MAX), ..settings.backoff },
+            count_max: settings.count.max,
+            successor,
+        }
+    }
+}

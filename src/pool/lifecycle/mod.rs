@@ -1,0 +1,35 @@
+//! A pool's workers as a pure table: which process is to be started, drained, signalled or killed
+//! next, and which request is answered.
+//!
+//! ```text
+//!              up                ready
+//!   Stopped ───────▶ Starting ─────────▶ Running ──▶ (dies) Starting, at once
+//!      ▲               │    ▲               │
+//!      │          dies │    │ pause over    │ down, or idle and above the target
+//!      │               ▼    │               ▼
+//!      ├──── down ─── Backoff            Stopping: draining ▶ stop steps ▶ killed
+//!      └─────────────────── ended ──────────┘
+//! ```
+//! A [`Slot`] is one of these, and in a roll a second process beside it: the predecessor, which
+//! serves until the successor is ready and then leaves. Wanted is kept apart from the state:
+//! commands change what is wanted, and [`Roster::handle`] moves the states toward it.
+//!
+//! Nothing here knows a clock, a process id or a broker: inputs are [`Event`]s with the time and a
+//! random number, outputs are [`Effect`]s.
+
+mod event;
+mod leaving;
+mod pacing;
+mod reconcile;
+mod requests;
+mod roster;
+mod slot;
+mod states;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use event::{Effect, Event, Next, Note, RequestId, Rules, Successor};
+pub use roster::Roster;
+pub use view::SeatView;

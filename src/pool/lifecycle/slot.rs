@@ -1,0 +1,257 @@
+//! One slot: its state, the process in it, and in a roll the predecessor beside it.
+//!
+//! What each event does in each state is in `states`.
+
+use std::time::{Duration, Instant};
+
+use super::event::{Effect, Rules};
+use super::leaving::Leaving;
+use super::pacing::Pacing;
+use crate::model::{Exit, WorkerId};
+use crate::pool::{LastExit, WorkerIds};
+
+/// A process that has lived so long is ready, registered or not.
+const READY_AFTER: Duration = Duration::from_secs(1);
+
+/// A process in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) worker: WorkerId,
+    /// Which version of the pool's program it runs.
+    pub(super) generation: u32,
+    /// When its start was decided, then when it was started.
+    pub(super) started: Instant,
+    pub(super) is_started: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    Stopped,
+    /// Pauses until then; `None`: until the pool's pacing lets it.
+    Backoff {
+        until: Option<Instant>,
+    },
+    Starting(Process),
+    Running(Process),
+    Stopping(Leaving),
+}
+
+/// The process that a successor replaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Predecessor {
+    /// It works until the successor is ready.
+    Serving(Process),
+    Leaving(Leaving),
+}
+
+/// What a slot is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Up,
+    /// Not needed.
+    Down,
+    /// An operator stopped it.
+    Held,
+}
+
+/// Whether the gate was asked to let an idle worker go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    No,
+    /// The answer is under way; `again`: a job ended meanwhile, so "busy" may be outdated.
+    Waiting {
+        again: bool,
+    },
+    Busy,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) index: u32,
+    pub(super) wanted: Wanted,
+    pub(super) asked: Asked,
+    pub(super) state: State,
+    pub(super) since: Instant,
+    pub(super) predecessor: Option<Predecessor>,
+    pub(super) predecessor_since: Instant,
+    /// Its process is to be replaced when the roll comes to it.
+    pub(super) roll_wanted: bool,
+    /// The roll has come to it.
+    pub(super) rolling: bool,
+    /// Early deaths in a row.
+    pub(super) failures: u32,
+    /// Quick failures in a row of processes that were ready.
+    pub(super) quick_failures: u32,
+    pub(super) restarts: u64,
+    pub(super) last_exit: Option<LastExit>,
+    /// Why it pauses.
+    pub(super) trouble: String,
+}
+
+/// What happens to a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SlotEvent<'a> {
+    /// It is to run.
+    Up,
+    /// Its pause is over.
+    Retry,
+    /// It is to stop, after its job.
+    Down,
+    /// Its process is to be replaced now.
+    Roll,
+    /// It is to end at once.
+    Kill,
+    /// Its process registered.
+    Ready,
+    /// Its process holds no job and gets none.
+    Drained,
+    /// Its process ended.
+    Ended(Exit),
+    /// Its process could not be started.
+    NotStarted(&'a str),
+    /// Its process was never started.
+    Withdrawn,
+    /// Look at the clock.
+    Deadline,
+}
+
+/// What all slots of a pool share.
+#[derive(Debug)]
+pub(super) struct Course {
+    pub(super) rules: Rules,
+    pub(super) generation: u32,
+    pub(super) ids: WorkerIds,
+    pub(super) pacing: Pacing,
+}
+
+/// The event being handled, and what comes of it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) now: Instant,
+    pub(super) random: f64,
+    pub(super) effects: Vec<Effect>,
+    /// Slots that failed to start, and why.
+    pub(super) failures: Vec<(u32, String)>,
+}
+
+impl Process {
+    /// When it is ready at the latest.
+    pub(super) fn ready_at(&self) -> Option<Instant> {
+        self.is_started.then(|| self.started + READY_AFTER)
+    }
+}
+
+impl Slot {
+    pub(super) fn new(index: u32, now: Instant) -> Self {
+        Self {
+            index,
+            wanted: Wanted::Down,
+            asked: Asked::No,
+            state: State::Stopped,
+            since: now,
+            predecessor: None,
+            predecessor_since: now,
+            roll_wanted: false,
+            rolling: false,
+            failures: 0,
+            quick_failures: 0,
+            restarts: 0,
+            last_exit: None,
+            trouble: String::new(),
+        }
+    }
+
+    /// The process that counts, if there is one.
+    pub(super) fn process(&self) -> Option<Process> {
+        match &self.state {
+            State::Stopped | State::Backoff { .. } => None,
+            State::Starting(process) | State::Running(process) => Some(*process),
+            State::Stopping(leaving) => Some(leaving.process),
+        }
+    }
+
+    /// The process that is being replaced, if there is one.
+    pub(super) fn outgoing(&self) -> Option<Process> {
+        match &self.predecessor {
+            None => None,
+            Some(Predecessor::Serving(process)) => Some(*process),
+            Some(Predecessor::Leaving(leaving)) => Some(leaving.process),
+        }
+    }
+
+    /// Its process was started; returns when it is ready at the latest.
+    pub(super) fn note_start(&mut self, worker: WorkerId, now: Instant) -> Option<Instant> {
+        let process = match &mut self.state {
+            State::Starting(process) | State::Running(process) => process,
+            State::Stopping(leaving) => &mut leaving.process,
+            State::Stopped | State::Backoff { .. } => return None,
+        };
+        if process.worker != worker {
+            return None;
+        }
+        process.started = now;
+        process.is_started = true;
+        process.ready_at()
+    }
+
+    /// True when the worker is its current process.
+    pub(super) fn is_current(&self, worker: WorkerId) -> bool {
+        self.process().is_some_and(|process| process.worker == worker)
+    }
+
+    /// True when it has no process that serves: nothing is lost by letting it go.
+    pub(super) fn is_idle_seat(&self) -> bool {
+        let serves = matches!(self.state, State::Starting(_) | State::Running(_));
+        !serves && self.predecessor.is_none()
+    }
+
+    /// Its process, if the gate may be asked whether it can go.
+    pub(super) fn askable(&self) -> Option<Process> {
+        let asks = self.wanted == Wanted::Up && self.asked == Asked::No;
+        match self.state {
+            State::Starting(process) | State::Running(process)
+                if asks && self.predecessor.is_none() =>
+            {
+                Some(process)
+            }
+            State::Starting(_)
+            | State::Running(_)
+            | State::Stopped
+            | State::Backoff { .. }
+            | State::Stopping(_) => None,
+        }
+    }
+
+    /// True when nothing of it lives.
+    pub(super) fn is_empty(&self) -> bool {
+        self.process().is_none() && self.predecessor.is_none()
+    }
+
+    /// True when it has one process, which is ready.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.state, State::Running(_)) && self.predecessor.is_none() && !self.roll_wanted
+    }
+
+    /// When to send it [`SlotEvent::Deadline`].
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let current = match &self.state {
+            State::Stopped | State::Backoff { .. } | State::Running(_) => None,
+            State::Starting(process) => process.ready_at(),
+            State::Stopping(leaving) => leaving.next_deadline(),
+        };
+        let predecessor = match &self.predecessor {
+            Some(Predecessor::Leaving(leaving)) => leaving.next_deadline(),
+            Some(Predecessor::Serving(_)) | None => None,
+        };
+        [current, predecessor].into_iter().flatten().min()
+    }
+
+    /// Forgets past failures: the program is another one.
+    pub(super) fn forgive(&mut self) {
+        self.failures = 0;
+        self.quick_failures = 0;
+        if let State::Backoff { until } = &mut self.state {
+            *until = None;
+        }
+    }
+}

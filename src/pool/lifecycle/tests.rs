@@ -1,0 +1,5 @@
+//! Tables of what a pool does, and random runs against a small world.
+
+mod random;
+mod table;
+mod world;

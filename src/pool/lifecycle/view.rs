@@ -1,0 +1,101 @@
+//! What the table shows of itself.
+
+use std::time::Instant;
+
+use super::roster::Roster;
+use super::slot::{Predecessor, Process, Slot, State};
+use crate::model::WorkerId;
+use crate::pool::{LastExit, SlotRole, SlotState};
+
+/// One process of a slot, or an empty slot.
+#[derive(Clone, Debug)]
+pub struct SeatView {
+    /// The slot's number.
+    pub index: u32,
+    /// Whether this is the slot's present or its outgoing process.
+    pub role: SlotRole,
+    /// Its state.
+    pub state: SlotState,
+    /// The state in more words; may be empty.
+    pub detail: String,
+    /// The process, while there is one.
+    pub worker: Option<WorkerId>,
+    /// When the state was entered.
+    pub since: Instant,
+    /// When the process was started.
+    pub started: Option<Instant>,
+    /// How often the slot's process was replaced after it had died by itself.
+    pub restarts: u64,
+    /// How the slot's previous process ended.
+    pub last_exit: Option<LastExit>,
+    /// True when it runs a program that is no longer the pool's.
+    pub outdated: bool,
+}
+
+impl Roster {
+    /// Every process and empty slot, by number; a predecessor after its successor.
+    pub fn seats(&self) -> impl Iterator<Item = SeatView> {
+        let generation = self.course.generation;
+        self.slots.values().flat_map(move |slot| {
+            [Some(current(slot, generation)), predecessor(slot, generation)].into_iter().flatten()
+        })
+    }
+}
+
+fn current(slot: &Slot, generation: u32) -> SeatView {
+    let (state, detail) = match &slot.state {
+        State::Stopped => (SlotState::Stopped, String::new()),
+        State::Backoff { until } => (SlotState::Backoff, pause_detail(slot, *until)),
+        State::Starting(_) => (SlotState::Starting, slot.trouble.clone()),
+        State::Running(_) => (SlotState::Running, String::new()),
+        State::Stopping(leaving) => (SlotState::Stopping, leaving.detail()),
+    };
+    seat(slot, SlotRole::Current, slot.process(), generation, (state, detail, slot.since))
+}
+
+fn predecessor(slot: &Slot, generation: u32) -> Option<SeatView> {
+    let process = slot.outgoing();
+    let (state, detail) = match slot.predecessor.as_ref()? {
+        Predecessor::Serving(_) => {
+            (SlotState::Running, "serves until its successor is ready".to_owned())
+        }
+        Predecessor::Leaving(leaving) => (SlotState::Stopping, leaving.detail()),
+    };
+    let shown = (state, detail, slot.predecessor_since);
+    Some(seat(slot, SlotRole::Predecessor, process, generation, shown))
+}
+
+fn seat(
+    slot: &Slot,
+    role: SlotRole,
+    process: Option<Process>,
+    generation: u32,
+    (state, detail, since): (SlotState, String, Instant),
+) -> SeatView {
+    SeatView {
+        index: slot.index,
+        role,
+        state,
+        detail,
+        worker: process.map(|process| process.worker),
+        since,
+        started: process.filter(|process| process.is_started).map(|process| process.started),
+        restarts: slot.restarts,
+        last_exit: slot.last_exit.clone(),
+        outdated: process.is_some_and(|process| process.generation != generation),
+    }
+}
+
+/// `exit 1 after 0.02 s, before it was ready; 2 in a row, next try 1.20 s later`.
+fn pause_detail(slot: &Slot, until: Option<Instant>) -> String {
+    let next = match until {
+        Some(until) => {
+            format!("next try {} later", super::steps::short(until.duration_since(slot.since)))
+        }
+        None => "one worker of the pool is tried at a time".to_owned(),
+    };
+    match slot.failures {
+        0 => next,
+        failures => format!("{}; {failures} in a row, {next}", slot.trouble),
+    }
+}

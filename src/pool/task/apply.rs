@@ -1,0 +1,322 @@
+//! Commands in, effects out.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use super::{Pool, Servers, now};
+use crate::config::{PoolProtocol, PoolSettings};
+use crate::logs::{LogSource, LogsRequest};
+use crate::model::Drain;
+use crate::model::{Exit, WorkerId, WorkerName};
+use crate::pool::environment::{Place, launch};
+use crate::pool::lifecycle::{Effect, Event, RequestId, Rules};
+use crate::pool::process::{Child, Ended, StartError};
+use crate::pool::{GateRequest, PoolCommand};
+
+/// What the gate is told of a process that never became its program.
+const EXIT_NOT_STARTED: Exit = Exit::Code(127);
+
+/// Who waits for an answer.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    last: u64,
+    open: HashMap<RequestId, Reply>,
+}
+
+#[derive(Debug)]
+enum Reply {
+    /// Told when it is over, however it went.
+    Over(oneshot::Sender<()>),
+    Outcome(oneshot::Sender<Result<(), String>>),
+}
+
+impl Replies {
+    fn open(&mut self, reply: Reply) -> RequestId {
+        self.last += 1;
+        self.open.insert(RequestId(self.last), reply);
+        RequestId(self.last)
+    }
+
+    fn answer(&mut self, request: RequestId, outcome: Result<(), String>) {
+        let heard = match self.open.remove(&request) {
+            None => true,
+            Some(Reply::Over(reply)) => reply.send(()).is_ok(),
+            Some(Reply::Outcome(reply)) => reply.send(outcome).is_ok(),
+        };
+        if !heard {
+            debug!("whoever sent a command did not wait for its effect");
+        }
+    }
+}
+
+/// Random numbers for the jitter of pauses.
+#[derive(Debug, Default)]
+pub(super) struct Chance {
+    keys: RandomState,
+    drawn: u64,
+}
+
+impl Chance {
+    /// A number from 0 to 1.
+    fn draw(&mut self) -> f64 {
+        self.drawn += 1;
+        let bits = u32::try_from(self.keys.hash_one(self.drawn) >> 32).unwrap_or_default();
+        f64::from(bits) / f64::from(u32::MAX)
+    }
+}
+
+impl Pool {
+    pub(super) async fn command(&mut self, command: PoolCommand) {
+        let event = match command {
+            PoolCommand::SetTarget { target, drain_busy } => Event::Target { target, drain_busy },
+            PoolCommand::Configure { settings, target, reply } => {
+                self.configure(settings, target, reply)
+            }
+            PoolCommand::Start { pick, reply } => {
+                Event::Start { pick, request: self.replies.open(Reply::Outcome(reply)) }
+            }
+            PoolCommand::Stop { pick, reply } => {
+                Event::Stop { pick, request: self.replies.open(Reply::Outcome(reply)) }
+            }
+            PoolCommand::Restart { pick, reply } => {
+                Event::Restart { pick, request: self.replies.open(Reply::Outcome(reply)) }
+            }
+            PoolCommand::Signal { pick, signal, reply } => {
+                let workers = self.roster.workers(&pick);
+                let reached = |worker: &WorkerId| self.processes.signal(*worker, signal);
+                let count = workers.into_iter().filter(reached).count();
+                if reply.send(count).is_err() {
+                    debug!("whoever sent a signal did not wait for the count");
+                }
+                return;
+            }
+            PoolCommand::Registered(worker) => Event::Registered(worker),
+            PoolCommand::JobEnded(worker) => Event::JobEnded(worker),
+            PoolCommand::Close { grace, reply } => {
+                Event::Close { grace, request: self.replies.open(Reply::Over(reply)) }
+            }
+            PoolCommand::Hurry => Event::Hurry,
+        };
+        self.pass(event).await;
+    }
+
+    /// Nobody can close this pool any more: its processes must not outlive it.
+    pub(super) async fn abandon(&mut self) {
+        self.is_abandoned = true;
+        warn!(pool = %self.settings.name, "the pool was given up; its workers are killed");
+        let (reply, _) = oneshot::channel();
+        let request = self.replies.open(Reply::Over(reply));
+        self.pass(Event::Close { grace: Duration::ZERO, request }).await;
+    }
+
+    fn configure(
+        &mut self,
+        settings: Arc<PoolSettings>,
+        target: u32,
+        reply: oneshot::Sender<()>,
+    ) -> Event {
+        let rolls = settings.program != self.settings.program;
+        let rules = Rules::from(&*settings);
+        let limit_differs = settings.count.max != self.settings.count.max;
+        self.settings = settings;
+        if limit_differs {
+            self.send_limit();
+        }
+        let request = self.replies.open(Reply::Over(reply));
+        Event::Configure { rules, rolls, target, request }
+    }
+
+    /// Tells the gate how many workers may hold jobs at once. Never none: what was taken is
+    /// finished though the pool is to have no worker.
+    pub(super) fn send_limit(&mut self) {
+        if self.is_gated() {
+            let pool = self.settings.name.clone();
+            let workers_max = self.settings.count.max.max(1) as usize;
+            self.gate.send(GateRequest::Limit { pool, workers_max });
+        }
+    }
+
+    /// Has the lifecycle handle an event and carries out what it decides.
+    pub(super) async fn pass(&mut self, event: Event) {
+        let gone = match &event {
+            Event::Ended { worker, exit } => Some((*worker, *exit)),
+            Event::NotStarted { worker, .. } => Some((*worker, EXIT_NOT_STARTED)),
+            _ => None,
+        };
+        let is_news = !matches!(event, Event::JobEnded(_) | Event::Deadline);
+        let effects = self.roster.handle(now(), self.chance.draw(), event);
+        if is_news || !effects.is_empty() {
+            self.publisher.touch();
+        }
+        for effect in effects {
+            self.apply(effect).await;
+        }
+        if let Some((worker, exit)) = gone
+            && self.pids.remove(&worker).is_some()
+            && self.is_gated()
+        {
+            self.gate.send(GateRequest::Gone { worker, exit });
+        }
+    }
+
+    async fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start { worker, index } => self.starts.push_back((worker, index)),
+            Effect::Ask(worker) => self.ask(worker),
+            Effect::Drain(worker) => self.drain(worker),
+            Effect::Signal(worker, signal) => {
+                self.processes.signal(worker, signal);
+            }
+            Effect::Nudge(worker) => {
+                if self.is_gated() {
+                    self.gate.send(GateRequest::Nudge(worker));
+                }
+            }
+            Effect::Kill(worker) => {
+                if !self.withdraw(worker) {
+                    self.processes.kill_group(worker);
+                }
+            }
+            Effect::Answer(request, outcome) => {
+                self.publish();
+                self.replies.answer(request, outcome);
+            }
+            Effect::Note { index, worker, note } => {
+                let name = self.settings.name.worker(index);
+                self.tell(&name, worker, note).await;
+            }
+            Effect::Finish => self.is_finished = true,
+        }
+    }
+
+    fn ask(&mut self, worker: WorkerId) {
+        if self.withdraw(worker) {
+            return;
+        }
+        if !self.is_gated() {
+            return self.later(Event::Drained(worker));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.gate.send(GateRequest::DrainIfIdle { worker, reply });
+        self.under_way.push(Box::pin(async move {
+            match answer.await {
+                Ok(Drain::Busy(_)) => Event::Busy(worker),
+                Ok(Drain::Drained) | Err(_) => Event::Drained(worker),
+            }
+        }));
+    }
+
+    fn drain(&mut self, worker: WorkerId) {
+        if self.withdraw(worker) {
+            return;
+        }
+        if !self.is_gated() {
+            return self.later(Event::Drained(worker));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.gate.send(GateRequest::Drain { worker, reply });
+        self.under_way.push(Box::pin(async move {
+            // Dropped unanswered: nobody hands out jobs any more.
+            answer.await.unwrap_or_default();
+            Event::Drained(worker)
+        }));
+    }
+
+    /// Takes back a start whose turn has not come.
+    fn withdraw(&mut self, worker: WorkerId) -> bool {
+        let before = self.starts.len();
+        self.starts.retain(|(starting, _)| *starting != worker);
+        let withdrawn = self.starts.len() < before;
+        if withdrawn {
+            self.later(Event::Withdrawn(worker));
+        }
+        withdrawn
+    }
+}
+
+/// Starting.
+impl Pool {
+    pub(super) async fn start_next(&mut self) {
+        let Some((worker, index)) = self.starts.pop_front() else { return };
+        let name = self.settings.name.worker(index);
+        let event = match self.spawn(worker, &name) {
+            Ok((child, listener)) => {
+                self.attach(worker, name, child, listener).await;
+                Event::Started(worker)
+            }
+            Err(error) => Event::NotStarted { worker, reason: error.to_string() },
+        };
+        self.pass(event).await;
+    }
+
+    fn spawn(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+    ) -> Result<(Child, Option<TcpListener>), StartError> {
+        let listener = if self.is_gated() {
+            let program = || self.settings.program.command.first().cloned().unwrap_or_default();
+            let step = "open its private port";
+            let failed = |source| StartError::Step { program: program(), step, source };
+            Some(listen().map_err(failed)?)
+        } else {
+            None
+        };
+        let own: Vec<String> = match listener.as_ref().map(TcpListener::local_addr) {
+            Some(Ok(address)) => vec![address.to_string()],
+            Some(Err(_)) | None => Vec::new(),
+        };
+        let servers = match &self.servers {
+            Servers::External(servers) if self.settings.program.protocol != PoolProtocol::None => {
+                servers
+            }
+            Servers::External(_) | Servers::Own => own.as_slice(),
+        };
+        let own_binary = self.processes.own_binary();
+        let place = Place { settings: &self.settings, worker: name, servers, own_binary };
+        let launch = launch(place, std::env::vars_os());
+        Ok((self.processes.spawn(worker, name, &launch)?, listener))
+    }
+
+    /// Takes a process that was started into the pool's care.
+    async fn attach(
+        &mut self,
+        worker: WorkerId,
+        name: WorkerName,
+        child: Child,
+        listener: Option<TcpListener>,
+    ) {
+        let Child { pid, stdout, stderr, end } = child;
+        self.pids.insert(worker, pid);
+        if let Some(listener) = listener {
+            let name = name.clone();
+            self.gate.send(GateRequest::Admit { worker, name, listener });
+        }
+        self.under_way.push(Box::pin(async move {
+            match end.wait().await {
+                Ended::Exited(exit) => Event::Ended { worker, exit },
+                Ended::NotStarted(reason) => Event::NotStarted { worker, reason },
+            }
+        }));
+        self.tell_start(&name, pid).await;
+        let source = LogSource { stdout, stderr };
+        let attach = LogsRequest::Attach { worker: name, pid, source };
+        if let Err(error) = self.logs.tell(attach).await {
+            debug!(pid, %error, "the output of a process is lost");
+        }
+    }
+}
+
+/// A private listener; connections wait in it until the broker takes it.
+fn listen() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

@@ -1,0 +1,187 @@
+//! The task of one pool: owns its slots and their processes, and carries out what the lifecycle
+//! decides.
+//!
+//! Nothing here waits for another room's queue but the logs', whose thread waits for nobody: what
+//! the gate cannot take at once waits in [`GateDesk`], since the supervisor that empties the gate
+//! also fills this task's own queue.
+
+mod apply;
+mod desk;
+mod publish;
+mod story;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use tokio_util::task::TaskTracker;
+
+use self::apply::{Chance, Replies};
+use self::desk::GateDesk;
+use self::publish::Publisher;
+use super::lifecycle::{Event, Roster, Rules};
+use super::process::Processes;
+use super::{Gate, PoolCommand, PoolHandle, WorkerIds};
+use crate::config::{PoolProtocol, PoolSettings};
+use crate::logs::LogsHandle;
+use crate::model::WorkerId;
+
+/// What a pool needs.
+#[derive(Debug)]
+pub struct PoolOptions {
+    /// Its settings.
+    pub settings: Arc<PoolSettings>,
+    /// How many workers it is to have at first.
+    pub target: u32,
+    /// The table of living processes.
+    pub processes: Processes,
+    /// Who hands out jobs; when the far end is closed every worker counts as idle.
+    pub gate: Gate,
+    /// Where output goes.
+    pub logs: LogsHandle,
+    /// The source of worker ids, shared by all pools.
+    pub ids: WorkerIds,
+    /// Whom the task belongs to.
+    pub tracker: TaskTracker,
+    /// Where its workers find their jobs.
+    pub servers: Servers,
+}
+
+/// Where workers find their jobs.
+#[derive(Clone, Debug)]
+pub enum Servers {
+    /// The daemon's broker, through a private listener for each process.
+    Own,
+    /// These Gearman servers, `HOST:PORT`.
+    External(Arc<[String]>),
+}
+
+/// Owns one pool. It ends when it is closed, or when all its handles are gone.
+#[derive(Debug)]
+pub struct Pool {
+    settings: Arc<PoolSettings>,
+    servers: Servers,
+    processes: Processes,
+    gate: GateDesk,
+    logs: LogsHandle,
+    roster: Roster,
+    commands: mpsc::Receiver<PoolCommand>,
+    replies: Replies,
+    /// Processes to start, one a turn: a thousand of them take a second, and what happens
+    /// meanwhile is not to wait for it.
+    starts: VecDeque<(WorkerId, u32)>,
+    /// Process ids of the living.
+    pids: HashMap<WorkerId, i32>,
+    /// Ends of processes and answers of the gate that are under way.
+    under_way: FuturesUnordered<UnderWay>,
+    publisher: Publisher,
+    chance: Chance,
+    /// No handle is left.
+    is_abandoned: bool,
+    is_finished: bool,
+}
+
+/// Something that comes to its end as an event; `Sync` so that the task may be borrowed over an
+/// await.
+type UnderWay = Pin<Box<dyn Future<Output = Event> + Send + Sync>>;
+
+/// What wakes the task.
+enum Wake {
+    Lifecycle(Event),
+    Command(PoolCommand),
+    HandlesGone,
+    GateFlushed,
+    StartNext,
+    Deadline,
+}
+
+impl Pool {
+    /// Starts the task and its first workers.
+    pub fn start(options: PoolOptions) -> PoolHandle {
+        let PoolOptions { settings, target, processes, gate, logs, ids, tracker, servers } =
+            options;
+        let (sender, commands) = mpsc::channel(PoolHandle::COMMANDS_MAX);
+        let roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids);
+        let (publisher, view) = Publisher::new(&settings, target);
+        let mut pool = Self {
+            settings,
+            servers,
+            processes,
+            gate: GateDesk::new(gate),
+            logs,
+            roster,
+            commands,
+            replies: Replies::default(),
+            starts: VecDeque::new(),
+            pids: HashMap::new(),
+            under_way: FuturesUnordered::new(),
+            publisher,
+            chance: Chance::default(),
+            is_abandoned: false,
+            is_finished: false,
+        };
+        pool.send_limit();
+        pool.later(Event::Target { target, drain_busy: false });
+        tracker.spawn(pool.run());
+        PoolHandle::new(sender, view)
+    }
+
+    async fn run(mut self) {
+        while !self.is_finished
+            && let Some(wake) = self.next_event().await
+        {
+            match wake {
+                Wake::Lifecycle(event) => self.pass(event).await,
+                Wake::Command(command) => self.command(command).await,
+                Wake::HandlesGone => self.abandon().await,
+                Wake::GateFlushed => {}
+                Wake::StartNext => self.start_next().await,
+                Wake::Deadline => self.pass(Event::Deadline).await,
+            }
+            self.publish_if_due();
+        }
+        self.publish();
+    }
+
+    /// The next thing to handle; `None` when nothing can happen any more.
+    async fn next_event(&mut self) -> Option<Wake> {
+        let deadline = self.next_deadline().map(Into::into);
+        Some(tokio::select! {
+            biased;
+            Some(event) = self.under_way.next() => Wake::Lifecycle(event),
+            () = self.gate.flush(), if self.gate.is_waiting() => Wake::GateFlushed,
+            command = self.commands.recv(), if !self.is_abandoned => {
+                command.map_or(Wake::HandlesGone, Wake::Command)
+            }
+            () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
+                if deadline.is_some() => Wake::Deadline,
+            () = tokio::task::yield_now(), if !self.starts.is_empty() => Wake::StartNext,
+            else => return None,
+        })
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        [self.roster.next_deadline(), self.publish_due()].into_iter().flatten().min()
+    }
+
+    /// Has an event handled as the next one.
+    fn later(&mut self, event: Event) {
+        self.under_way.push(Box::pin(ready(event)));
+    }
+
+    /// Whether the gate knows this pool's workers.
+    fn is_gated(&self) -> bool {
+        matches!(self.servers, Servers::Own) && self.settings.program.protocol != PoolProtocol::None
+    }
+}
+
+/// Now, as the lifecycle wants it; follows paused time in tests.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,204 @@
+//! Starting, signalling and reaping.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use gear_supervisor::model::Exit;
+use gear_supervisor::pool::process::Ended;
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    command, exists, nobody, processes, read_all, read_line, run, sh, start, until_gone,
+    until_reaped, zombies,
+};
+
+#[test]
+fn an_exit_code_and_both_streams_arrive() {
+    run(async {
+        let (_, child) = start(&sh("echo out; echo err >&2; exit 3")).unwrap();
+        assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(3)));
+        assert_eq!(read_all(child.stdout), "out\n");
+        assert_eq!(read_all(child.stderr), "err\n");
+        assert!(!exists(child.pid), "it was reaped");
+    });
+}
+
+#[test]
+fn a_killed_process_tells_its_signal() {
+    run(async {
+        let (worker, child) = start(&command(&["sleep", "1000"])).unwrap();
+        assert!(processes().signal(worker, Signal::SIGKILL));
+        let exit = Exit::Signal { signal: Signal::SIGKILL, core: false };
+        assert_eq!(child.end.wait().await, Ended::Exited(exit));
+        assert!(
+            !processes().signal(worker, Signal::SIGKILL),
+            "a reaped process is never signalled"
+        );
+    });
+}
+
+#[test]
+fn a_death_by_a_realtime_signal_is_reaped_too() {
+    run(async {
+        let (_, child) = start(&sh("kill -s RTMIN $$; kill -34 $$; kill -35 $$")).unwrap();
+        let ended = child.end.wait().await;
+        assert!(matches!(ended, Ended::Exited(Exit::Code(162 | 163))), "{ended:?}");
+    });
+}
+
+#[test]
+fn what_a_dead_leader_leaves_in_its_group_is_killed() {
+    run(async {
+        let script = "(trap '' TERM HUP; echo $$; exec sleep 1000) & sleep 0.05; exit 7";
+        let script = script.replace("echo $$", "sh -c 'echo $PPID'");
+        let (_, child) = start(&sh(&script)).unwrap();
+        let grandchild: i32 = read_line(&child.stdout).parse().unwrap();
+        assert_ne!(grandchild, child.pid);
+        assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(7)));
+        until_gone(grandchild).await;
+    });
+}
+
+#[test]
+fn a_group_is_killed_though_a_grandchild_ignores_term() {
+    run(async {
+        let script = "trap '' TERM; (sh -c 'echo $PPID'; exec sleep 1000) & wait; wait";
+        let (worker, child) = start(&sh(script)).unwrap();
+        let grandchild: i32 = read_line(&child.stdout).parse().unwrap();
+        processes().signal(worker, Signal::SIGTERM);
+        assert!(exists(child.pid) && exists(grandchild));
+        assert!(processes().kill_group(worker));
+        let exit = Exit::Signal { signal: Signal::SIGKILL, core: false };
+        assert_eq!(child.end.wait().await, Ended::Exited(exit));
+        until_gone(grandchild).await;
+    });
+}
+
+#[test]
+fn an_orphan_that_left_the_group_comes_to_us_and_is_reaped() {
+    run(async {
+        let before = processes().orphan_count();
+        let (_, child) = start(&sh("setsid sh -c 'echo $$; exec sleep 0.2' & sleep 0.1")).unwrap();
+        let orphan: i32 = read_line(&child.stdout).parse().unwrap();
+        assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(0)));
+        until_reaped(orphan).await;
+        assert!(processes().orphan_count() > before);
+    });
+}
+
+#[test]
+fn a_process_gets_exactly_its_environment_directory_and_null_input() {
+    run(async {
+        let mut launch = sh("env; pwd; cat; readlink /proc/self/fd/0; cut -d' ' -f5 /proc/$$/stat");
+        launch.directory = PathBuf::from("/usr");
+        let (_, child) = start(&launch).unwrap();
+        let text = read_all(child.stdout);
+        let mut lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.split_off(lines.len() - 3), ["/usr", "/dev/null", &child.pid.to_string()]);
+        lines.retain(|line| {
+            !["PWD=", "OLDPWD=", "_=", "SHLVL="].iter().any(|of| line.starts_with(of))
+        });
+        lines.sort_unstable();
+        assert_eq!(lines, ["GEAR_WORKER=test:1", "PATH=/usr/bin:/bin"]);
+        child.end.wait().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let mut nowhere = sh("true");
+    nowhere.directory = PathBuf::from("/no/such/place");
+    let cases = [
+        (command(&["php9"]), "cannot start 'php9': not found in PATH (/usr/bin:/bin)"),
+        (command(&["bin/no"]), "cannot start 'bin/no': there is no file /bin/no"),
+        (command(&["/etc/passwd"]), "'/etc/passwd': /etc/passwd is not executable for this user"),
+        (nowhere, "cannot start 'sh' in /no/such/place: No such file or directory"),
+    ];
+    for (launch, expected) in cases {
+        let error = start(&launch).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_mask_is_set_by_the_shim_which_leaves_no_trace() {
+    run(async {
+        let script = "umask; readlink /proc/$$/fd/0; ls /proc/$$/fd; grep Sig /proc/$$/status";
+        let plain = start(&sh(script)).unwrap().1;
+        let plain = read_all(plain.stdout);
+        let mut launch = sh(script);
+        launch.umask = Some(0o27);
+        let (_, child) = start(&launch).unwrap();
+        let text = read_all(child.stdout);
+        assert!(text.starts_with("0027\n/dev/null\n"), "{text}");
+        let rest = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(rest(&text), rest(&plain), "descriptors and signals as without it");
+        assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(0)));
+    });
+}
+
+#[test]
+fn the_shim_tells_what_it_cannot_start() {
+    run(async {
+        let mut launch = command(&["php9"]);
+        launch.umask = Some(0o22);
+        let (_, child) = start(&launch).unwrap();
+        let expected = "cannot start 'php9': not found in PATH (/usr/bin:/bin)";
+        assert_eq!(child.end.wait().await, Ended::NotStarted(expected.to_owned()));
+    });
+}
+
+#[test]
+fn another_user_has_its_ids_and_can_open_its_outputs() {
+    let Some(account) = nobody() else {
+        return eprintln!("skipped: only root can become another user");
+    };
+    run(async {
+        let mut launch = sh("id -u; id -g; id -G; echo hi >/dev/stdout; echo hi >/dev/stderr");
+        launch.account = Some(account.clone());
+        let (_, child) = start(&launch).unwrap();
+        let text = read_all(child.stdout);
+        let (uid, gid) = (account.uid, account.gid);
+        assert_eq!(text, format!("{uid}\n{gid}\n{gid}\nhi\n"));
+        assert_eq!(read_all(child.stderr), "hi\n");
+        assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(0)));
+    });
+}
+
+#[test]
+fn what_another_user_may_not_execute_is_told() {
+    let Some(account) = nobody() else {
+        return eprintln!("skipped: only root can become another user");
+    };
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        let mut launch = sh("true");
+        launch.account = Some(account);
+        launch.directory = folder.path().to_owned();
+        let (_, child) = start(&launch).unwrap();
+        match child.end.wait().await {
+            Ended::NotStarted(reason) => {
+                assert!(reason.contains("Permission denied"), "{reason}");
+            }
+            ended @ Ended::Exited(_) => panic!("{ended:?}"),
+        }
+    });
+}
+
+#[test]
+fn many_short_lives_leave_no_zombie() {
+    run(async {
+        let mut ends = Vec::new();
+        for code in 0..100 {
+            let (_, child) = start(&sh(&format!("exit {code}"))).unwrap();
+            ends.push((code, child));
+        }
+        let pids: Vec<i32> = ends.iter().map(|(_, child)| child.pid).collect();
+        for (code, child) in ends {
+            assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(code)));
+        }
+        assert!(zombies().iter().all(|pid| !pids.contains(pid)));
+    });
+}
