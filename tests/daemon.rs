@@ -275,3 +275,20 @@ fn stopping_starting_and_scaling_answer_when_it_has_happened() {
     assert_eq!(daemon.running("wordcount").len(), 3);
     assert_eq!(daemon.ask(&["stop", "wordcuont"]).status.code(), Some(4));
 }
+
+#[test]
+fn a_hold_above_the_files_max_runs_as_many_jobs() {
+    let daemon = Daemon::start();
+    daemon.says(&["scale", "slow", "5"]);
+    let clients: Vec<_> = (0..5)
+        .map(|_| daemon.command(&["submit", "slow", "1"]).stdout(Stdio::null()).spawn().unwrap())
+        .collect();
+    until("five jobs run at once", || {
+        let status = daemon.status();
+        let functions = status["broker"]["functions"].as_array().cloned().unwrap_or_default();
+        functions.iter().any(|function| function["running"] == 5)
+    });
+    for mut client in clients {
+        assert!(client.wait().unwrap().success());
+    }
+}

@@ -124,7 +124,7 @@ impl Supervisor {
                 ScaleTo::Auto => None,
             };
             entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
-            entry.follow_bounds().await;
+            entry.follow_bounds(&self.rooms.gate).await;
             settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));
         }
         self.scaling.ask(Instant::now());

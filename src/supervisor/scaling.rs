@@ -7,7 +7,7 @@ use super::task::Supervisor;
 use crate::broker::Overview;
 use crate::config::Count;
 use crate::model::FunctionName;
-use crate::pool::{PoolCommand, PoolView, SlotRole, SlotState};
+use crate::pool::{Gate, GateRequest, PoolCommand, PoolView, SlotRole, SlotState};
 use crate::scaler::{HostGate, HostRoom, Samples, ScalerSettings, decide};
 
 /// Events within this time are answered by one look.
@@ -65,7 +65,7 @@ impl Supervisor {
             if over {
                 entry.hold = None;
                 entry.explain("the hold is over: the file decides again".to_owned(), true);
-                entry.follow_bounds().await;
+                entry.follow_bounds(&self.rooms.gate).await;
             }
         }
     }
@@ -73,8 +73,15 @@ impl Supervisor {
 
 impl Entry {
     /// Puts the target into the bounds in force; an order, so busy workers above it go too.
-    pub(super) async fn follow_bounds(&mut self) {
+    ///
+    /// The lock on jobs in hand follows: a hold above the file's max is to run that many.
+    pub(super) async fn follow_bounds(&mut self, gate: &Gate) {
         let Count { min, max } = self.bounds();
+        let workers_max = usize::try_from(max.max(1)).unwrap_or(usize::MAX);
+        let limit = GateRequest::Limit { pool: self.settings.name.clone(), workers_max };
+        if gate.send(limit).await.is_err() {
+            tracing::debug!(pool = %self.settings.name, "nobody hands out jobs any more");
+        }
         let target = self.target.clamp(min, max);
         self.wanted = target;
         self.set_target(target, true).await;
