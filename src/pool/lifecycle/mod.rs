@@ -10,7 +10,7 @@
 //!      ├──── down ─── Backoff            Stopping: draining ▶ stop steps ▶ killed
 //!      └─────────────────── ended ──────────┘
 //! ```
-//! A [`Slot`] is one of these, and in a roll a second process beside it: the predecessor, which
+//! A [`Slot`](slot::Slot) is one of these, and in a roll a second process beside it: the predecessor, which
 //! serves until the successor is ready and then leaves. Wanted is kept apart from the state:
 //! commands change what is wanted, and [`Roster::handle`] moves the states toward it.
 //!
