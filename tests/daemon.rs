@@ -90,6 +90,15 @@ impl Daemon {
         self.says(&["wait", "all", "--timeout", "60s"]);
     }
 
+    /// Waits until so many jobs of one function are in workers' hands; one that waits is in none.
+    fn until_in_hand(&self, jobs: u64) {
+        until("the jobs run", || {
+            let status = self.status();
+            let functions = status["broker"]["functions"].as_array().cloned().unwrap_or_default();
+            functions.iter().any(|function| function["running"] == jobs)
+        });
+    }
+
     fn signal(&self, signal: &str) {
         kill(signal, self.child.id().into());
     }
@@ -107,8 +116,12 @@ impl Drop for Daemon {
 }
 
 fn spawn(folder: &Path) -> Child {
+    spawn_program(Path::new(PROGRAM), folder)
+}
+
+fn spawn_program(program: &Path, folder: &Path) -> Child {
     let log = fs::File::options().create(true).append(true).open(folder.join("out")).unwrap();
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program);
     command.arg("-c").arg(folder.join("workers.toml")).stdin(Stdio::null());
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
@@ -249,7 +262,7 @@ fn a_stop_finishes_the_job_in_hand_and_leaves_no_process() {
     let mut daemon = Daemon::start();
     let mut command = daemon.command(&["submit", "slow", "1"]);
     let client = command.stdout(Stdio::piped()).spawn().unwrap();
-    until("the job runs", || daemon.says(&["jobs"]).contains("slow"));
+    daemon.until_in_hand(1);
     let pids: Vec<_> = daemon.running("slow").into_iter().map(|(_, pid)| pid).collect();
     daemon.signal("-TERM");
     let output = client.wait_with_output().unwrap();
@@ -283,12 +296,45 @@ fn a_hold_above_the_files_max_runs_as_many_jobs() {
     let clients: Vec<_> = (0..5)
         .map(|_| daemon.command(&["submit", "slow", "1"]).stdout(Stdio::null()).spawn().unwrap())
         .collect();
-    until("five jobs run at once", || {
-        let status = daemon.status();
-        let functions = status["broker"]["functions"].as_array().cloned().unwrap_or_default();
-        functions.iter().any(|function| function["running"] == 5)
-    });
+    daemon.until_in_hand(5);
     for mut client in clients {
         assert!(client.wait().unwrap().success());
     }
+}
+
+#[test]
+fn nothing_is_started_while_the_daemon_stops() {
+    let mut daemon = Daemon::start();
+    let mut command = daemon.command(&["submit", "slow", "2"]);
+    let mut client = command.stdout(Stdio::null()).spawn().unwrap();
+    daemon.until_in_hand(1);
+    daemon.signal("-TERM");
+    until("it stops", || daemon.status()["state"] == "stopping");
+    for refused in [&["reload"][..], &["start", "wordcount"], &["scale", "slow", "9"]] {
+        assert!(!daemon.ask(refused).status.success(), "{refused:?}");
+    }
+    daemon.edit(
+        "[pool.slow]",
+        "[pool.late]\ncommand = \"sleep 9\"\nprotocol = \"none\"\n[pool.slow]",
+    );
+    daemon.signal("-HUP");
+    assert!(client.wait().unwrap().success());
+    assert!(daemon.child.wait().unwrap().success());
+    let log = fs::read_to_string(daemon.folder.path().join("out")).unwrap();
+    assert!(!log.contains("late:1"), "{log}");
+    assert!(!log.contains("did not end in time"), "{log}");
+}
+
+#[test]
+fn workers_start_after_the_program_on_disk_was_replaced() {
+    let mut daemon = Daemon::start();
+    daemon.signal("-TERM");
+    assert!(daemon.child.wait().unwrap().success());
+    let copy = daemon.folder.path().join("program");
+    fs::copy(PROGRAM, &copy).unwrap();
+    daemon.child = spawn_program(&copy, daemon.folder.path());
+    daemon.until_up();
+    fs::remove_file(&copy).unwrap();
+    daemon.says(&["restart", "wordcount"]);
+    assert_eq!(daemon.says(&["submit", "wordcount", "to be or not"]), "4\n");
 }

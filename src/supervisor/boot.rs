@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsOptions, LogsRequest, LogsStartError};
+use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
 use crate::pool::WorkerIds;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::telemetry::{self, TelemetryError};
@@ -30,6 +31,11 @@ const GATE_REQUESTS_MAX: usize = 1024;
 const BROKER_EVENTS_MAX: usize = 4096;
 /// Deaths of its workers at which a job is given up.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// Our own program, whatever has become of its file since: an upgrade puts another one there.
+const OWN_BINARY: &str = "/proc/self/exe";
+/// How long what is left may take once everything was told to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Called once with the handle of the running daemon.
 pub type OnStart = Box<dyn FnOnce(SupervisorHandle, &TaskTracker) + Send>;
@@ -132,16 +138,13 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let binary = std::env::current_exe().map_err(io("our own program is not found"))?;
     let options = ProcessesOptions {
-        own_binary: binary,
+        own_binary: OWN_BINARY.into(),
         ledger: Some(state_dir.path().join("workers")),
         file_limit: Some(file_limit),
     };
     let processes = Processes::open(options, &tasks, stop.clone())?;
-    for Leftover { worker, pid } in processes.end_leftovers().await {
-        info!(worker, pid, "ended a worker that an earlier daemon had left behind");
-    }
+    end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
     let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
@@ -186,11 +189,9 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         warn!(%error, "the control socket ended badly");
     }
     close_broker(broker, broker_thread).await;
-    if logs.ask(LogsRequest::Shutdown).await.is_err() {
-        warn!("the logs had ended before");
-    }
+    close_logs(&logs, logs_thread).await;
     stop.cancel();
-    drop(logs_thread);
+    end_tasks(&tasks).await;
     info!("stopped");
     Ok(())
 }
@@ -222,5 +223,29 @@ async fn close_broker(broker: Option<BrokerHandle>, thread: Option<BrokerThread>
     {
         warn!("the broker had ended before");
     }
-    drop(thread);
+    if let Some(Err(error)) = thread.map(BrokerThread::join) {
+        warn!(%error, "the broker ended badly");
+    }
+}
+
+/// Writes what is there; the pipes of all workers have ended.
+async fn close_logs(logs: &LogsHandle, thread: LogsThread) {
+    if logs.ask(LogsRequest::Shutdown).await.is_err() || !thread.join() {
+        warn!("the logs had ended before");
+    }
+}
+
+/// Everything was told to end; what does not is named, and ends with the process.
+async fn end_tasks(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(FAREWELL, tasks.wait()).await.is_err() {
+        warn!(tasks = tasks.len(), "some tasks did not end in time");
+    }
+}
+
+/// What an earlier daemon left behind when it was killed goes before our own workers come.
+async fn end_leftovers(processes: &Processes) {
+    for Leftover { worker, pid } in processes.end_leftovers().await {
+        info!(worker, pid, "ended a worker that an earlier daemon had left behind");
+    }
 }

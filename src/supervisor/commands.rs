@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::entry::{Hold, settle};
-use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand};
+use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand, SupervisorGone};
 use super::task::Supervisor;
 use crate::config::Count;
 use crate::control::nearest;
@@ -20,6 +20,15 @@ type Picked = (PoolHandle, Pick);
 impl Supervisor {
     pub(super) async fn obey(&mut self, command: SupervisorCommand) {
         match command {
+            // What is started now would outlive the daemon.
+            SupervisorCommand::Start(_, _, answer)
+            | SupervisorCommand::Restart(_, _, answer)
+            | SupervisorCommand::Scale { answer, .. }
+            | SupervisorCommand::Reload { answer, .. }
+                if self.stopping.is_some() =>
+            {
+                reply(answer, Err(CommandError::Gone(SupervisorGone)));
+            }
             SupervisorCommand::Start(names, actor, answer) => {
                 info!(actor, "start {}", listed(&names));
                 let command = |pick, reply| PoolCommand::Start { pick, reply };

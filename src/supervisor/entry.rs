@@ -94,10 +94,10 @@ impl EndedJobs {
     /// Takes in what the broker counts for the workers that live, and tells the sum of all time.
     pub(super) fn count(&mut self, alive: &[(WorkerId, u64)]) -> u64 {
         for (worker, done) in alive {
-            let before = self.seen.insert(*worker, *done).unwrap_or(0);
+            let before = self.seen.get(worker).copied().unwrap_or(0);
             self.total += done.saturating_sub(before);
         }
-        self.seen.retain(|worker, _| alive.iter().any(|(alive, _)| alive == worker));
+        self.seen = alive.iter().copied().collect();
         self.total
     }
 }

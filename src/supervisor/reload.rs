@@ -49,7 +49,10 @@ impl Supervisor {
         match self.settings.supervisor.reload_on_edit {
             ReloadOnEdit::Off => {}
             ReloadOnEdit::Check => match self.read() {
-                Ok(_) => info!("the edited file is right; reload applies it"),
+                Ok(_) => {
+                    self.config.rejected = None;
+                    info!("the edited file is right; reload applies it");
+                }
                 Err(errors) => self.reject(errors),
             },
             ReloadOnEdit::Apply => match self.read() {

@@ -49,6 +49,7 @@ impl Stopping {
 impl Supervisor {
     pub(super) async fn signalled(&mut self, signal: i32) {
         match signal {
+            SIGHUP if self.stopping.is_some() => info!("not reading the file: stopping"),
             SIGHUP => self.reload_and_log("SIGHUP").await,
             SIGUSR1 | SIGUSR2 => {
                 self.tell_logs(LogsRequest::Reopen).await;

@@ -132,6 +132,8 @@ impl Supervisor {
         match event {
             Event::Command(command) => self.obey(command).await,
             Event::Signal(signal) => self.signalled(signal).await,
+            // Nothing is started any more: it would outlive the daemon.
+            Event::Demand | Event::Edited | Event::Tick if self.stopping.is_some() => {}
             Event::Demand => self.scaling.ask(Instant::now()),
             Event::Edited => self.edited().await,
             Event::Tick => self.ticked().await,
@@ -142,8 +144,11 @@ impl Supervisor {
 
     /// The next moment at which something is due without an event; idle fixed pools cost nothing.
     fn next_tick(&self) -> Option<Instant> {
+        if self.stopping.is_some() {
+            return None;
+        }
         let hold_ends = self.pools.values().filter_map(|entry| entry.hold?.until).min();
-        let elastic = self.pools.values().any(Entry::is_elastic) && self.stopping.is_none();
+        let elastic = self.pools.values().any(Entry::is_elastic);
         let tick = elastic.then(|| self.scaling.last().map_or(self.started, |at| at + TICK));
         [hold_ends, tick, self.scaling.due(), self.quiet_until].into_iter().flatten().min()
     }
