@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod raw;
 mod rig;
+mod shasum;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -47,11 +49,7 @@ fn the_job_of_a_killed_worker_goes_on_elsewhere() {
     let client = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut holder = None;
     until("a worker holds the job", || {
-        let status = daemon.status();
-        let pools = status["pools"].as_array().cloned().unwrap_or_default();
-        let workers = pools.iter().filter_map(|pool| pool["workers"].as_array()).flatten();
-        let busy = workers.clone().find(|w| w["jobs"].as_array().is_some_and(|j| !j.is_empty()));
-        holder = busy.map(|worker| worker["pid"].as_i64().unwrap());
+        holder = daemon.busy("slow").pop();
         holder.is_some()
     });
     kill("-9", holder.unwrap());
