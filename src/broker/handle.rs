@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::view::{JobLoss, JobView, Overview};
+use super::view::{DemandView, JobLoss, JobView, Overview};
 use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
 
 /// What the broker tells without being asked.
@@ -105,6 +105,8 @@ pub enum Command {
         /// Whose it is; `None` when it is no worker of ours.
         worker: Option<WorkerId>,
     },
+    /// Ask for a [`DemandView`].
+    Demand(oneshot::Sender<DemandView>),
     /// Ask for an [`Overview`].
     Overview(oneshot::Sender<Overview>),
     /// List jobs, the oldest first.
@@ -189,6 +191,14 @@ impl BrokerHandle {
     /// When the broker has stopped.
     pub async fn overview(&self) -> Result<Overview, BrokerGone> {
         self.ask(Command::Overview).await
+    }
+
+    /// Queues and workers at this moment, without their jobs.
+    ///
+    /// # Errors
+    /// When the broker has stopped.
+    pub async fn demand(&self) -> Result<DemandView, BrokerGone> {
+        self.ask(Command::Demand).await
     }
 
     /// Answers [`BrokerEvent::Performer`].

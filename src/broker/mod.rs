@@ -15,4 +15,7 @@ pub mod store;
 mod view;
 
 pub use handle::{BrokerEvent, BrokerGone, BrokerHandle, Command, Peer};
-pub use view::{FunctionView, JobLoss, JobView, LossOutcome, Overview, WorkerView};
+pub use view::{
+    DemandView, FunctionDemand, FunctionView, JobLoss, JobView, LossOutcome, Overview,
+    WorkerDemand, WorkerView,
+};

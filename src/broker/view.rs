@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::model::{FunctionName, Priority, Unique, WorkerId};
+use crate::model::{FunctionName, PoolName, Priority, Unique, WorkerId};
 
 /// The broker at one moment.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,45 @@ pub struct Overview {
     pub untied_performers: usize,
     /// Why background jobs cannot be stored just now.
     pub store_error: Option<String>,
+}
+
+/// What the counts of workers are decided from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DemandView {
+    /// Every function with a queue, a performer or a rule.
+    pub functions: BTreeMap<FunctionName, FunctionDemand>,
+    /// For how long the workers of each pool have had jobs, all added up.
+    pub pools: BTreeMap<PoolName, Duration>,
+    /// Every worker process that is known to the broker.
+    pub workers: HashMap<WorkerId, WorkerDemand>,
+}
+
+/// One function's demand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FunctionDemand {
+    /// Jobs that wait.
+    pub queued: usize,
+    /// How long the oldest of them has waited.
+    pub oldest: Duration,
+    /// Jobs in workers' hands.
+    pub running: usize,
+    /// Jobs ended since the start, in any way.
+    pub ended: u64,
+    /// For how long jobs of it have run, all added up.
+    pub busy: Duration,
+}
+
+/// One worker process, as far as its pool's count depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerDemand {
+    /// Whether it holds a job.
+    pub busy: bool,
+    /// How long it has held none; `None` while it holds one or has registered nothing.
+    pub idle: Option<Duration>,
+    /// Jobs it ended.
+    pub done: u64,
+    /// What it performs.
+    pub functions: Vec<FunctionName>,
 }
 
 /// One function's queue.

@@ -34,6 +34,7 @@ impl Core {
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),
+            Command::Demand(reply) => answer(reply, self.state.demand(now())),
             Command::Overview(reply) => answer(reply, self.state.overview(now())),
             Command::Jobs { function, limit, reply } => {
                 answer(reply, self.state.jobs(now(), function.as_ref(), limit));

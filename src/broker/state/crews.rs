@@ -6,9 +6,10 @@
 //! the pool's max says. Sessions of nobody's are free.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::State;
+use super::busy::BusyClock;
 use super::effects::{Effects, Outgoing};
 use super::functions::Sleeper;
 use super::sessions::{Identity, Rest};
@@ -50,6 +51,8 @@ pub(super) struct Pool {
     limit: Option<usize>,
     /// Processes that do.
     holders: usize,
+    /// For how long they have.
+    busy: BusyClock,
     /// Listed sleepers of its processes.
     sleepers: BTreeSet<Sleeper>,
 }
@@ -83,13 +86,18 @@ impl Crews {
         self.workers.get(&worker).is_some_and(|worker| worker.duty == Duty::Serving)
     }
 
+    /// For how long the processes of each pool have held jobs.
+    pub(super) fn busy(&self, now: Instant) -> impl Iterator<Item = (PoolName, Duration)> {
+        self.pools.iter().map(move |(name, pool)| (name.clone(), pool.busy.total(now)))
+    }
+
     fn pool_of(&mut self, worker: WorkerId) -> Option<&mut Pool> {
         let worker = self.workers.get(&worker)?;
         self.pools.get_mut(&worker.name.pool)
     }
 
     /// Counts jobs that came into the process's hands.
-    fn hold(&mut self, worker: WorkerId, jobs: usize) {
+    fn hold(&mut self, now: Instant, worker: WorkerId, jobs: usize) {
         let Some(holder) = self.workers.get_mut(&worker) else { return };
         let was_free = holder.holding == 0;
         holder.holding += jobs;
@@ -97,6 +105,7 @@ impl Crews {
             holder.idle_since = None;
             if let Some(pool) = self.pool_of(worker) {
                 pool.holders += 1;
+                pool.busy.start(now);
             }
         }
     }
@@ -111,6 +120,7 @@ impl Crews {
         holder.idle_since = Some(now);
         if let Some(pool) = self.pool_of(worker) {
             pool.holders = pool.holders.saturating_sub(1);
+            pool.busy.stop(now);
         }
         true
     }
@@ -231,7 +241,7 @@ impl State {
         if performs {
             self.registered(now, worker, fx);
         }
-        self.crews.hold(worker, jobs);
+        self.crews.hold(now, worker, jobs);
         if jobs > 0
             && let Some(pool) = self.crews.pool_of(worker)
         {
@@ -258,11 +268,11 @@ impl State {
     }
 
     /// Puts a job into a session's hands.
-    pub(super) fn hold(&mut self, session: SessionId, job: JobId) {
+    pub(super) fn hold(&mut self, now: Instant, session: SessionId, job: JobId) {
         let Some(performer) = self.sessions.get_mut(&session) else { return };
         performer.in_hand.insert(job);
         if let Some(worker) = performer.worker {
-            self.crews.hold(worker, 1);
+            self.crews.hold(now, worker, 1);
         }
     }
 

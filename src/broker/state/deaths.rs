@@ -134,6 +134,7 @@ impl State {
         let unwanted = job.is_unwanted();
         if let Some(function) = self.functions.get_mut(job.function) {
             function.running -= 1;
+            function.busy.stop(now);
         }
         self.timers.clear(Timer::Timeout(id));
         self.let_go(now, session, id, fx);

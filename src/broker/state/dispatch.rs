@@ -143,7 +143,7 @@ impl State {
         self.functions.dequeue(key, priority, id);
         self.functions.end_turn(key);
         self.fetched(now, key);
-        self.hold(session, id);
+        self.hold(now, session, id);
         self.start_running(now, session, key, id);
         self.moved(id, session);
         self.assignment(id, style)
@@ -160,6 +160,7 @@ impl State {
         if let Some(function) = self.functions.get_mut(key) {
             function.held.insert(id);
             function.running += 1;
+            function.busy.start(now);
         }
         if let Some(job) = self.jobs.get_mut(id) {
             job.place = Place::Running { session, since: now };

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use slab::Slab;
 
+use super::busy::BusyClock;
 use super::sessions::Abilities;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
 
@@ -44,6 +45,8 @@ pub(super) struct Function {
     pub(super) held: BTreeSet<JobId>,
     /// How many of the held ones run.
     pub(super) running: usize,
+    /// For how long jobs of it have run.
+    pub(super) busy: BusyClock,
     /// Sessions that registered it.
     pub(super) performers: BTreeSet<SessionId>,
     /// Those of them that sleep and have few abilities.
@@ -99,6 +102,7 @@ impl Function {
             queued: ByPriority::default(),
             held: BTreeSet::new(),
             running: 0,
+            busy: BusyClock::default(),
             performers: BTreeSet::new(),
             sleepers: BTreeSet::new(),
             woken: BTreeSet::new(),

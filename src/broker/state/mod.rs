@@ -19,9 +19,11 @@
 
 mod admin;
 mod answers;
+mod busy;
 mod commits;
 mod crews;
 mod deaths;
+mod demand;
 mod dispatch;
 mod effects;
 mod functions;

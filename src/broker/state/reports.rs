@@ -62,6 +62,9 @@ impl State {
         let Some(job) = self.end(id, fx) else { return };
         self.tell(id, &job, report, fx);
         let Place::Running { session, .. } = job.place else { return };
+        if let Some(function) = self.functions.get_mut(job.function) {
+            function.busy.stop(now);
+        }
         let Some(holder) = self.sessions.get_mut(&session) else { return };
         holder.raised = matches!(report, WorkReport::Exception(_)).then_some(id);
         if let Some(worker) = holder.worker {
