@@ -80,7 +80,7 @@ pub(super) fn broker(table: &Table<'_>) -> BrokerSettings {
 
 /// Reads `[host]`.
 pub(super) fn host(table: &Table<'_>) -> HostSettings {
-    HostSettings { workers_max: table.read("max_workers", workers_max) }
+    HostSettings { workers_max: table.read("max_workers", workers_max), ..HostSettings::default() }
 }
 
 fn socket(table: &Table<'_>, name: &str, state_dir: &Path, surroundings: &Surroundings) -> PathBuf {

@@ -15,7 +15,8 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::settings::{
-    Account, Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep,
+    Account, Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program,
+    ScalingSettings, StopStep,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -103,6 +104,7 @@ impl<'a> Reader<'a> {
         Some(Arc::new(PoolSettings {
             name: name.clone(),
             count: keys.count.unwrap_or(COUNT),
+            scaling: ScalingSettings::default(),
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             backoff: keys.backoff.unwrap_or(BACKOFF),
             log: LogSettings {

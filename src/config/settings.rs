@@ -107,11 +107,26 @@ pub enum StoreKind {
     Memory,
 }
 
-/// `[host]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// `[host]`: what all pools together may ask of the host.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HostSettings {
     /// Most workers of all pools together.
     pub workers_max: Option<u32>,
+    /// Memory that workers leave to others; `None`: the larger of 256 MiB and a twentieth of all.
+    pub memory_reserve: Option<MemoryReserve>,
+    /// Runnable tasks for each core above which no worker is added.
+    pub load_max: f64,
+    /// Percent of time in which some task waits for memory, above which no worker is added.
+    pub memory_pressure_max: f64,
+}
+
+/// Memory that workers leave to others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemoryReserve {
+    /// So many bytes.
+    Bytes(u64),
+    /// So much of all memory, in percent.
+    Percent(f64),
 }
 
 /// `[pool.NAME]`
@@ -123,6 +138,8 @@ pub struct PoolSettings {
     pub program: Program,
     /// How many.
     pub count: Count,
+    /// How the count is found between its bounds.
+    pub scaling: ScalingSettings,
     /// What an idle worker gets when it is to stop, in order.
     pub stop: Vec<StopStep>,
     /// Pauses between starts that fail.
@@ -189,6 +206,41 @@ pub struct Count {
     pub max: u32,
 }
 
+/// How a pool's count is found between its bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScalingSettings {
+    /// How long a job may wait: the objective.
+    pub max_wait: Duration,
+    /// What is preferred where wait and cost differ.
+    pub mode: ScalingMode,
+    /// The pool's share among those of its priority when the host is short.
+    pub weight: u32,
+    /// Pools of higher priority come first when the host is short.
+    pub priority: i32,
+    /// Places on the host that other pools leave free for this one.
+    pub reserve: u32,
+    /// Workers kept idle beyond what demand asks for, while there is any demand.
+    pub spare: u32,
+    /// How long a worker must be idle before it counts as surplus.
+    pub idle_ttl: Duration,
+    /// How long a pool of min = 0 keeps its last worker without work.
+    pub zero_after: Duration,
+    /// From the start of a process until it takes a job; `None`: learned.
+    pub startup: Option<Duration>,
+}
+
+/// What is preferred where wait and cost differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScalingMode {
+    /// Short waits.
+    Latency,
+    /// Both.
+    #[default]
+    Balanced,
+    /// Few workers.
+    Economy,
+}
+
 /// One step of stopping a worker: a signal, and how long to wait for its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopStep {
@@ -218,6 +270,28 @@ pub struct LogSettings {
     pub keep: u32,
     /// Shape of its lines.
     pub format: LogFormat,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self { workers_max: None, memory_reserve: None, load_max: 2.0, memory_pressure_max: 10.0 }
+    }
+}
+
+impl Default for ScalingSettings {
+    fn default() -> Self {
+        Self {
+            max_wait: Duration::from_secs(5),
+            mode: ScalingMode::Balanced,
+            weight: 1,
+            priority: 0,
+            reserve: 0,
+            spare: 0,
+            idle_ttl: Duration::from_secs(20),
+            zero_after: Duration::from_mins(2),
+            startup: None,
+        }
+    }
 }
 
 impl Count {

@@ -35,14 +35,16 @@ impl HostReader {
         let memory = self.system.as_ref();
         let text = |path: &str| fs::read_to_string(path).ok();
         let loadavg = text("/proc/loadavg");
+        let (cpu, memory_text) = (text("/proc/pressure/cpu"), text("/proc/pressure/memory"));
         let host = HostSample {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             load1: System::load_average().map_or(0.0, |load| load.one),
             runnable: loadavg.as_deref().and_then(parse_runnable).unwrap_or(0),
             mem_available: memory.map_or(0, System::available_memory),
             mem_total: memory.map_or(0, System::total_memory),
-            cpu_pressure: text("/proc/pressure/cpu").as_deref().and_then(parse_pressure),
-            mem_pressure: text("/proc/pressure/memory").as_deref().and_then(parse_pressure),
+            cpu_pressure: cpu.as_deref().and_then(|text| parse_pressure(text, "some ")),
+            mem_pressure: memory_text.as_deref().and_then(|text| parse_pressure(text, "some ")),
+            mem_stall: memory_text.as_deref().and_then(|text| parse_pressure(text, "full ")),
         };
         let own_group = text("/proc/self/cgroup");
         let limits = own_group.map(|group| cgroup::read(&group, Path::new("/sys/fs/cgroup")));
@@ -73,10 +75,10 @@ fn whole_cores(cores: f64) -> usize {
     cores.ceil().clamp(1.0, 65_536.0) as usize
 }
 
-/// `some avg10=1.53 avg60=0.87 avg300=0.75 total=…`: the first number.
-fn parse_pressure(text: &str) -> Option<f64> {
-    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
-    some.split_ascii_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
+/// `some avg10=1.53 avg60=0.87 avg300=0.75 total=…`: the first number of the line `which`.
+fn parse_pressure(text: &str, which: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(which))?;
+    line.split_ascii_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
 }
 
 /// `0.20 0.18 0.12 3/1234 56789`: runnable tasks, among them the one that reads.
@@ -94,9 +96,10 @@ mod tests {
     fn pressure_is_the_share_of_the_last_ten_seconds() {
         let text = "some avg10=1.53 avg60=0.87 avg300=0.75 total=157656722\n\
                     full avg10=9.00 avg60=0.00 avg300=0.00 total=0\n";
-        assert_eq!(parse_pressure(text), Some(1.53));
+        assert_eq!(parse_pressure(text, "some "), Some(1.53));
+        assert_eq!(parse_pressure(text, "full "), Some(9.0));
         for missing in ["", "full avg10=9.00", "some avg60=1", "some avg10=x"] {
-            assert_eq!(parse_pressure(missing), None, "{missing}");
+            assert_eq!(parse_pressure(missing, "some "), None, "{missing}");
         }
     }
 

@@ -17,6 +17,8 @@ pub struct HostSample {
     pub cpu_pressure: Option<f64>,
     /// Share of the last 10 s in which some task waited for memory, in percent.
     pub mem_pressure: Option<f64>,
+    /// Share of the last 10 s in which every task waited for memory, in percent.
+    pub mem_stall: Option<f64>,
 }
 
 /// What one process uses.

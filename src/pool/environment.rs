@@ -176,7 +176,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Backoff, Count, LogFormat, LogSettings};
+    use crate::config::{Backoff, Count, LogFormat, LogSettings, ScalingSettings};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -192,6 +192,7 @@ mod tests {
                 umask: None,
             },
             count: Count { min: 1, max: 1 },
+            scaling: ScalingSettings::default(),
             stop: Vec::new(),
             backoff: Backoff { initial: Duration::ZERO, max: Duration::ZERO },
             log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },

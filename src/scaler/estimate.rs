@@ -1,129 +1,147 @@
-//! What a pool's history says: how long a job takes, how many workers are busy.
+//! What a function's history says: how long a job takes, how often one comes.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Samples, ScalerSettings};
+use super::sample::{FunctionSample, real64};
 
 /// Weight that every further completion leaves to the older ones.
 const DECAY_PER_JOB: f64 = 0.995;
+/// A job's length before any has been seen, in seconds.
+const EXPECTED_SECONDS: f64 = 1.0;
+/// How many seen jobs weigh as much as that expectation.
+const EXPECTED_JOBS: f64 = 2.0;
 /// Half-life of the arrival rate.
 const ARRIVALS_HALF_LIFE: Duration = Duration::from_secs(10);
-/// One entry of the shrink window at most this often; bounds the window to 60 entries.
-const WINDOW_STEP: Duration = Duration::from_secs(1);
+/// Half-life of the rate that is believed when it rises beyond chance.
+const BURST_HALF_LIFE: Duration = Duration::from_secs(1);
+/// How many standard deviations are chance.
+const CHANCE: f64 = 3.0;
 
-/// One pool's memory between decisions.
-#[derive(Clone, Debug, Default)]
-pub struct PoolState {
-    last: Option<Last>,
-    /// Decayed seconds that workers were busy.
+/// One function's memory between looks.
+#[derive(Clone, Debug)]
+pub(super) struct FunctionState {
+    last: Option<(Instant, FunctionSample)>,
+    /// Decayed seconds that workers were busy with it.
     busy_seconds: f64,
     /// Decayed count of jobs ended.
     ended: f64,
-    /// Jobs a second.
+    /// Jobs a second, slowly and quickly.
     arrivals: f64,
-    /// Average number of busy workers.
-    busy: f64,
-    /// What the shrink rule asked for lately, the oldest first.
-    window: VecDeque<(Instant, u32)>,
-    /// Since when nothing waits or runs.
-    quiet_since: Option<Instant>,
+    burst: f64,
+    /// Seconds looked at.
+    span: f64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    at: Instant,
-    running: usize,
-    ended: u64,
-    arrived: u64,
+impl Default for FunctionState {
+    fn default() -> Self {
+        // What is expected fades with every job that ends.
+        Self {
+            last: None,
+            busy_seconds: EXPECTED_JOBS * EXPECTED_SECONDS,
+            ended: EXPECTED_JOBS,
+            arrivals: 0.0,
+            burst: 0.0,
+            span: 0.0,
+        }
+    }
 }
 
-impl PoolState {
+impl FunctionState {
     /// Takes in what was seen at `now`.
-    pub(super) fn observe(&mut self, now: Instant, samples: &Samples, settings: &ScalerSettings) {
-        let arrived = samples.ended + to_u64(samples.running + samples.queued);
-        if let Some(last) = self.last {
-            let passed = now.saturating_duration_since(last.at).as_secs_f64();
-            let ended = to_f64(samples.ended.saturating_sub(last.ended));
+    pub(super) fn observe(&mut self, now: Instant, sample: &FunctionSample) {
+        if let Some((at, last)) = self.last.replace((now, *sample)) {
+            let passed = now.saturating_duration_since(at).as_secs_f64();
+            let ended = real64(sample.ended.saturating_sub(last.ended));
             let kept = DECAY_PER_JOB.powf(ended);
-            // Between two looks the workers that were busy at the first are taken as busy.
-            let seconds = passed * count(last.running);
-            self.busy_seconds = self.busy_seconds * kept + seconds;
+            let busy = sample.busy.saturating_sub(last.busy).as_secs_f64();
+            self.busy_seconds = self.busy_seconds * kept + busy;
             self.ended = self.ended * kept + ended;
-            if passed > 0.0 {
-                let rate = to_f64(arrived.saturating_sub(last.arrived)) / passed;
-                let half_lives = passed / ARRIVALS_HALF_LIFE.as_secs_f64();
-                self.arrivals += (rate - self.arrivals) * (1.0 - 0.5_f64.powf(half_lives));
-                let tau = (2.0 * settings.max_wait.as_secs_f64()).max(1.0);
-                let weight = 1.0 - (-passed / tau).exp();
-                self.busy += (count(last.running) - self.busy) * weight;
-            }
+            let came = real64(arrived(sample).saturating_sub(arrived(&last)));
+            self.span += passed;
+            let (came, span) = ((came, passed), self.span);
+            self.arrivals = follow(self.arrivals, came, span, ARRIVALS_HALF_LIFE);
+            self.burst = follow(self.burst, came, span, BURST_HALF_LIFE);
         }
-        self.last = Some(Last { at: now, running: samples.running, ended: samples.ended, arrived });
-        let quiet = samples.queued == 0 && samples.running == 0;
-        self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(now));
     }
 
-    /// Seconds that a job takes: a right-censored mean, which counts unfinished time too and so
-    /// works before the first job has ended. `expect` is the prior.
-    pub(super) fn service_seconds(&self, expect: Duration) -> f64 {
-        (self.busy_seconds + expect.as_secs_f64()) / (self.ended + 1.0)
+    /// Seconds that a job takes: a right-censored mean (total time on test over failures), which
+    /// counts unfinished time too and so works before the first job has ended.
+    pub(super) fn service_seconds(&self) -> f64 {
+        self.busy_seconds / self.ended
     }
 
-    /// Jobs that arrive in a second.
+    /// Jobs that arrive in a second: the slow mean, or what a burst exceeds chance by.
     pub(super) fn arrivals(&self) -> f64 {
-        self.arrivals
+        let half_life = BURST_HALF_LIFE.as_secs_f64();
+        let deviation = (self.arrivals * std::f64::consts::LN_2 / (2.0 * half_life)).sqrt();
+        self.arrivals.max(self.burst - CHANCE * deviation)
     }
+}
 
-    /// How many workers are busy on average.
-    pub(super) fn busy(&self) -> f64 {
-        self.busy
+fn arrived(sample: &FunctionSample) -> u64 {
+    sample.ended + u64::try_from(sample.running + sample.queued).unwrap_or(u64::MAX)
+}
+
+/// An exponentially weighted rate, moved on by `passed` seconds in which `came` events came; the
+/// plain mean while it has been followed for less than it weighs.
+fn follow(rate: f64, (came, passed): (f64, f64), span: f64, half_life: Duration) -> f64 {
+    if passed <= 0.0 {
+        return rate;
     }
+    let weight = 1.0 - 0.5_f64.powf(passed / half_life.as_secs_f64());
+    rate + (came / passed - rate) * weight.max(passed / span)
+}
 
-    /// How long nothing has waited or run.
-    pub(super) fn quiet(&self, now: Instant) -> Duration {
-        self.quiet_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The most that `need` was within the window up to `now`.
-    pub(super) fn window_max(&mut self, now: Instant, need: u32, window: Duration) -> u32 {
-        while let Some((at, _)) = self.window.front()
-            && now.saturating_duration_since(*at) > window
-        {
-            self.window.pop_front();
+    fn seen(steps: impl IntoIterator<Item = (f64, FunctionSample)>) -> FunctionState {
+        let start = Instant::now();
+        let mut state = FunctionState::default();
+        for (second, sample) in steps {
+            state.observe(start + Duration::from_secs_f64(second), &sample);
         }
-        match self.window.back_mut() {
-            Some((at, most)) if now.saturating_duration_since(*at) < WINDOW_STEP => {
-                *most = need.max(*most);
-            }
-            _ => self.window.push_back((now, need)),
-        }
-        self.window.iter().map(|(_, need)| *need).max().unwrap_or(need)
+        state
     }
-}
 
-/// A count as a number to calculate with; exact up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "queues and pools stay far below 2^53")]
-pub(super) fn count(n: usize) -> f64 {
-    n as f64
-}
+    #[test]
+    fn a_job_that_has_not_ended_counts_by_its_age() {
+        let running = |second| FunctionSample {
+            running: 1,
+            busy: Duration::from_secs(second),
+            ..FunctionSample::default()
+        };
+        let state = seen([(0.0, running(0)), (58.0, running(58))]);
+        assert!((state.service_seconds() - 30.0).abs() < 1e-6, "{state:?}");
+    }
 
-#[expect(clippy::cast_precision_loss, reason = "differences of two looks stay far below 2^53")]
-fn to_f64(n: u64) -> f64 {
-    n as f64
-}
+    #[test]
+    fn the_length_of_a_job_and_the_rate_are_learned() {
+        // Ten workers end 1,000 jobs of 10 ms a second.
+        let sample = |second: u32| FunctionSample {
+            running: 10,
+            ended: u64::from(second) * 1000,
+            busy: Duration::from_secs(10) * second,
+            ..FunctionSample::default()
+        };
+        let state = seen((0..100).map(|second| (f64::from(second), sample(second))));
+        assert!((0.009..0.016).contains(&state.service_seconds()), "{state:?}");
+        assert!((990.0..1010.0).contains(&state.arrivals()), "{state:?}");
+    }
 
-fn to_u64(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-/// Workers from a number: rounded up, never below zero.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to the range of u32 before"
-)]
-pub(super) fn workers(n: f64) -> u32 {
-    // A hair below a whole number is that number: 3.0000000001 workers are 3.
-    (n - 1e-9).ceil().clamp(0.0, f64::from(u32::MAX)) as u32
+    #[test]
+    fn a_burst_is_believed_at_once_and_a_single_job_is_not() {
+        let calm = |second: u32| FunctionSample {
+            ended: u64::from(second) * 5,
+            ..FunctionSample::default()
+        };
+        let before = (0..120).map(|second| (f64::from(second), calm(second)));
+        let with = |queued| {
+            let last = FunctionSample { queued, ..calm(119) };
+            seen(before.clone().chain([(119.2, last)])).arrivals()
+        };
+        assert!((4.0..6.0).contains(&with(2)), "{}", with(2));
+        assert!(with(100) > 50.0, "{}", with(100));
+    }
 }

@@ -1,16 +1,25 @@
-//! How many workers a pool should have, and the sentence why.
+//! How many workers each pool should have, and the sentence why.
 //!
-//! [`decide`] is pure: numbers in, a [`Decision`] out; no clock, no I/O, and no knowledge of how
-//! workers are started or stopped. The rules are the backlog rule (grow at once to what drains the
-//! queue within the objective) and the shrink rule (fall to what the busiest recent minute
-//! needed), both on one measure of the load: the time workers were busy. The absolute target never
-//! builds on the present count, and starting workers count as capacity; a scaler that breaks
-//! either rule overshoots at a cold start.
+//! [`decide`] is pure: a [`Look`] goes in, a [`Plan`] comes out; no clock, no I/O, and no knowledge
+//! of how workers are started or stopped. `estimate` (functions), `load` and `window` (pools) keep
+//! the history, `need` says what a pool would have alone, `gate` what the host bears, `budget` who
+//! gets the room. A target never builds on the present count, and starting workers count as
+//! capacity; a scaler that breaks either rule overshoots at a cold start.
 
+mod budget;
 mod decide;
+mod decision;
 mod estimate;
 mod gate;
+mod load;
+mod need;
+mod sample;
+pub mod simulation;
+mod window;
 
-pub use decide::{Decision, HostRoom, Limit, Samples, ScalerSettings, decide};
-pub use estimate::PoolState;
-pub use gate::{HostGate, HostLimit};
+pub use budget::Limit;
+pub use decide::{FRESH, Plan, ScalerState, decide};
+pub use decision::{Decision, Take};
+pub use gate::HostLimit;
+pub use need::Inputs;
+pub use sample::{FunctionSample, Look, PoolSample};

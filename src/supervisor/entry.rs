@@ -1,14 +1,14 @@
 //! One pool as the supervisor holds it: its handle, its bounds, its scaling history.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::handle::Brief;
+use super::look::SeenReady;
 use crate::config::{Count, PoolSettings};
-use crate::model::WorkerId;
 use crate::pool::{PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
-use crate::scaler::PoolState;
+use crate::scaler::Limit;
 
 /// Decisions kept for `explain`, the oldest dropped first.
 const DECISIONS_MAX: usize = 200;
@@ -21,8 +21,9 @@ pub(super) struct Entry {
     pub(super) hold: Option<Hold>,
     pub(super) target: u32,
     pub(super) wanted: u32,
-    pub(super) scaling: PoolState,
-    pub(super) ended: EndedJobs,
+    /// What keeps the target below that.
+    pub(super) limit: Option<Limit>,
+    pub(super) seen_ready: SeenReady,
     reason: String,
     decisions: VecDeque<(SystemTime, String)>,
 }
@@ -35,13 +36,6 @@ pub(super) struct Hold {
     pub(super) until: Option<Instant>,
 }
 
-/// Jobs that a pool's workers have ended, over the lives of the workers.
-#[derive(Debug, Default)]
-pub(super) struct EndedJobs {
-    total: u64,
-    seen: HashMap<WorkerId, u64>,
-}
-
 impl Entry {
     pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
         let target = settings.count.min;
@@ -51,8 +45,8 @@ impl Entry {
             hold: None,
             target,
             wanted: target,
-            scaling: PoolState::default(),
-            ended: EndedJobs::default(),
+            limit: None,
+            seen_ready: SeenReady::default(),
             reason: String::new(),
             decisions: VecDeque::new(),
         }
@@ -83,22 +77,11 @@ impl Entry {
         Brief {
             view: self.handle.view(),
             wanted: self.wanted,
+            limit: self.limit.map(|limit| limit.to_string()),
             reason: self.reason.clone(),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
             decisions: self.decisions.iter().cloned().collect(),
         }
-    }
-}
-
-impl EndedJobs {
-    /// Takes in what the broker counts for the workers that live, and tells the sum of all time.
-    pub(super) fn count(&mut self, alive: &[(WorkerId, u64)]) -> u64 {
-        for (worker, done) in alive {
-            let before = self.seen.get(worker).copied().unwrap_or(0);
-            self.total += done.saturating_sub(before);
-        }
-        self.seen = alive.iter().copied().collect();
-        self.total
     }
 }
 
@@ -139,19 +122,5 @@ pub(super) async fn settle(handle: PoolHandle, target: u32) -> Result<(), String
         if views.changed().await.is_err() {
             return Err("the pool has been closed".to_owned());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ended_jobs_outlive_their_workers() {
-        let mut ended = EndedJobs::default();
-        let (one, two) = (WorkerId(1), WorkerId(2));
-        assert_eq!(ended.count(&[(one, 5), (two, 1)]), 6);
-        assert_eq!(ended.count(&[(two, 3)]), 8, "the first worker is gone, its jobs are not");
-        assert_eq!(ended.count(&[(two, 3), (WorkerId(3), 1)]), 9);
     }
 }

@@ -42,6 +42,8 @@ pub struct Brief {
     pub view: Arc<PoolView>,
     /// What demand asks for.
     pub wanted: u32,
+    /// What keeps the pool's target below that: `memory`.
+    pub limit: Option<String>,
     /// The sentence of the last scaling decision; empty for a fixed pool.
     pub reason: String,
     /// An operator's `scale`, while it holds.

@@ -1,30 +1,37 @@
-//! Elastic pools: what the scaler is shown, and what its decisions change.
+//! Elastic pools: when the scaler looks, and what its decisions change.
 
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use super::look::Eyes;
 use super::task::Supervisor;
-use crate::broker::Overview;
 use crate::config::Count;
-use crate::model::FunctionName;
-use crate::pool::{Gate, GateRequest, PoolCommand, PoolView, SlotRole, SlotState};
-use crate::scaler::{HostGate, HostRoom, Samples, ScalerSettings, decide};
+use crate::pool::{Gate, GateRequest, PoolCommand};
+use crate::scaler::{Decision, ScalerState, Take, decide};
 
 /// Events within this time are answered by one look.
 const COALESCE: Duration = Duration::from_millis(20);
+/// A look this long after the last one is a tick.
+const TICK: Duration = Duration::from_secs(1);
 
-/// When pools are looked at, and what the host said last.
+/// When pools are looked at, and what is remembered of them.
 #[derive(Debug, Default)]
 pub(super) struct Scaling {
-    gate: HostGate,
+    state: ScalerState,
+    eyes: Eyes,
     last: Option<Instant>,
+    ticked: Option<Instant>,
     due: Option<Instant>,
 }
 
 impl Scaling {
     /// Something happened: look soon.
     pub(super) fn ask(&mut self, now: Instant) {
-        self.due.get_or_insert(now + COALESCE);
+        self.ask_at(now + COALESCE);
+    }
+
+    fn ask_at(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     pub(super) fn last(&self) -> Option<Instant> {
@@ -42,21 +49,23 @@ impl Supervisor {
         self.scaling.last = Some(now);
         let none_elastic = !self.pools.values().any(Entry::is_elastic);
         let Some(broker) = self.rooms.broker.clone().filter(|_| !none_elastic) else { return };
-        let Ok(overview) = broker.overview().await else { return };
-        let limit = self.scaling.gate.judge(&self.host.sample());
-        let mut spare = self.spare_workers();
-        for entry in self.pools.values_mut().filter(|entry| entry.is_elastic()) {
-            let before = entry.target;
-            scale_one(entry, now, &overview, HostRoom { spare, limit }).await;
-            let more = entry.target.saturating_sub(before);
-            spare = spare.map(|spare| spare.saturating_sub(more));
+        let Ok(demand) = broker.demand().await else { return };
+        let ticked = &mut self.scaling.ticked;
+        let is_tick = ticked.is_none_or(|at| now.saturating_duration_since(at) >= TICK);
+        if is_tick {
+            *ticked = Some(now);
         }
-    }
-
-    /// How many workers `[host] max_workers` leaves.
-    fn spare_workers(&self) -> Option<u32> {
-        let targets = self.pools.values().map(|entry| entry.target).sum();
-        self.settings.host.workers_max.map(|max| max.saturating_sub(targets))
+        let pools = self.pools.values_mut();
+        let look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
+        let plan = decide(&mut self.scaling.state, now, &look, &self.settings.host);
+        if let Some(after) = plan.again_after {
+            self.scaling.ask_at(now + after);
+        }
+        for (name, decision) in &plan.decisions {
+            if let Some(entry) = self.pools.get_mut(name).filter(|entry| entry.is_elastic()) {
+                entry.follow(decision).await;
+            }
+        }
     }
 
     pub(super) async fn end_holds(&mut self, now: Instant) {
@@ -84,7 +93,23 @@ impl Entry {
         }
         let target = self.target.clamp(min, max);
         self.wanted = target;
+        self.limit = None;
         self.set_target(target, true).await;
+    }
+
+    /// Carries out what was decided, and remembers why.
+    async fn follow(&mut self, decision: &Decision) {
+        self.wanted = decision.wanted;
+        self.limit = decision.limit;
+        let changes = decision.target != self.target;
+        let reason = decision.reason();
+        if changes {
+            tracing::info!(pool = %self.settings.name, "{reason}");
+        }
+        self.explain(reason, changes);
+        if changes {
+            self.set_target(decision.target, decision.take == Take::Busy).await;
+        }
     }
 
     async fn set_target(&mut self, target: u32, drain_busy: bool) {
@@ -94,65 +119,4 @@ impl Entry {
             tracing::debug!(pool = %self.settings.name, "the pool has been closed");
         }
     }
-}
-
-async fn scale_one(entry: &mut Entry, now: Instant, overview: &Overview, host: HostRoom) {
-    let Count { min, max } = entry.bounds();
-    let settings = ScalerSettings { min, max, ..ScalerSettings::default() };
-    let samples = samples(entry, overview, &settings);
-    let decision = decide(&mut entry.scaling, now, &samples, &settings, host);
-    entry.wanted = decision.wanted;
-    let changes = decision.target != entry.target;
-    if changes {
-        let pool = &entry.settings.name;
-        tracing::info!(%pool, "{}", decision.reason);
-    }
-    entry.explain(decision.reason, changes);
-    if changes {
-        entry.set_target(decision.target, false).await;
-    }
-}
-
-fn samples(entry: &mut Entry, overview: &Overview, settings: &ScalerSettings) -> Samples {
-    let view = entry.handle.view();
-    let mut samples = Samples::default();
-    let mut ended = Vec::new();
-    for slot in view.slots.iter().filter(|slot| slot.role == SlotRole::Current) {
-        let seen = slot.worker.and_then(|worker| overview.workers.get(&worker));
-        if let (Some(worker), Some(seen)) = (slot.worker, seen) {
-            ended.push((worker, seen.done));
-        }
-        let busy = seen.is_some_and(|seen| !seen.jobs.is_empty());
-        match slot.state {
-            SlotState::Starting | SlotState::Running if busy => samples.running += 1,
-            SlotState::Running => {
-                samples.idle += 1;
-                let idle = seen.and_then(|seen| seen.idle).unwrap_or_default();
-                samples.idle_long += usize::from(idle >= settings.idle_ttl);
-            }
-            SlotState::Starting | SlotState::Backoff => samples.starting += 1,
-            SlotState::Stopped | SlotState::Stopping | SlotState::Exited | SlotState::Fatal => {}
-        }
-    }
-    samples.ended = entry.ended.count(&ended);
-    for function in functions_of(&view, overview) {
-        if let Some(queue) = overview.functions.get(&function) {
-            samples.queued += queue.queued.iter().sum::<usize>();
-            samples.oldest = samples.oldest.max(queue.oldest.unwrap_or_default());
-        }
-    }
-    samples
-}
-
-/// What the pool serves: from the file, or what its workers have registered.
-fn functions_of(view: &PoolView, overview: &Overview) -> Vec<FunctionName> {
-    let named = &view.settings.program.functions;
-    if !named.is_empty() {
-        return named.iter().map(|name| FunctionName::from(name.as_str())).collect();
-    }
-    let workers = view.slots.iter().filter_map(|slot| overview.workers.get(&slot.worker?));
-    let mut learned: Vec<_> = workers.flat_map(|worker| worker.functions.clone()).collect();
-    learned.sort_unstable();
-    learned.dedup();
-    learned
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep,
+    Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
+    StopStep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -190,6 +191,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             umask: None,
         },
         count: Count { min: count, max: count },
+        scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         backoff: Backoff { initial: Duration::from_millis(5), max: Duration::from_millis(20) },
         log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },

@@ -1,161 +1,279 @@
-//! Tables for the rule, and a small virtual clock that drives it.
+//! Tables for the whole rule; the simulator in tests/ drives it over time.
+
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Count, ScalingMode, ScalingSettings};
+use crate::host::HostSample;
 
-const FREE: HostRoom = HostRoom { spare: None, limit: None };
-
-fn bounds(min: u32, max: u32) -> ScalerSettings {
-    ScalerSettings { min, max, ..ScalerSettings::default() }
+fn name(text: &str) -> PoolName {
+    text.parse().unwrap()
 }
 
-fn once(samples: Samples, settings: ScalerSettings) -> Decision {
-    decide(&mut PoolState::default(), Instant::now(), &samples, &settings, FREE)
+fn pool(min: u32, max: u32, function: &str) -> PoolSample {
+    let served: Arc<[FunctionName]> = Arc::new([FunctionName::from(function)]);
+    PoolSample::new(Count { min, max }, ScalingSettings::default(), served)
+}
+
+fn queue(queued: usize) -> FunctionSample {
+    FunctionSample { queued, ..FunctionSample::default() }
+}
+
+/// A look at pools that each serve the function of their own name.
+fn look(pools: &[(&str, PoolSample, FunctionSample)]) -> Look {
+    let functions = pools.iter().map(|(n, _, queue)| (FunctionName::from(*n), *queue));
+    Look {
+        functions: functions.collect(),
+        pools: pools.iter().map(|(n, pool, _)| (name(n), pool.clone())).collect(),
+        host: HostSample { cores: 64, ..HostSample::default() },
+    }
+}
+
+fn once(look: &Look, host: &HostSettings) -> Plan {
+    decide(&mut ScalerState::default(), Instant::now(), look, host)
+}
+
+/// What one pool is told at first sight.
+fn first(pool: PoolSample, queue: FunctionSample) -> Decision {
+    let plan = once(&look(&[("mail", pool, queue)]), &HostSettings::default());
+    plan.decisions[&name("mail")]
 }
 
 #[test]
 fn a_backlog_is_answered_at_once_and_in_one_step() {
-    let cases = [
-        // 500 one-second jobs and 5 s: a worker started now does 1 + 4 of them.
-        (Samples { queued: 500, ..Samples::default() }, 100),
-        (Samples { queued: 5, ..Samples::default() }, 1),
-        (Samples { queued: 6, ..Samples::default() }, 2),
-        // The oldest is late already: a quarter of the objective is left.
-        (Samples { queued: 10, oldest: Duration::from_mins(1), ..Samples::default() }, 8),
-        (Samples { running: 3, idle: 2, ..Samples::default() }, 3),
-    ];
-    for (samples, wanted) in cases {
-        assert_eq!(once(samples, bounds(0, 1000)).wanted, wanted, "{samples:?}");
+    let late = FunctionSample { oldest: Duration::from_mins(1), ..queue(10) };
+    // 500 one-second jobs and 5 s: a worker that starts now does 1 + 4 of them.
+    for (queue, wanted) in [(queue(500), 100), (queue(5), 1), (queue(6), 2), (late, 8)] {
+        assert_eq!(first(pool(0, 1000, "mail"), queue).wanted, wanted, "{queue:?}");
     }
 }
 
 #[test]
 fn starting_workers_count_as_capacity() {
-    let samples = Samples { queued: 500, starting: 100, ..Samples::default() };
-    assert_eq!(once(samples, bounds(0, 1000)).target, 100);
+    let pool = PoolSample { starting: 100, ..pool(0, 1000, "mail") };
+    assert_eq!(first(pool, queue(500)).target, 100);
 }
 
 #[test]
-fn a_pool_without_workers_starts_one_for_any_job_whatever_the_host_says() {
-    let samples = Samples { queued: 1, ..Samples::default() };
-    let mut state = PoolState::default();
-    let host = HostRoom { spare: Some(0), limit: Some(HostLimit::Memory) };
-    let decision = decide(&mut state, Instant::now(), &samples, &bounds(0, 8), host);
+fn growth_is_bounded_by_max_and_by_starts_and_the_reason_says_so() {
+    let decision = first(pool(0, 10, "mail"), queue(500));
+    assert_eq!((decision.wanted, decision.target), (100, 10));
+    assert_eq!(
+        decision.reason(),
+        "500 wait, oldest 0.0 s, 1.00 s a job: 100 workers meet max_wait = 5s; 0→10, limited by \
+         the pool's max"
+    );
+    let mut look = look(&[("mail", pool(0, 50, "mail"), queue(500))]);
+    look.host.cores = 4;
+    let plan = once(&look, &HostSettings::default());
+    assert_eq!(plan.decisions[&name("mail")].target, 4);
+    assert_eq!(plan.again_after, Some(FRESH));
+}
+
+#[test]
+fn a_pool_without_workers_starts_one_although_the_host_strains() {
+    let mut look = look(&[("mail", pool(0, 8, "mail"), queue(9))]);
+    look.host.cpu_pressure = Some(90.0);
+    let plan = once(&look, &HostSettings::default());
+    let decision = plan.decisions[&name("mail")];
     assert_eq!(decision.target, 1);
-}
-
-#[test]
-fn the_minimum_is_granted_and_growth_above_it_is_not_while_the_host_strains() {
-    let samples = Samples { queued: 500, running: 2, ..Samples::default() };
-    let host = HostRoom { spare: None, limit: Some(HostLimit::CpuPressure) };
-    let settings = bounds(4, 50);
-    let decision = decide(&mut PoolState::default(), Instant::now(), &samples, &settings, host);
-    assert_eq!(decision.target, 4);
     assert_eq!(decision.limit, Some(Limit::Host(HostLimit::CpuPressure)));
-    assert!(decision.wanted > 50);
-    assert!(decision.reason.ends_with("limited by cpu pressure"), "{}", decision.reason);
 }
 
 #[test]
-fn max_workers_of_the_host_bounds_growth() {
-    let samples = Samples { queued: 500, running: 2, ..Samples::default() };
-    let mut state = PoolState::default();
-    let host = HostRoom { spare: Some(3), limit: None };
-    let decision = decide(&mut state, Instant::now(), &samples, &bounds(1, 50), host);
-    assert_eq!((decision.target, decision.limit), (5, Some(Limit::HostWorkers)));
-}
-
-#[test]
-fn shrinking_takes_only_workers_that_have_been_idle_long() {
-    let mut state = PoolState::default();
-    let start = Instant::now();
-    let settings = bounds(1, 50);
-    let mut samples = Samples { running: 10, idle: 30, ..Samples::default() };
-    let mut at = |second, samples: &Samples| {
-        let now = start + Duration::from_secs(second);
-        decide(&mut state, now, samples, &settings, FREE).target
+fn workers_of_unknown_size_are_tried_a_few_at_a_time() {
+    let gib = 1 << 30;
+    let grow = |sizes: Vec<u64>| {
+        let sample = PoolSample { sizes, ..pool(0, 50, "mail") };
+        let mut look = look(&[("mail", sample, queue(500))]);
+        look.host = HostSample { mem_total: 8 * gib, mem_available: 6 * gib, ..look.host };
+        let decision = once(&look, &HostSettings::default()).decisions[&name("mail")];
+        (decision.target, decision.limit)
     };
-    for second in 0..300 {
-        assert_eq!(at(second, &samples), 40, "nobody is idle long enough");
-    }
-    samples.idle_long = 30;
-    // Ten busy and their slack of sqrt(10) are kept; a quarter of the pool goes at once.
-    assert_eq!(at(300, &samples), 30);
-    samples = Samples { running: 10, idle: 20, idle_long: 20, ..samples };
-    assert_eq!(at(301, &samples), 23);
-    samples = Samples { running: 10, idle: 4, idle_long: 4, ..samples };
-    assert_eq!(at(302, &samples), 14);
+    assert_eq!(grow(Vec::new()), (4, Some(Limit::UnknownSize)));
+    assert_eq!(grow(vec![gib]), (5, Some(Limit::Host(HostLimit::Memory))));
 }
 
 #[test]
-fn a_burst_is_remembered_for_the_window() {
-    let mut state = PoolState::default();
-    let start = Instant::now();
-    let settings = bounds(0, 50);
-    let mut at = |second, samples: &Samples| {
-        let now = start + Duration::from_secs(second);
-        decide(&mut state, now, samples, &settings, FREE).target
+fn a_failing_pool_tries_one_worker_and_healthy_ones_stay() {
+    let failing = |idle| PoolSample { failing: true, idle, ..pool(0, 50, "mail") };
+    assert_eq!(first(failing(0), queue(500)).target, 1);
+    let decision = first(failing(6), queue(500));
+    assert_eq!((decision.target, decision.limit), (6, Some(Limit::Failing)));
+}
+
+#[test]
+fn spare_workers_are_kept_while_anything_runs() {
+    let with = |running| {
+        let scaling = ScalingSettings { spare: 3, ..ScalingSettings::default() };
+        first(PoolSample { scaling, running, ..pool(0, 50, "mail") }, queue(0)).wanted
     };
-    at(0, &Samples { running: 20, ..Samples::default() });
-    let calm = Samples { idle: 20, idle_long: 20, ..Samples::default() };
-    assert_eq!(at(30, &calm), 20, "the burst is 30 s old");
-    let mut have = 20;
-    for second in 100..400 {
-        let samples = Samples { idle: have, idle_long: have, ..Samples::default() };
-        have = at(second, &samples) as usize;
-    }
-    assert_eq!(have, 0, "min = 0 and two minutes without work");
+    assert_eq!((with(0), with(2)), (0, 5));
 }
 
 #[test]
-fn the_length_of_a_job_is_learned() {
-    let mut state = PoolState::default();
+fn a_function_of_two_pools_is_shared_and_only_one_of_them_wakes_for_it() {
+    let (one, two) = (pool(0, 30, "mail"), pool(0, 10, "mail"));
+    let mut shared = look(&[("one", one, queue(0)), ("two", two, queue(0))]);
+    shared.functions = [(FunctionName::from("mail"), queue(1))].into();
+    let targets = |look: &Look| {
+        let plan = once(look, &HostSettings::default());
+        plan.decisions.values().map(|decision| decision.target).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(&shared), [1, 0]);
+    shared.functions = [(FunctionName::from("mail"), queue(200))].into();
+    assert_eq!(targets(&shared), [30, 10]);
+    shared.functions = [(FunctionName::from("mail"), queue(100))].into();
+    assert_eq!(targets(&shared), [15, 5]);
+}
+
+/// Drives one pool second by second; `sample` sees the target of the second before.
+fn over(
+    seconds: std::ops::Range<u64>,
+    state: &mut ScalerState,
+    start: Instant,
+    mut sample: impl FnMut(u64, u32) -> (PoolSample, FunctionSample),
+) -> Vec<u32> {
+    let mut target = 0;
+    let mut targets = Vec::new();
+    for second in seconds {
+        let (pool, queue) = sample(second, target);
+        let look = look(&[("mail", pool, queue)]);
+        let now = start + Duration::from_secs(second);
+        let plan = decide(state, now, &look, &HostSettings::default());
+        target = plan.decisions[&name("mail")].target;
+        targets.push(target);
+    }
+    targets
+}
+
+#[test]
+fn shrinking_takes_a_quarter_a_second_of_workers_that_have_been_idle_long() {
+    let (mut state, start) = (ScalerState::default(), Instant::now());
+    let busy = |second: u64| Duration::from_secs(10 * second);
+    let sample = |second: u64, idle_long: usize| {
+        let running = PoolSample { running: 10, busy: busy(second), ..pool(1, 50, "mail") };
+        (PoolSample { idle: 30, idle_long, ..running }, queue(0))
+    };
+    let held = over(0..600, &mut state, start, |second, _| sample(second, 0));
+    assert_eq!(held.last(), Some(&40), "nobody is idle long enough");
+    let fell = over(600..610, &mut state, start, |second, target| {
+        let idle = target.max(10) as usize - 10;
+        let (pool, queue) = sample(second, 30);
+        if second == 600 {
+            (pool, queue)
+        } else {
+            (PoolSample { idle, idle_long: idle, ..pool }, queue)
+        }
+    });
+    // Ten busy and 1.4 times their root are kept.
+    assert_eq!(fell[..5], [30, 22, 16, 15, 15]);
+}
+
+#[test]
+fn a_restart_of_the_daemon_keeps_the_workers_that_it_finds() {
+    let (mut state, start) = (ScalerState::default(), Instant::now());
+    let found = |_, _| (PoolSample { idle: 9, idle_long: 9, ..pool(0, 50, "mail") }, queue(0));
+    assert!(over(0..59, &mut state, start, found).iter().all(|target| *target == 9));
+}
+
+#[test]
+fn the_last_worker_leaves_after_zero_after() {
+    let (mut state, start) = (ScalerState::default(), Instant::now());
+    let idle = |second: u64, target: u32| {
+        let idle = if second == 0 { 1 } else { target as usize };
+        (PoolSample { idle, idle_long: idle, ..pool(0, 50, "mail") }, queue(0))
+    };
+    let targets = over(0..130, &mut state, start, idle);
+    assert_eq!(targets.iter().filter(|target| **target == 1).count(), 120);
+}
+
+#[test]
+fn room_is_taken_from_a_pool_above_its_share_idle_workers_first() {
     let start = Instant::now();
-    let settings = bounds(0, 1000);
-    let mut wanted = 0;
-    for second in 0..100_u32 {
-        // Ten workers end 1,000 jobs of 10 ms a second.
-        let samples = Samples {
-            queued: 1000,
-            running: 10,
-            ended: u64::from(second) * 1000,
-            ..Samples::default()
+    let important = ScalingSettings { priority: 1, ..ScalingSettings::default() };
+    let take = |idle: usize| {
+        let mut state = ScalerState::default();
+        let host = HostSettings { workers_max: Some(10), ..HostSettings::default() };
+        let low = PoolSample { running: 10 - idle, idle, ..pool(0, 10, "low") };
+        let high = PoolSample { scaling: important, ..pool(0, 10, "high") };
+        let look = look(&[("high", high, queue(100)), ("low", low, queue(50))]);
+        decide(&mut state, start, &look, &host);
+        let plan = decide(&mut state, start + GRACE, &look, &host);
+        let low = plan.decisions[&name("low")];
+        (low.target, low.take)
+    };
+    assert_eq!(take(3), (7, Take::Idle));
+    assert_eq!(take(0), (5, Take::Busy));
+}
+
+#[test]
+fn memory_stalls_send_idle_workers_away_and_then_busy_ones() {
+    let relief = |stall, idle| {
+        let sample = PoolSample { running: 8 - idle, idle, ..pool(2, 10, "mail") };
+        let mut look = look(&[("mail", sample, queue(0))]);
+        look.host.mem_stall = Some(stall);
+        let mut state = ScalerState::default();
+        let now = Instant::now();
+        decide(&mut state, now, &look, &HostSettings::default()).decisions[&name("mail")].target
+    };
+    assert_eq!(relief(1.0, 4), 8);
+    assert_eq!(relief(6.0, 4), 6);
+    assert_eq!(relief(6.0, 0), 8);
+    assert_eq!(relief(21.0, 0), 7);
+}
+
+#[test]
+fn modes_differ_in_the_margin_above_the_load() {
+    let steady = |mode| {
+        let (mut state, start) = (ScalerState::default(), Instant::now());
+        let scaling = ScalingSettings { mode, ..ScalingSettings::default() };
+        let run = |second: u64, _| {
+            let busy = Duration::from_secs(16 * second);
+            (PoolSample { scaling, running: 16, busy, ..pool(0, 50, "mail") }, queue(0))
         };
-        let now = start + Duration::from_secs(second.into());
-        wanted = decide(&mut state, now, &samples, &settings, FREE).wanted;
-    }
-    assert!((10..=14).contains(&wanted), "{wanted} for jobs that ten workers keep up with");
+        *over(0..600, &mut state, start, run).last().unwrap()
+    };
+    let modes = [ScalingMode::Economy, ScalingMode::Balanced, ScalingMode::Latency];
+    assert_eq!(modes.map(steady), [20, 22, 25]);
 }
 
 proptest! {
     #[test]
     fn a_decision_stays_in_bounds_and_never_takes_a_busy_worker(
-        queued in 0_usize..10_000,
-        running in 0_usize..100,
-        idle in 0_usize..100,
-        starting in 0_usize..100,
+        (queued, running) in (0_usize..10_000, 0_usize..100),
+        (idle, starting) in (0_usize..100, 0_usize..100),
         oldest in 0_u64..1000,
         min in 0_u32..20,
-        extra in 0_u32..100,
+        extra in 100_u32..300,
     ) {
-        let samples = Samples {
-            queued, running, idle, starting, idle_long: idle,
-            oldest: Duration::from_secs(oldest), ended: 0,
-        };
-        let settings = bounds(min, min + extra);
-        let have = u32::try_from(running + idle + starting).unwrap();
-        let decision = once(samples, settings);
-        prop_assert!(decision.target <= settings.max.max(have));
-        prop_assert!(decision.target >= min.min(have).max(have - u32::try_from(idle).unwrap()));
-        if have < min {
-            prop_assert!(decision.target >= min);
+        let oldest = Duration::from_secs(oldest);
+        let sample = PoolSample { running, idle, starting, idle_long: idle, ..pool(min, min + extra, "mail") };
+        let have = sample.have();
+        let decision = first(sample, FunctionSample { oldest, running, ..queue(queued) });
+        prop_assert!(decision.target >= min);
+        prop_assert!(decision.target <= (min + extra).max(have));
+        if decision.take != Take::Busy {
+            prop_assert!(decision.target >= have.min(min + extra).saturating_sub(u32::try_from(idle).unwrap()));
         }
     }
 
     #[test]
-    fn more_jobs_never_want_fewer_workers(queued in 0_usize..10_000, more in 0_usize..1000) {
-        let wanted = |queued| once(Samples { queued, ..Samples::default() }, bounds(0, 9999)).wanted;
-        prop_assert!(wanted(queued + more) >= wanted(queued));
+    fn more_jobs_older_jobs_and_more_busy_workers_never_want_fewer(
+        queued in 0_usize..10_000,
+        more in 0_usize..1000,
+        oldest in 0_u64..100,
+        running in 0_usize..50,
+    ) {
+        let wanted = |queued, oldest, running| {
+            let sample = PoolSample { running, ..pool(0, 9999, "mail") };
+            let oldest = Duration::from_secs(oldest);
+            first(sample, FunctionSample { oldest, running, ..queue(queued) }).wanted
+        };
+        let now = wanted(queued, oldest, running);
+        prop_assert!(wanted(queued + more, oldest, running) >= now);
+        prop_assert!(wanted(queued, oldest + 3, running) >= now);
     }
 }

@@ -1,0 +1,22 @@
+//! A virtual clock, jobs and workers that drive the scaler: what `simulate` and the gates run on.
+//!
+//! A [`Trace`] says which jobs come when and how long they take, a [`Stage`] which pools and which
+//! host there are. [`run`] lets a [`Policy`] see the [`World`] and set the pools' counts, and
+//! returns an [`Outcome`]. The same trace under the same policy gives the same outcome: nothing
+//! reads a clock, and chance comes from [`Chance`] with a seed.
+
+mod chance;
+mod crew;
+mod outcome;
+mod policy;
+mod stage;
+mod trace;
+mod world;
+
+pub use chance::Chance;
+pub use crew::CrewView;
+pub use outcome::{Moment, Outcome, PoolOutcome};
+pub use policy::{Autoscaler, Policy, Shrink};
+pub use stage::{Stage, StagePool};
+pub use trace::{Trace, TraceJob};
+pub use world::{QueueView, World, run};

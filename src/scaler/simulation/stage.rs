@@ -1,0 +1,69 @@
+//! The pools and the host of a simulation.
+
+use std::ops::Range;
+
+use crate::config::{Count, HostSettings, ScalingSettings};
+
+/// Pools and host.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The pools.
+    pub pools: Vec<StagePool>,
+    /// What the file says of the host.
+    pub host: HostSettings,
+    /// Processors.
+    pub cores: usize,
+    /// All memory in bytes; `None`: more than enough.
+    pub memory: Option<u64>,
+    /// Deaths of workers at which a job is given up.
+    pub attempts_max: u32,
+}
+
+/// One pool.
+#[derive(Clone, Debug)]
+pub struct StagePool {
+    /// Its name.
+    pub name: String,
+    /// Places of its functions in the trace.
+    pub functions: Vec<usize>,
+    /// Its bounds.
+    pub count: Count,
+    /// How its count is found.
+    pub scaling: ScalingSettings,
+    /// Seconds from a start until the worker takes jobs, and by how much they vary (0.2: ±20 %).
+    pub startup: f64,
+    /// See `startup`.
+    pub startup_spread: f64,
+    /// Resident bytes of a worker that has worked.
+    pub size: u64,
+    /// While its program is broken: workers die when they would become ready.
+    pub broken: Range<f64>,
+    /// How many starts of a hundred fail.
+    pub failing_percent: u32,
+}
+
+impl Stage {
+    /// One pool on a large host.
+    #[must_use]
+    pub fn of(pools: Vec<StagePool>) -> Self {
+        Self { pools, host: HostSettings::default(), cores: 16, memory: None, attempts_max: 3 }
+    }
+}
+
+impl StagePool {
+    /// A pool that starts within a second and serves the trace's first function.
+    #[must_use]
+    pub fn new(name: &str, min: u32, max: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            functions: vec![0],
+            count: Count { min, max },
+            scaling: ScalingSettings::default(),
+            startup: 1.0,
+            startup_spread: 0.2,
+            size: 64 << 20,
+            broken: 0.0..0.0,
+            failing_percent: 0,
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What others do, re-written from their sources: each rule names its line.
+
+use std::collections::VecDeque;
+
+use gear_supervisor::scaler::simulation::{CrewView, Policy, QueueView, Shrink, World};
+
+/// Counts that never change.
+pub(crate) struct Fixed {
+    pub(crate) name: &'static str,
+    pub(crate) counts: Vec<u32>,
+}
+
+impl Policy for Fixed {
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+
+    fn period(&self) -> f64 {
+        1e9
+    }
+
+    fn look(&mut self, world: &mut World) -> Option<f64> {
+        for (pool, count) in self.counts.iter().enumerate() {
+            world.set_target(pool, *count, Shrink::Idle);
+        }
+        None
+    }
+}
+
+/// Every pool at its max, or the same part of it that fits `[host] max_workers` and memory.
+pub(crate) fn fixed_max(world: &World) -> Fixed {
+    let stage = world.stage();
+    let most: u32 = stage.pools.iter().map(|pool| pool.count.max).sum();
+    let places = stage.host.workers_max.unwrap_or(most).min(most);
+    let counts = stage.pools.iter().map(|pool| (pool.count.max * places / most).max(1));
+    Fixed { name: "fixed max", counts: counts.collect() }
+}
+
+/// Every pool at its mean load and a quarter more.
+pub(crate) fn fixed_mean(world: &World) -> Fixed {
+    let trace = world.trace();
+    let counts = world.stage().pools.iter().map(|pool| {
+        let served = trace.jobs.iter().filter(|job| pool.functions.contains(&job.function));
+        let erlangs = served.map(|job| job.service).sum::<f64>() / trace.seconds;
+        (1..pool.count.max).find(|count| f64::from(*count) >= 1.25 * erlangs)
+    });
+    Fixed { name: "fixed mean", counts: counts.map(|count| count.unwrap_or(1)).collect() }
+}
+
+/// All queues and workers of one pool.
+struct Seen {
+    queue: QueueView,
+    crew: CrewView,
+    have: u32,
+    min: u32,
+    max: u32,
+}
+
+fn see(world: &mut World, pool: usize) -> Seen {
+    let stage = world.stage().pools[pool].clone();
+    let mut queue = QueueView::default();
+    for function in &stage.functions {
+        let one = world.queue(*function);
+        queue.queued += one.queued;
+        queue.running += one.running;
+        queue.ended += one.ended;
+        queue.oldest = queue.oldest.max(one.oldest);
+        queue.busy_seconds += one.busy_seconds;
+    }
+    let crew = world.crew(pool, 0.0, 0.0);
+    let have = u32::try_from(crew.running + crew.idle + crew.starting).unwrap();
+    Seen { queue, crew, have, min: stage.count.min, max: stage.count.max }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap()
+}
+
+/// Laravel Horizon, `balance = auto`, `strategy = time` (laravel/horizon d9c39ce).
+#[derive(Default)]
+pub(crate) struct Horizon;
+
+impl Policy for Horizon {
+    fn name(&self) -> String {
+        "Horizon".to_owned()
+    }
+
+    /// balanceCooldown = 3: Supervisor.php:341-351.
+    fn period(&self) -> f64 {
+        3.0
+    }
+
+    fn look(&mut self, world: &mut World) -> Option<f64> {
+        let pools = world.stage().pools.len();
+        let all: Vec<_> = (0..pools).map(|pool| see(world, pool)).collect();
+        let max_processes = world.stage().host.workers_max.unwrap_or_else(|| all[0].max);
+        // timeToClear = readyNow x runtime: AutoScaler.php:67-86.
+        let clear: Vec<f64> = (all.iter())
+            .map(|seen| {
+                let ended = f64::from(u32::try_from(seen.queue.ended).unwrap()).max(1.0);
+                f64::from(count(seen.queue.queued)) * seen.queue.busy_seconds / ended
+            })
+            .collect();
+        let sum: f64 = clear.iter().sum();
+        let mut total: u32 = all.iter().map(|seen| seen.have).sum();
+        for (pool, seen) in all.iter().enumerate() {
+            // AutoScaler.php:103-127: a share of all processes; without times, max or min.
+            let want = if sum > 0.0 {
+                let share = clear[pool] / sum * f64::from(max_processes);
+                (0..=max_processes).find(|n| f64::from(*n) >= share).unwrap()
+            } else if seen.queue.queued > 0 {
+                max_processes
+            } else {
+                seen.min
+            };
+            // AutoScaler.php:137-172 with balanceMaxShift = 1.
+            let have = seen.have;
+            let target = if want > have {
+                let shift = max_processes.saturating_sub(total).min(1);
+                (have + shift).min(max_processes - (count(pools) - 1) * seen.min).min(want)
+            } else {
+                have.saturating_sub(1).max(seen.min).max(want)
+            };
+            let target = if want == have { have } else { target };
+            total = total + target - have;
+            // ProcessPool.php:105-129 and 268-277: the oldest, killed after `timeout` = 60.
+            world.set_target(pool, target, Shrink::Oldest(60.0));
+        }
+        None
+    }
+}
+
+/// Gearman::Driver (nightsailer/gearman-driver d6a4638, lib/Gearman/Driver.pm:864-916).
+#[derive(Default)]
+pub(crate) struct Driver;
+
+impl Policy for Driver {
+    fn name(&self) -> String {
+        "Gearman::Driver".to_owned()
+    }
+
+    /// `interval` = 5.
+    fn period(&self) -> f64 {
+        5.0
+    }
+
+    fn look(&mut self, world: &mut World) -> Option<f64> {
+        for pool in 0..world.stage().pools.len() {
+            let seen = see(world, pool);
+            let (busy, have) = (count(seen.crew.running), seen.have);
+            // The queue of `status` counts running jobs too.
+            let queue = count(seen.queue.queued + seen.queue.running);
+            if have <= busy && queue > 0 {
+                let more = queue.saturating_sub(busy).min(seen.max.saturating_sub(have));
+                world.set_target(pool, have + more, Shrink::Oldest(0.0));
+            } else if have > seen.min && queue == 0 && seen.queue.ended > 0 {
+                // The first pids, at once: max_idle_time = 0.
+                world.set_target(pool, seen.min, Shrink::Oldest(0.0));
+            }
+        }
+        None
+    }
+}
+
+/// KEDA (8b4f083) with queueLength = 5 and the Kubernetes HPA (0006726) with their defaults.
+#[derive(Default)]
+pub(crate) struct Keda {
+    pools: Vec<KedaPool>,
+}
+
+struct KedaPool {
+    /// What was recommended when.
+    recommended: VecDeque<(f64, u32)>,
+    /// When the queue was polled last, and its length then.
+    polled: f64,
+    queue: u32,
+}
+
+impl Policy for Keda {
+    fn name(&self) -> String {
+        "KEDA + HPA".to_owned()
+    }
+
+    /// The HPA's sync period.
+    fn period(&self) -> f64 {
+        15.0
+    }
+
+    fn look(&mut self, world: &mut World) -> Option<f64> {
+        let now = world.now();
+        for pool in 0..world.stage().pools.len() {
+            let seen = see(world, pool);
+            if self.pools.len() <= pool {
+                let recommended = VecDeque::new();
+                self.pools.push(KedaPool { recommended, polled: f64::NEG_INFINITY, queue: 0 });
+            }
+            let KedaPool { recommended, polled, queue } = &mut self.pools[pool];
+            // pollingInterval = 30: withtriggers_types.go:51.
+            if now - *polled >= 30.0 {
+                (*polled, *queue) = (now, count(seen.queue.queued));
+            }
+            let have = seen.have;
+            // replica_calculator.go: ceil(metric / target), nothing within 10 %.
+            let ratio = f64::from(*queue) / (5.0 * f64::from(have.max(1)));
+            let desired = if (ratio - 1.0).abs() <= 0.1 { have } else { queue.div_ceil(5) };
+            let least = seen.min.max(u32::from(*queue > 0 || have > 0));
+            recommended.push_back((now, desired.clamp(least, seen.max)));
+            // horizontal.go: the most of the last 300 s.
+            while recommended.front().is_some_and(|(at, _)| now - at > 300.0) {
+                recommended.pop_front();
+            }
+            let most = recommended.iter().map(|(_, count)| *count).max().unwrap();
+            // Up by the larger of 100 % and 4 pods in 15 s.
+            let target = most.min(have.max(have * 2).max(have + 4));
+            // scale_executor.go:37: to zero 300 s after the last activity.
+            let quiet = recommended.iter().all(|(_, count)| *count <= 1);
+            let idle = seen.min == 0 && quiet && seen.queue.running == 0 && now > 300.0;
+            // terminationGracePeriodSeconds = 30.
+            world.set_target(pool, if idle { 0 } else { target }, Shrink::Oldest(30.0));
+        }
+        None
+    }
+}
+
+/// php-fpm, `pm = dynamic` (fpm_process_ctl.c, fpm_pctl_perform_idle_server_maintenance).
+#[derive(Default)]
+pub(crate) struct PhpFpm {
+    rates: Vec<u32>,
+}
+
+impl Policy for PhpFpm {
+    fn name(&self) -> String {
+        "php-fpm dynamic".to_owned()
+    }
+
+    /// FPM_IDLE_SERVER_MAINTENANCE_HEARTBEAT = 1000 ms.
+    fn period(&self) -> f64 {
+        1.0
+    }
+
+    fn look(&mut self, world: &mut World) -> Option<f64> {
+        for pool in 0..world.stage().pools.len() {
+            let seen = see(world, pool);
+            if self.rates.len() <= pool {
+                self.rates.push(1);
+            }
+            let rate = &mut self.rates[pool];
+            // A tenth and three tenths of pm.max_children as spare servers.
+            let (spare_min, spare_max) = ((seen.max / 10).max(1), (seen.max * 3 / 10).max(2));
+            let idle = count(seen.crew.idle);
+            let target = if idle > spare_max {
+                *rate = 1;
+                seen.have.saturating_sub(1).max(seen.min)
+            } else if idle < spare_min {
+                let more = (*rate).min(spare_min - idle).min(seen.max.saturating_sub(seen.have));
+                // The rate doubles up to FPM_MAX_SPAWN_RATE = 32.
+                *rate = (*rate * 2).min(32);
+                seen.have + more
+            } else {
+                *rate = 1;
+                seen.have
+            };
+            world.set_target(pool, target, Shrink::Idle);
+        }
+        None
+    }
+}
+
+/// Knows the future as far as a start takes: what no scaler without a prophet can beat.
+pub(crate) struct Clairvoyant {
+    /// For each pool, the jobs that would run in each quarter of a second if none waited.
+    needs: Vec<Vec<u32>>,
+}
+
+impl Clairvoyant {
+    const STEP: f64 = 0.25;
+
+    pub(crate) fn new(world: &World) -> Self {
+        let trace = world.trace();
+        let slots = steps(trace.seconds) + 1;
+        let needs = world.stage().pools.iter().map(|pool| {
+            let mut changes = vec![0_i64; slots + 1];
+            let served = |function: usize| pool.functions.contains(&function);
+            for job in trace.jobs.iter().filter(|job| served(job.function)) {
+                changes[steps(job.at).min(slots)] += 1;
+                changes[(steps(job.at + job.service) + 1).min(slots)] -= 1;
+            }
+            let mut running = 0;
+            let sum = |change: &i64| {
+                running += change;
+                u32::try_from(running).unwrap()
+            };
+            changes.iter().map(sum).collect()
+        });
+        Self { needs: needs.collect() }
+    }
+}
+
+fn steps(seconds: f64) -> usize {
+    let mut step = 0;
+    while (f64::from(step) + 1.0) * Clairvoyant::STEP <= seconds {
+        step += 1;
+    }
+    usize::try_from(step).unwrap()
+}
+
+impl Policy for Clairvoyant {
+    fn name(&self) -> String {
+        "clairvoyant".to_owned()
+    }
+
+    fn period(&self) -> f64 {
+        Self::STEP
+    }
+
+    fn look(&mut self, world: &mut World) -> Option<f64> {
+        let now = steps(world.now());
+        for pool in 0..world.stage().pools.len() {
+            let (startup, max) = {
+                let stage = &world.stage().pools[pool];
+                (stage.startup * (1.0 + stage.startup_spread), stage.count.max)
+            };
+            let ahead = now..now + steps(startup) + 2;
+            let seen = see(world, pool);
+            let need = ahead.filter_map(|step| self.needs[pool].get(step)).max().copied();
+            let backlog = count(seen.crew.running + seen.queue.queued);
+            let target = need.unwrap_or(0).max(backlog.min(max)).min(max);
+            world.set_target(pool, target, Shrink::Idle);
+        }
+        None
+    }
+}
