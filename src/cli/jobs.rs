@@ -7,7 +7,7 @@ use super::output::Screen;
 use super::paint::Ink;
 use super::status::today;
 use super::table::{Cell, Column, Table};
-use crate::control::api::{Explanation, JobStatus};
+use crate::control::api::{Explanation, JobStatus, ScalingNumbers};
 use crate::control::client::ControlClient;
 
 /// Lists jobs that wait or run.
@@ -158,9 +158,24 @@ fn history(told: &Explanation, today: &str) -> String {
     let decisions =
         decisions.map(|(at, sentence)| format!("{}  {sentence}", format::clock(at, today)));
     let mut lines = vec![format!("{}: {}", told.pool, told.now)];
+    lines.extend(told.numbers.as_ref().map(numbers));
     lines.extend(decisions);
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// `wants 14, is to have 9, has 8 · …`
+fn numbers(told: &ScalingNumbers) -> String {
+    let ScalingNumbers { wanted, target, have, arrivals, running, busy, .. } = told;
+    let limit = told.limit.iter().map(|limit| format!(", limited by {limit}"));
+    let (service, startup) = (format::duration(told.service), format::duration(told.startup));
+    let window = format::duration(told.window);
+    format!(
+        "  wants {wanted}, is to have {target}, has {have}{} · {arrivals:.1} jobs a second of \
+         {service} · {running} busy, {busy:.1} on average · ready after {startup} · falls to the \
+         need of the last {window}",
+        limit.collect::<String>()
+    )
 }
 
 #[cfg(test)]
@@ -212,8 +227,26 @@ progress  30% (3 of 10)
         let told = Explanation {
             pool: "slow".to_owned(),
             now: "3 jobs wait".to_owned(),
+            numbers: None,
             history: vec![("2026-11-24T14:02:11.250+01:00".to_owned(), "1→2".to_owned())],
         };
         assert_eq!(history(&told, "2026-11-24"), "slow: 3 jobs wait\n14:02:11  1→2\n");
+        let numbers = ScalingNumbers {
+            wanted: 14,
+            target: 9,
+            have: 8,
+            limit: Some("memory".to_owned()),
+            arrivals: 12.34,
+            service: 0.5,
+            running: 7,
+            busy: 6.52,
+            startup: 1.0,
+            window: 60.0,
+            ..ScalingNumbers::default()
+        };
+        let told = Explanation { numbers: Some(numbers), ..told };
+        let text = history(&told, "2026-11-24");
+        let line = "  wants 14, is to have 9, has 8, limited by memory · 12.3 jobs a second of ";
+        assert!(text.contains(line) && text.contains("7 busy, 6.5 on average"), "{text}");
     }
 }

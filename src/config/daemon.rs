@@ -1,4 +1,4 @@
-//! `[supervisor]`, `[broker]` and `[host]`: the keys of the daemon itself.
+//! `[supervisor]` and `[broker]`: the keys of the daemon itself.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::accounts;
 use super::settings::{
-    BrokerSettings, HostSettings, ListenAddress, LogFormat, ReloadOnEdit, StoreKind,
-    SupervisorSettings,
+    BrokerSettings, ListenAddress, LogFormat, ReloadOnEdit, StoreKind, SupervisorSettings,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -76,11 +75,6 @@ pub(super) fn broker(table: &Table<'_>) -> BrokerSettings {
         store: table.read("store", store).unwrap_or(StoreKind::Disk),
         packet_len_max: table.read("max_packet", packet_len).unwrap_or(PACKET_LEN_MAX),
     }
-}
-
-/// Reads `[host]`.
-pub(super) fn host(table: &Table<'_>) -> HostSettings {
-    HostSettings { workers_max: table.read("max_workers", workers_max), ..HostSettings::default() }
 }
 
 fn socket(table: &Table<'_>, name: &str, state_dir: &Path, surroundings: &Surroundings) -> PathBuf {
@@ -167,11 +161,4 @@ fn packet_len(value: &Value<'_>) -> Parsed<usize> {
         Wrong::new(format!("{len} bytes are not from 4 KiB to below 4 GiB"))
             .hint("write as in \"64MiB\"")
     })
-}
-
-fn workers_max(value: &Value<'_>) -> Parsed<u32> {
-    match value.number()? {
-        0 => Err(Wrong::new("no worker could run").hint("write 1 or more, or remove the key")),
-        max => Ok(max),
-    }
 }

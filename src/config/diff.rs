@@ -96,6 +96,15 @@ impl Changes {
 impl PoolChange {
     fn between(old: &Arc<PoolSettings>, new: &Arc<PoolSettings>) -> Option<Self> {
         let live = named([
+            ("max_wait", old.scaling.max_wait != new.scaling.max_wait),
+            ("mode", old.scaling.mode != new.scaling.mode),
+            ("weight", old.scaling.weight != new.scaling.weight),
+            ("scale_priority", old.scaling.priority != new.scaling.priority),
+            ("reserve", old.scaling.reserve != new.scaling.reserve),
+            ("spare", old.scaling.spare != new.scaling.spare),
+            ("idle_ttl", old.scaling.idle_ttl != new.scaling.idle_ttl),
+            ("zero_after", old.scaling.zero_after != new.scaling.zero_after),
+            ("startup", old.scaling.startup != new.scaling.startup),
             ("stop", old.stop != new.stop),
             ("backoff", old.backoff != new.backoff),
             ("log", old.log != new.log),
@@ -149,7 +158,15 @@ fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("supervisor.shutdown_grace", was.shutdown_grace != is.shutdown_grace),
         ("supervisor.reload_on_edit", was.reload_on_edit != is.reload_on_edit),
         ("host.max_workers", old.host.workers_max != new.host.workers_max),
+        ("host.reserve_memory", old.host.memory_reserve != new.host.memory_reserve),
+        ("host.max_load", differ(old.host.load_max, new.host.load_max)),
+        ("host.max_psi_memory", differ(old.host.memory_pressure_max, new.host.memory_pressure_max)),
     ])
+}
+
+/// Numbers that were read from texts are equal when the texts were.
+fn differ(one: f64, other: f64) -> bool {
+    one.to_bits() != other.to_bits()
 }
 
 /// `log_dir` is not among them: pools whose log moves say so themselves.
@@ -220,6 +237,12 @@ mod tests {
             ("wc -w", "wc -l", &["wordcount: command changed"]),
             ("max = 4 }", "max = 1 }\nlog = false", &["mail 1..4→1: log changed"]),
             ("pool.mail", "pool.post", &["post added: 1..4", "mail removed"]),
+            (
+                "count = 2",
+                "count = 2\nmax_wait = \"1s\"\nweight = 3",
+                &["wordcount: max_wait, weight changed"],
+            ),
+            ("\n", "\nhost.max_load = 3\n", &["host.max_load changed"]),
             (
                 "count = 2",
                 "count = 2\nenv.A = \"b\"\numask = \"022\"",

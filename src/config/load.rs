@@ -11,6 +11,7 @@ use super::error::ConfigErrors;
 use super::expand::Variables;
 use super::files::Files;
 use super::pool::Reader;
+use super::scaling;
 use super::settings::{PoolSettings, Settings};
 use super::source::Source;
 use super::sources::Sources;
@@ -102,7 +103,7 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
     let broker = daemon::broker(&broker_table);
     broker_table.finish();
     let host_table = root.table("host");
-    let host = daemon::host(&host_table);
+    let host = scaling::host(&host_table);
     host_table.finish();
 
     let reader = Reader { surroundings, files, log_dir: &supervisor.log_dir };

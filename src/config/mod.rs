@@ -15,6 +15,7 @@ mod expand;
 mod files;
 mod load;
 mod pool;
+mod scaling;
 mod settings;
 mod source;
 mod sources;

@@ -14,6 +14,7 @@ use super::accounts::{self, Person};
 use super::command;
 use super::env_file;
 use super::files::Files;
+use super::scaling;
 use super::settings::{
     Account, Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program,
     ScalingSettings, StopStep,
@@ -51,6 +52,7 @@ struct Keys {
     protocol: Option<PoolProtocol>,
     stream: Option<bool>,
     count: Option<Count>,
+    scaling: ScalingSettings,
     user: Option<Person>,
     group: Option<u32>,
     directory: Option<PathBuf>,
@@ -104,7 +106,7 @@ impl<'a> Reader<'a> {
         Some(Arc::new(PoolSettings {
             name: name.clone(),
             count: keys.count.unwrap_or(COUNT),
-            scaling: ScalingSettings::default(),
+            scaling: keys.scaling,
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             backoff: keys.backoff.unwrap_or(BACKOFF),
             log: LogSettings {
@@ -124,6 +126,7 @@ impl<'a> Reader<'a> {
             protocol: table.read("protocol", protocol),
             stream: table.read("stream", Value::flag),
             count: table.read("count", count),
+            scaling: scaling::pool(table),
             user: table
                 .read("user", |v| v.scalar().and_then(|u| accounts::user(&u, self.surroundings))),
             group: table.read("group", |v| v.scalar().and_then(|group| accounts::group(&group))),

@@ -262,6 +262,21 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A number that may have a sign and a fraction; a numeric string is one too.
+    pub(super) fn decimal(&self) -> Parsed<f64> {
+        let unfit = || self.unfit("a number").hint("write one, as in 2.0");
+        let text = match self.is {
+            DeValue::Integer(n) if n.radix() == 10 => n.as_str().to_owned(),
+            DeValue::Float(n) => n.as_str().to_owned(),
+            DeValue::String(_) => self.text()?,
+            _ => return Err(unfit()),
+        };
+        let number = text.replace('_', "").trim().parse().ok();
+        number.filter(|number: &f64| number.is_finite()).ok_or_else(|| {
+            Wrong::new(format!("'{text}' is not a number")).hint("write one, as in 2.0")
+        })
+    }
+
     /// `true` or `false`, also as a string.
     pub(super) fn flag(&self) -> Parsed<bool> {
         match self.is {

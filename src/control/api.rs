@@ -118,6 +118,9 @@ pub struct PoolStatus {
     pub wanted: u32,
     /// What limits allow.
     pub target: u32,
+    /// What keeps the target below what is wanted: `memory`.
+    #[serde(default)]
+    pub limit: Option<String>,
     /// Processes that are ready.
     pub running: u32,
     /// From the file or a hold.
@@ -306,12 +309,44 @@ pub enum LogRecord {
 }
 
 /// `GET /v1/explain/NAME`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The pool.
     pub pool: String,
     /// Why it has the count it has.
     pub now: String,
-    /// Past decisions: time and sentence, the oldest first.
+    /// What that rests on; absent for a pool that demand does not decide.
+    #[serde(default)]
+    pub numbers: Option<ScalingNumbers>,
+    /// Decisions of the last hour: time and sentence, the oldest first.
     pub history: Vec<(String, String)>,
+}
+
+/// The numbers that a scaling decision rests on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScalingNumbers {
+    /// What demand asks for.
+    pub wanted: u32,
+    /// What limits allow.
+    pub target: u32,
+    /// Workers there are: busy, idle or starting.
+    pub have: u32,
+    /// What keeps the target below what is wanted.
+    pub limit: Option<String>,
+    /// Jobs that wait and fall to this pool.
+    pub queued: f64,
+    /// Seconds that the oldest of them has waited.
+    pub oldest: f64,
+    /// Jobs that arrive in a second.
+    pub arrivals: f64,
+    /// Seconds that a job takes.
+    pub service: f64,
+    /// Busy workers now.
+    pub running: u32,
+    /// Busy workers on average.
+    pub busy: f64,
+    /// Seconds from a start until the worker takes jobs.
+    pub startup: f64,
+    /// Seconds that the shrink rule looks back.
+    pub window: f64,
 }

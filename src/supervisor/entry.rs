@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::handle::Brief;
 use super::look::SeenReady;
 use crate::config::{Count, PoolSettings};
 use crate::pool::{PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
-use crate::scaler::Limit;
+use crate::scaler::Decision;
 
-/// Decisions kept for `explain`, the oldest dropped first.
-const DECISIONS_MAX: usize = 200;
+/// Decisions kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
+const DECISIONS_MAX: usize = 1000;
+const DECISIONS_AGE_MAX: Duration = Duration::from_hours(1);
 
 /// A pool and what the supervisor knows of it beyond what the pool publishes.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub(super) struct Entry {
     pub(super) hold: Option<Hold>,
     pub(super) target: u32,
     pub(super) wanted: u32,
-    /// What keeps the target below that.
-    pub(super) limit: Option<Limit>,
+    /// The last decision; `None` while an order holds.
+    pub(super) decision: Option<Decision>,
     pub(super) seen_ready: SeenReady,
     reason: String,
     decisions: VecDeque<(SystemTime, String)>,
@@ -45,7 +46,7 @@ impl Entry {
             hold: None,
             target,
             wanted: target,
-            limit: None,
+            decision: None,
             seen_ready: SeenReady::default(),
             reason: String::new(),
             decisions: VecDeque::new(),
@@ -68,7 +69,11 @@ impl Entry {
             if self.decisions.len() == DECISIONS_MAX {
                 self.decisions.pop_front();
             }
-            self.decisions.push_back((SystemTime::now(), reason.clone()));
+            let now = SystemTime::now();
+            // A clock that was set back makes nothing old.
+            let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
+            self.decisions.retain(|(at, _)| age(*at) <= DECISIONS_AGE_MAX);
+            self.decisions.push_back((now, reason.clone()));
         }
         self.reason = reason;
     }
@@ -77,7 +82,7 @@ impl Entry {
         Brief {
             view: self.handle.view(),
             wanted: self.wanted,
-            limit: self.limit.map(|limit| limit.to_string()),
+            decision: self.decision,
             reason: self.reason.clone(),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
             decisions: self.decisions.iter().cloned().collect(),

@@ -13,6 +13,7 @@ use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
 use crate::model::NamePattern;
 use crate::pool::PoolView;
+use crate::scaler::Decision;
 
 /// The daemon at one moment.
 #[derive(Clone, Debug)]
@@ -42,8 +43,8 @@ pub struct Brief {
     pub view: Arc<PoolView>,
     /// What demand asks for.
     pub wanted: u32,
-    /// What keeps the pool's target below that: `memory`.
-    pub limit: Option<String>,
+    /// The last scaling decision; `None` when demand does not decide the count.
+    pub decision: Option<Decision>,
     /// The sentence of the last scaling decision; empty for a fixed pool.
     pub reason: String,
     /// An operator's `scale`, while it holds.

@@ -93,14 +93,14 @@ impl Entry {
         }
         let target = self.target.clamp(min, max);
         self.wanted = target;
-        self.limit = None;
+        self.decision = None;
         self.set_target(target, true).await;
     }
 
     /// Carries out what was decided, and remembers why.
     async fn follow(&mut self, decision: &Decision) {
         self.wanted = decision.wanted;
-        self.limit = decision.limit;
+        self.decision = Some(*decision);
         let changes = decision.target != self.target;
         let reason = decision.reason();
         if changes {

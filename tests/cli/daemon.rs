@@ -176,7 +176,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     Brief {
         view: Arc::new(view),
         wanted: target,
-        limit: None,
+        decision: None,
         reason: String::new(),
         hold: None,
         decisions: Vec::new(),

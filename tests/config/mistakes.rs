@@ -71,6 +71,31 @@ fn a_value_of_another_kind_is_refused() {
             "1:20: host.max_workers: a whole number is wanted, not a float; write one without quotes, as in 4",
         ),
         (
+            "host.reserve_memory = \"101%\"",
+            "1:23: host.reserve_memory: '101%' is not a share of the memory; write \"0%\" to below \"100%\", or a size",
+        ),
+        ("host.max_load = 0", "1:17: host.max_load: at 0 nothing could grow; write as in 2.0"),
+        (
+            "host.max_psi_memory = \"many\"",
+            "1:23: host.max_psi_memory: 'many' is not a number; write one, as in 2.0",
+        ),
+        (
+            "defaults.mode = \"economic\"",
+            "1:17: defaults.mode: 'economic' is not known here; did you mean economy?",
+        ),
+        (
+            "defaults.weight = 0",
+            "1:19: defaults.weight: 0 is not a weight from 1 to 1000; write one, as in 4",
+        ),
+        (
+            "defaults.scale_priority = 0.5",
+            "1:27: defaults.scale_priority: 0.5 is not a whole number from -100 to 100; write one, as in 1",
+        ),
+        (
+            "defaults.max_wait = \"1ms\"",
+            "1:21: defaults.max_wait: no count of workers keeps that; write \"10ms\" or more",
+        ),
+        (
             "pool.p = { command = \"x\", count = 1.5 }",
             "1:35: pool.p.count: a whole number is wanted, not a float; write one without quotes, as in 4",
         ),
@@ -92,7 +117,7 @@ fn a_value_of_another_kind_is_refused() {
         ),
         (
             "defaults.max_jobs = 5",
-            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, functions, group, log, protocol, stop, stream, umask, user",
+            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, functions, group, idle_ttl, log, max_wait, mode, protocol, reserve, scale_priority, spare, startup, stop, stream, umask, user, weight, zero_after",
         ),
     ]);
 }

@@ -79,12 +79,17 @@ fn the_full_file_shows_the_defaults() {
     }
     assert_eq!(supervisor, plain.supervisor);
     assert_eq!(whole.broker, plain.broker);
+    let mut host = whole.host;
+    // These are examples: their defaults are none, and a rule.
+    assert!(host.workers_max.take().is_some() && host.memory_reserve.take().is_some());
+    assert_eq!(host, plain.host);
 
     let [mut whole, plain] = [&whole, &plain]
         .map(|settings| PoolSettings::clone(&settings.pools[&"example".parse().unwrap()]));
     assert_eq!(whole.log.file.take(), Some(shown.log_dir.join("example.log")));
     whole.log.file.clone_from(&plain.log.file);
     assert_eq!(whole.program.umask.take(), Some(0o22));
+    assert_eq!(whole.scaling.startup.take(), Some(std::time::Duration::from_secs(1)));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
     whole.program.env.clear();
     whole.program.functions.clear();

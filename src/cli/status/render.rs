@@ -122,7 +122,8 @@ impl View {
         let mut parts = vec![self.paint(&pool.name, Ink::Bold)];
         parts.push(format!("{} of {} running", pool.running, pool.target));
         if pool.wanted != pool.target {
-            parts.push(format!("{} wanted", pool.wanted));
+            let limit = pool.limit.iter().map(|limit| format!(", limited by {limit}"));
+            parts.push(format!("{} wanted{}", pool.wanted, limit.collect::<String>()));
         }
         parts.push(match pool.functions.as_slice() {
             [] => pool.protocol.clone(),

@@ -114,6 +114,7 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         intent: Intent::Up,
         wanted: count,
         target: count,
+        limit: None,
         running: count,
         min: count,
         max: count,

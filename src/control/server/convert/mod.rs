@@ -12,10 +12,11 @@ use jiff::tz::TimeZone;
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::control::api::{
     BrokerStatus, ConfigStatus, DaemonState, Explanation, FunctionStatus, HostStatus, JobStatus,
-    RejectedStatus, Status,
+    RejectedStatus, ScalingNumbers, Status,
 };
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
+use crate::scaler::Decision;
 use crate::supervisor::{Brief, ConfigState, Snapshot};
 
 /// The slots' names by their processes, for jobs that know their worker by its id.
@@ -75,11 +76,30 @@ pub(super) fn explanation(brief: &Brief) -> Explanation {
     Explanation {
         pool: brief.view.name.to_string(),
         now: pool::reason(brief),
+        numbers: brief.decision.as_ref().map(numbers),
         history: brief
             .decisions
             .iter()
             .map(|(at, sentence)| (rfc3339(*at), sentence.clone()))
             .collect(),
+    }
+}
+
+fn numbers(decision: &Decision) -> ScalingNumbers {
+    let inputs = &decision.inputs;
+    ScalingNumbers {
+        wanted: decision.wanted,
+        target: decision.target,
+        have: inputs.have,
+        limit: decision.limit.map(|limit| limit.to_string()),
+        queued: inputs.queued,
+        oldest: inputs.oldest.as_secs_f64(),
+        arrivals: inputs.arrivals,
+        service: inputs.service,
+        running: inputs.running,
+        busy: inputs.busy,
+        startup: inputs.startup.as_secs_f64(),
+        window: inputs.window.as_secs_f64(),
     }
 }
 

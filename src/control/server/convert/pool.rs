@@ -33,6 +33,7 @@ impl Scene<'_> {
             },
             wanted: brief.wanted,
             target: view.target,
+            limit: brief.decision.and_then(|it| it.limit).map(|limit| limit.to_string()),
             running: u32::try_from(running).unwrap_or(u32::MAX),
             min,
             max,

@@ -116,7 +116,7 @@ fn brief() -> Brief {
     Brief {
         view: Arc::new(view),
         wanted: 2,
-        limit: None,
+        decision: None,
         reason: String::new(),
         hold: None,
         decisions: vec![(SystemTime::now(), "1→2: 3 jobs wait".to_owned())],
