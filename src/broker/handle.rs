@@ -17,7 +17,8 @@ pub enum BrokerEvent {
     Starved(FunctionName),
     /// A worker registered its first function: it can be given jobs.
     Registered(WorkerId),
-    /// A worker ended a job.
+    /// A worker that was busy when it was to be drained has ended a job. Others end theirs unheard:
+    /// news for every job would cost more than the job.
     JobEnded(WorkerId),
     /// A performer came through a public listener; who is it? Answer with [`BrokerHandle::tie`].
     ///

@@ -25,6 +25,8 @@ pub(super) struct Entry {
     /// The last decision; `None` while an order holds.
     pub(super) decision: Option<Decision>,
     pub(super) seen_ready: SeenReady,
+    /// Whether the last decision took busy workers too.
+    pub(super) drain_busy: bool,
     reason: String,
     decisions: VecDeque<(SystemTime, String)>,
 }
@@ -48,6 +50,7 @@ impl Entry {
             wanted: target,
             decision: None,
             seen_ready: SeenReady::default(),
+            drain_busy: false,
             reason: String::new(),
             decisions: VecDeque::new(),
         }

@@ -63,7 +63,7 @@ impl Supervisor {
         }
         for (name, decision) in &plan.decisions {
             if let Some(entry) = self.pools.get_mut(name).filter(|entry| entry.is_elastic()) {
-                entry.follow(decision).await;
+                entry.follow(decision, is_tick).await;
             }
         }
     }
@@ -98,7 +98,10 @@ impl Entry {
     }
 
     /// Carries out what was decided, and remembers why.
-    async fn follow(&mut self, decision: &Decision) {
+    ///
+    /// At a tick a pool that has more than its target is told again: what tells it that a busy
+    /// worker has become free is a hint, and hints may be lost.
+    async fn follow(&mut self, decision: &Decision, is_tick: bool) {
         self.wanted = decision.wanted;
         self.decision = Some(*decision);
         let changes = decision.target != self.target;
@@ -108,7 +111,10 @@ impl Entry {
         }
         self.explain(reason, changes);
         if changes {
-            self.set_target(decision.target, decision.take == Take::Busy).await;
+            self.drain_busy = decision.take == Take::Busy;
+        }
+        if changes || is_tick && decision.inputs.have > decision.target {
+            self.set_target(decision.target, self.drain_busy).await;
         }
     }
 

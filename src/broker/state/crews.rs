@@ -28,6 +28,8 @@ pub(super) struct Worker {
     pub(super) holding: usize,
     /// Jobs it ended.
     pub(super) done: u64,
+    /// Whether somebody was told that it is busy, and waits to hear of its job's end.
+    pub(super) awaited: bool,
     /// Since when it holds none, once it has registered a function.
     pub(super) idle_since: Option<Instant>,
     pub(super) duty: Duty,
@@ -147,6 +149,7 @@ impl State {
             sessions: BTreeSet::new(),
             holding: 0,
             done: 0,
+            awaited: false,
             idle_since: None,
             duty: Duty::Serving,
         };
@@ -158,6 +161,9 @@ impl State {
     /// Once the answer is [`Drain::Drained`] no present or later session of it gets a job.
     pub fn drain_if_idle(&mut self, now: Instant, worker: WorkerId) -> Drain {
         if let Some(job) = self.first_in_hand(worker) {
+            if let Some(process) = self.crews.workers.get_mut(&worker) {
+                process.awaited = true;
+            }
             return Drain::Busy(self.handles.text(job));
         }
         self.bar(now, worker, Duty::Drained);

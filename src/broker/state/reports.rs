@@ -67,11 +67,13 @@ impl State {
         }
         let Some(holder) = self.sessions.get_mut(&session) else { return };
         holder.raised = matches!(report, WorkReport::Exception(_)).then_some(id);
-        if let Some(worker) = holder.worker {
-            if let Some(process) = self.crews.workers.get_mut(&worker) {
-                process.done += 1;
+        if let Some(worker) = holder.worker
+            && let Some(process) = self.crews.workers.get_mut(&worker)
+        {
+            process.done += 1;
+            if std::mem::take(&mut process.awaited) {
+                fx.events.push(BrokerEvent::JobEnded(worker));
             }
-            fx.events.push(BrokerEvent::JobEnded(worker));
         }
         self.let_go(now, session, id, fx);
     }

@@ -59,6 +59,28 @@ fn a_busy_worker_is_not_drained_unless_told_to() {
 }
 
 #[test]
+fn the_end_of_a_job_is_news_only_to_those_who_were_told_that_the_worker_is_busy() {
+    check(
+        "admit 3 mail:1
+         w of 3
+         w can f
+         c fg f . a
+         c fg f . b
+         c < created 1 | created 2
+         w grab
+         w < assign 1 f a
+         w complete 1 r
+         news < registered 3 | starved f | starved f
+         w grab
+         w < assign 2 f b
+         idle? 3 2
+         w complete 2 r
+         c < complete 1 r | complete 2 r
+         news < ended 3",
+    );
+}
+
+#[test]
 fn draining_an_idle_or_unknown_worker_is_answered_at_once() {
     check(
         "admit 3 mail:1
