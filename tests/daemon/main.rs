@@ -2,7 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod edits;
+mod examples;
+mod first_process;
+mod held;
 mod rig;
+mod service;
+mod units;
 
 use std::fs;
 use std::process::{Command, Stdio};
