@@ -45,11 +45,8 @@ impl Plan {
     }
 
     fn told(&self, restarted: &str, stopped: &str) -> String {
-        let mut told = format!("{} started, {} {restarted}", self.started, self.restarted);
-        if self.stopped > 0 {
-            told.push_str(&format!(", {} {stopped}", self.stopped));
-        }
-        told
+        let told = format!("{} started, {} {restarted}", self.started, self.restarted);
+        if self.stopped > 0 { format!("{told}, {} {stopped}", self.stopped) } else { told }
     }
 }
 

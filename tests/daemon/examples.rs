@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::rig::{Daemon, PROGRAM, command_of, until};
+use crate::rig::{Daemon, until};
 
 #[test]
 fn the_pools_of_the_examples_answer() {
@@ -18,14 +18,11 @@ fn the_pools_of_the_examples_answer() {
     if !has_php {
         pools = without_pool(&pools, "fetch");
     }
-    let daemon = Daemon::started(&pools, |folder| {
-        for entry in fs::read_dir(&examples).unwrap().flatten() {
-            if entry.file_name() != "workers.toml" {
-                fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
-            }
-        }
-        command_of(Path::new(PROGRAM), folder)
-    });
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&examples).unwrap().flatten() {
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let daemon = Daemon::with_pools_in(folder, &pools);
     for (function, payload, answer) in [
         ("wordcount", "to be or not", "4\n"),
         ("wordfreq", "to be or not to be", "be 2\nto 2\nnot 1\nor 1\n"),

@@ -21,7 +21,7 @@ fn as_the_first_process_it_reaps_orphans_stops_by_term_and_tells_of_docker() {
     if !may_unshare() {
         return;
     }
-    let mut daemon = Daemon::started(ORPHANS, inside);
+    let mut daemon = Daemon::started(tempfile::tempdir().unwrap(), ORPHANS, inside);
     let first = child_of(daemon.child.id().into()).unwrap();
     assert_eq!(daemon.status()["pid"], 1, "{}", daemon.log());
 

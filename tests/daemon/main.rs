@@ -1,13 +1,16 @@
 //! The whole program as a person uses it: a daemon, its command line, real processes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
 mod edits;
 mod examples;
 mod first_process;
 mod held;
+mod raw;
 mod rig;
 mod service;
+mod shasum;
 mod units;
 
 use std::fs;
@@ -53,11 +56,7 @@ fn the_job_of_a_killed_worker_goes_on_elsewhere() {
     let client = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut holder = None;
     until("a worker holds the job", || {
-        let status = daemon.status();
-        let pools = status["pools"].as_array().cloned().unwrap_or_default();
-        let workers = pools.iter().filter_map(|pool| pool["workers"].as_array()).flatten();
-        let busy = workers.clone().find(|w| w["jobs"].as_array().is_some_and(|j| !j.is_empty()));
-        holder = busy.map(|worker| worker["pid"].as_i64().unwrap());
+        holder = daemon.busy("slow").pop();
         holder.is_some()
     });
     kill("-9", holder.unwrap());

@@ -27,12 +27,20 @@ impl Daemon {
     }
 
     pub(crate) fn with_pools(pools: &str) -> Self {
-        Self::started(pools, |folder| command_of(Path::new(PROGRAM), folder))
+        Self::with_pools_in(tempfile::tempdir().unwrap(), pools)
+    }
+
+    /// A daemon beside files that its workers use.
+    pub(crate) fn with_pools_in(folder: TempDir, pools: &str) -> Self {
+        Self::started(folder, pools, |folder| command_of(Path::new(PROGRAM), folder))
     }
 
     /// A daemon that is started in a way of its own.
-    pub(crate) fn started(pools: &str, command: impl FnOnce(&Path) -> Command) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub(crate) fn started(
+        folder: TempDir,
+        pools: &str,
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = folder.path().display();
         let head = format!(
@@ -79,14 +87,29 @@ impl Daemon {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// The workers of a pool that run: name and pid.
-    pub(crate) fn running(&self, pool: &str) -> Vec<(String, i64)> {
+    /// The workers of a pool as `status` shows them.
+    fn workers(&self, pool: &str) -> Vec<serde_json::Value> {
         let status = self.status();
         let pools = status["pools"].as_array().cloned().unwrap_or_default();
         let pool = pools.iter().find(|found| found["name"] == pool);
-        let workers = pool.and_then(|pool| pool["workers"].as_array()).cloned().unwrap_or_default();
-        let up = workers.iter().filter(|worker| worker["state"] == "RUNNING");
-        up.map(|worker| (worker["name"].to_string(), worker["pid"].as_i64().unwrap())).collect()
+        pool.and_then(|pool| pool["workers"].as_array()).cloned().unwrap_or_default()
+    }
+
+    /// The workers of a pool that run: name and pid.
+    pub(crate) fn running(&self, pool: &str) -> Vec<(String, i64)> {
+        let mut workers = self.workers(pool);
+        workers.retain(|worker| worker["state"] == "RUNNING");
+        let named = |worker: &serde_json::Value| {
+            (worker["name"].to_string(), worker["pid"].as_i64().unwrap())
+        };
+        workers.iter().map(named).collect()
+    }
+
+    /// The pids of a pool's workers that have a job in hand.
+    pub(crate) fn busy(&self, pool: &str) -> Vec<i64> {
+        let mut workers = self.workers(pool);
+        workers.retain(|worker| worker["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty()));
+        workers.iter().filter_map(|worker| worker["pid"].as_i64()).collect()
     }
 
     pub(crate) fn until_up(&self) {

@@ -66,7 +66,7 @@ fn a_service_manager_hears_of_start_life_reloads_and_end() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("notify");
     let manager = Manager::bind(&path);
-    let mut daemon = Daemon::started(POOL, |folder| {
+    let mut daemon = Daemon::started(tempfile::tempdir().unwrap(), POOL, |folder| {
         let mut command = command_of(Path::new(PROGRAM), folder);
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
         command

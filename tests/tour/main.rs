@@ -5,6 +5,8 @@
     clippy::expect_used,
     reason = "a test fails by panicking, in its helpers too"
 )]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
+#![allow(clippy::indexing_slicing, reason = "the lists are a few lines above")]
 
 mod place;
 mod readme;
