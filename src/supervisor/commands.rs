@@ -50,7 +50,7 @@ impl Supervisor {
                 reply(answer, done);
             }
             SupervisorCommand::Scale { names, to, hold, actor, answer } => {
-                info!(actor, "scale {} to {to:?}", listed(&names));
+                info!(actor, "scale {} to {to}", listed(&names));
                 let until = hold.and_then(|hold| Instant::now().checked_add(hold));
                 self.hold(&names, to, until, answer).await;
             }

@@ -34,7 +34,10 @@ const KEEPALIVE_PROBES: u32 = 6;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process listens there.
-    #[error("{address} is held by {holder}; stop it, or set another [broker] listen")]
+    #[error(
+        "{address} is held by {holder}; stop that one, or set another [broker] listen, or run \
+         workers for it: name it in [broker] servers"
+    )]
     Held {
         /// The address.
         address: ListenAddress,
@@ -190,7 +193,7 @@ mod tests {
     async fn a_held_port_is_refused_with_its_holder_and_both_ways_out() {
         let first = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
         let error = Listener::bind(&first.address().unwrap()).unwrap_err().to_string();
-        let pid = format!("(pid {}); stop it, or set another", std::process::id());
+        let pid = format!("(pid {}); stop that one, or set another", std::process::id());
         assert!(error.contains(" is held by ") && error.contains(&pid), "{error}");
     }
 
