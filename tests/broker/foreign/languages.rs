@@ -1,14 +1,16 @@
 //! Client libraries of other languages: a worker and a client of each, in `clients`.
 //!
-//! Each client is run twice. With `queue` it leaves jobs of three priorities, whose order the
-//! worker then prints; otherwise it tries what its library can do and prints what came of it.
+//! With `queue` a client leaves jobs of three priorities, whose order the worker then prints, with
+//! `twice` it waits for two tasks of one unique; otherwise it tries what its library can do and
+//! prints what came of it.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio};
+use std::time::Instant;
 
 use super::{Running, bounded};
-use crate::rig::Rig;
+use crate::rig::{Rig, WITHIN};
 
 /// A client library.
 struct Library {
@@ -58,6 +60,20 @@ impl Library {
         lines.take(count).map(Result::unwrap).collect()
     }
 
+    /// What its client prints for two tasks of one unique, which wait when the worker comes.
+    fn coalesce(&self, rig: &Rig) -> String {
+        let mut client = self.run(rig, "client", Some("twice"));
+        let client = client.stdout(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        let count = || Some("count".into());
+        while rig.jobs(count()).first().is_none_or(|job| job.clients < 2) {
+            assert!(began.elapsed() < WITHIN, "{}: {:?}", self.name, rig.jobs(count()));
+        }
+        let mut worker = self.run(rig, "worker", None);
+        let _worker = Running(worker.stderr(Stdio::null()).spawn().unwrap());
+        String::from_utf8(client.wait_with_output().unwrap().stdout).unwrap()
+    }
+
     /// What its client prints while its worker serves.
     fn talk(&self, rig: &Rig) -> String {
         // Some of them log every packet, or complain of the job that dies.
@@ -76,6 +92,26 @@ fn installed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("foreign").join(path)
 }
 
+fn php() -> Library {
+    Library {
+        name: "php",
+        interpreter: "php".into(),
+        probe: &["-r", "exit((int) !extension_loaded('gearman'));"],
+        extension: "php",
+        package: "apt: php-cli php-gearman",
+    }
+}
+
+fn perl() -> Library {
+    Library {
+        name: "perl",
+        interpreter: "perl".into(),
+        probe: &["-MGearman::Client", "-MGearman::Worker", "-e", "1"],
+        extension: "pl",
+        package: "apt: libgearman-client-perl",
+    }
+}
+
 fn check(library: &Library, expected: &str) {
     if !library.is_installed() {
         return;
@@ -87,14 +123,18 @@ fn check(library: &Library, expected: &str) {
 }
 
 #[test]
+fn two_tasks_of_one_unique_are_done_once() {
+    for library in [php(), perl()] {
+        if library.is_installed() {
+            let folder = tempfile::tempdir().unwrap();
+            let rig = Rig::new(folder.path());
+            assert_eq!(library.coalesce(&rig), "count 1\ncount 1\n", "{}", library.name);
+        }
+    }
+}
+
+#[test]
 fn php_gearman_gets_right_answers() {
-    let library = Library {
-        name: "php",
-        interpreter: "php".into(),
-        probe: &["-r", "exit((int) !extension_loaded('gearman'));"],
-        extension: "php",
-        package: "apt: php-cli php-gearman",
-    };
     let expected = "
 ping true
 doLow cba
@@ -103,31 +143,24 @@ doHigh cba
 news onetwo
 fail failed
 throw GEARMAN_WORK_EXCEPTION
-tasks count 1, count 1, data one, exception boom, fail, news two, rev zyx, status 1/2, warning careful
+tasks data one, exception boom, fail, news two, rev zyx, status 1/2, warning careful
 again true
 queued true
 unknown false
 by unique true";
-    check(&library, expected);
+    check(&php(), expected);
 }
 
 #[test]
 fn perls_gearman_client_gets_right_answers() {
-    let library = Library {
-        name: "perl",
-        interpreter: "perl".into(),
-        probe: &["-MGearman::Client", "-MGearman::Worker", "-e", "1"],
-        extension: "pl",
-        package: "apt: libgearman-client-perl",
-    };
     let expected = "
 rev cba
 empty ''
-tasks count 1, count 1, fail failed, news status 1/2, news two, rev x, throw exception boom
+tasks fail failed, news status 1/2, news two, rev x, throw exception boom
 again true
 queued true
 server status 1/0/0";
-    check(&library, expected);
+    check(&perl(), expected);
 }
 
 #[test]

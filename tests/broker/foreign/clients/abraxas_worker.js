@@ -9,10 +9,8 @@ if (mode === 'order') {
     return 'done';
   });
 } else {
-  let calls = 0;
   worker.setClientId('abraxas-worker');
   worker.registerWorker('rev', (task) => [...task.payload].reverse().join(''));
-  worker.registerWorker('count', () => String(++calls));
   worker.registerWorker('news', (task) => {
     task.status(0.5);
     task.warn('careful');

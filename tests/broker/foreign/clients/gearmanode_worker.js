@@ -4,7 +4,6 @@ gearmanode.Client.logger.silent = true;
 
 const [port, mode] = process.argv.slice(2);
 const worker = gearmanode.worker({ host: '127.0.0.1', port: Number(port) });
-let calls = 0;
 if (mode === 'order') {
   worker.addFunction('order', (job) => {
     console.log(job.payload.toString());
@@ -12,7 +11,6 @@ if (mode === 'order') {
   });
 } else {
   worker.addFunction('rev', (job) => job.workComplete([...job.payload.toString()].reverse().join('')));
-  worker.addFunction('count', (job) => job.workComplete(String(++calls)));
   worker.addFunction('news', (job) => {
     job.reportStatus(1, 2);
     job.sendWorkData('one');

@@ -1,4 +1,4 @@
-# A client of Gearman::Client: perl perl_client.pl PORT [queue]
+# A client of Gearman::Client: perl perl_client.pl PORT [queue|twice]
 use strict;
 use warnings;
 use Gearman::Client;
@@ -13,6 +13,17 @@ if (($mode // '') eq 'queue') {
         $client->dispatch_background(
             Gearman::Task->new(order => \$priority, { priority => $priority }));
     }
+    exit;
+}
+
+if (($mode // '') eq 'twice') {
+    my $tasks = $client->new_task_set;
+    for (1 .. 2) {
+        $tasks->add_task(
+            count => 'x',
+            { uniq => 'same', on_complete => sub { print "count ${$_[0]}\n" } });
+    }
+    $tasks->wait(timeout => 15);
     exit;
 }
 
@@ -40,8 +51,6 @@ sub task {
 task('news');
 task('fail');
 task('throw');
-task('count', uniq => 'same');
-task('count', uniq => 'same');
 task('rev', priority => 'high');
 $tasks->wait(timeout => 15);
 print 'tasks ', join(', ', sort @said), "\n";

@@ -1,5 +1,5 @@
 <?php
-// A client of the gearman extension: php php_client.php PORT [queue]
+// A client of the gearman extension: php php_client.php PORT [queue|twice]
 $client = new GearmanClient();
 $client->addServer('127.0.0.1', (int) $argv[1]);
 $client->setTimeout(15000);
@@ -7,6 +7,15 @@ if (($argv[2] ?? '') === 'queue') {
     $client->doLowBackground('order', 'low');
     $client->doBackground('order', 'normal');
     $client->doHighBackground('order', 'high');
+    exit;
+}
+if (($argv[2] ?? '') === 'twice') {
+    $client->setCompleteCallback(function ($task) {
+        echo 'count ', $task->data(), "\n";
+    });
+    $client->addTask('count', 'x', null, 'same');
+    $client->addTask('count', 'x', null, 'same');
+    $client->runTasks();
     exit;
 }
 
@@ -45,8 +54,6 @@ $client->addTask('throw', 'x');
 $client->addTask('fail', 'x');
 $client->addTask('news', 'x');
 $client->addTaskHigh('rev', 'xyz');
-$client->addTask('count', 'x', null, 'same');
-$client->addTask('count', 'x', null, 'same');
 @$client->runTasks();
 sort($said);
 echo 'tasks ', implode(', ', $said), "\n";
