@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod gearman;
+pub mod gearmand;
 pub mod host;
 pub mod identity;
 pub mod logs;

@@ -47,6 +47,13 @@ pub(super) enum Verb {
     Ask(Question),
     /// Serve functions with a plain program, at any Gearman server
     Work(WorkArgs),
+    /// A Gearman server alone, with gearmand's options; see gearmand --help
+    #[command(disable_help_flag = true)]
+    Gearmand {
+        /// gearmand's options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        options: Vec<std::ffi::OsString>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// Which shell

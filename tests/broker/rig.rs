@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gear_supervisor::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
+use gear_supervisor::broker::server::{
+    Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions,
+};
+use gear_supervisor::broker::state::Habits;
 use gear_supervisor::broker::store::StateDir;
 use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobView};
 use gear_supervisor::config::{ListenAddress, StoreKind};
@@ -51,6 +54,9 @@ pub(crate) fn start(
         store,
         state_dir: Arc::new(StateDir::open(folder).unwrap()),
         attempts_max: 3,
+        habits: Habits::default(),
+        handle_prefix: None,
+        sockets: SocketOptions::default(),
         events: sender,
     };
     let (handle, thread) = Broker::start(options)?;
