@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md is the map of these rooms.
 
+pub mod bench;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -8,6 +8,7 @@
 mod args;
 mod ask;
 mod attach;
+mod bench;
 mod check;
 mod commands;
 mod console;
@@ -71,6 +72,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             Exit::Usage,
             "gearmand comes first: gear-supervisor gearmand OPTION…",
         )),
+        Some(Verb::Bench(bench)) => bench::run(&bench, &mut Screen::stdout()),
         Some(Verb::Completions { shell }) => completions(shell),
         Some(Verb::Ask(question)) => ask::run(question, &cli.target),
     }
