@@ -14,7 +14,8 @@ use tracing::{info, warn};
 use super::carrier::Carrier;
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
-use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
+use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
+use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
@@ -211,6 +212,9 @@ fn open_broker(
         store: settings.broker.store,
         state_dir: Arc::clone(state_dir),
         attempts_max: ATTEMPTS_MAX,
+        habits: Habits::default(),
+        handle_prefix: None,
+        sockets: SocketOptions::default(),
         events,
     };
     Broker::start(options).map(Some)

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gear_supervisor::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
+use gear_supervisor::broker::server::{
+    Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions,
+};
+use gear_supervisor::broker::state::Habits;
 use gear_supervisor::broker::store::StateDir;
-use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command};
+use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobView};
 use gear_supervisor::config::{ListenAddress, StoreKind};
-use gear_supervisor::model::Priority;
+use gear_supervisor::model::{FunctionName, Priority};
 use gear_supervisor::protocol::{
     Decoder, GrabStyle, Incoming, Request, Response, Submission, SubmitMode, WorkReport,
 };
@@ -51,6 +54,9 @@ pub(crate) fn start(
         store,
         state_dir: Arc::new(StateDir::open(folder).unwrap()),
         attempts_max: 3,
+        habits: Habits::default(),
+        handle_prefix: None,
+        sockets: SocketOptions::default(),
         events: sender,
     };
     let (handle, thread) = Broker::start(options)?;
@@ -86,6 +92,11 @@ impl Rig {
 
     pub(crate) fn tell(&self, command: Command) {
         wait_for(self.handle.tell(command)).unwrap();
+    }
+
+    /// Jobs that wait or run, the oldest first.
+    pub(crate) fn jobs(&self, function: Option<FunctionName>) -> Vec<JobView> {
+        self.ask(|reply| Command::Jobs { function, limit: 100, reply }).unwrap()
     }
 
     pub(crate) fn stop(self) {

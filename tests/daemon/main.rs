@@ -7,6 +7,7 @@ mod edits;
 mod examples;
 mod first_process;
 mod held;
+mod php;
 mod raw;
 mod rig;
 mod service;

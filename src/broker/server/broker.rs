@@ -61,15 +61,15 @@ impl Broker {
     ) -> Result<(Self, Vec<ListenAddress>), BrokerStartError> {
         // Before the store, whose reading may take a while: a held port is told at once.
         let bound: Result<Vec<Listener>, ListenError> =
-            options.listen.iter().map(Listener::bind).collect();
+            options.listen.iter().map(|address| Listener::bind(address, options.sockets)).collect();
         let bound = bound?;
         let addresses = bound.iter().map(Listener::address).collect::<io::Result<_>>()?;
         let mut store = open_store(&options)?;
-        let state = load_state(store.as_mut(), options.attempts_max)?;
+        let state = load_state(store.as_mut(), options.attempts_max, options.habits)?;
         let (store, reports) = StoreThread::start(store)?;
         let core = Core::new(state, Ledger::new(store), options.events, options.packet_len_max);
         let shell = Rc::new(Shell::new(core));
-        let mut listeners = Listeners::new(Rc::clone(&shell));
+        let mut listeners = Listeners::new(Rc::clone(&shell), options.sockets);
         for (asked, listener) in options.listen.into_iter().zip(bound) {
             listeners.serve(asked, listener);
         }

@@ -10,7 +10,7 @@ use super::core::now;
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
 use crate::broker::record::Change;
-use crate::broker::state::{State, StateSettings};
+use crate::broker::state::{Habits, State, StateSettings};
 use crate::broker::store::{DiskStore, MemoryStore, Store, StoreError};
 use crate::config::StoreKind;
 use crate::model::JobId;
@@ -24,7 +24,10 @@ const HANDLE_NUMBER_LEN: usize = 21;
 /// Opens the store that the options ask for.
 pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, BrokerStartError> {
     let host = gethostname().map_err(io::Error::from)?;
-    let prefix = handle_prefix(&host.to_string_lossy());
+    let prefix = match &options.handle_prefix {
+        Some(prefix) => shorten(prefix.clone()),
+        None => handle_prefix(&host.to_string_lossy()),
+    };
     Ok(match options.store {
         StoreKind::Disk => Box::new(DiskStore::open(&options.state_dir, &prefix)?),
         StoreKind::Memory => Box::new(MemoryStore::new(&prefix, SystemTime::now())),
@@ -32,7 +35,11 @@ pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, Brok
 }
 
 /// The rules with the jobs that the store kept, and with a block of handles reserved.
-pub(super) fn load_state(store: &mut dyn Store, attempts_max: u32) -> Result<State, StoreError> {
+pub(super) fn load_state(
+    store: &mut dyn Store,
+    attempts_max: u32,
+    habits: Habits,
+) -> Result<State, StoreError> {
     let (started, started_at) = (now(), SystemTime::now());
     let meta = store.meta()?;
     let reserved = JobId(meta.reserved.0 + HANDLES_AT_START);
@@ -44,6 +51,7 @@ pub(super) fn load_state(store: &mut dyn Store, attempts_max: u32) -> Result<Sta
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attempts_max,
+        habits,
         started,
         started_at,
     });
@@ -64,8 +72,11 @@ pub(super) fn load_state(store: &mut dyn Store, attempts_max: u32) -> Result<Sta
 fn handle_prefix(host: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let host: String = host.chars().filter(|c| plain(*c)).collect();
-    let mut prefix = format!("H:{host}");
-    prefix.truncate(HANDLE_LEN_MAX - HANDLE_NUMBER_LEN);
+    shorten(format!("H:{host}"))
+}
+
+fn shorten(mut prefix: String) -> String {
+    prefix.truncate(prefix.floor_char_boundary(HANDLE_LEN_MAX - HANDLE_NUMBER_LEN));
     prefix
 }
 

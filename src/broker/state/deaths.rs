@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::State;
 use super::crews::Duty;
 use super::effects::Effects;
+use super::habits::Charges;
 use super::jobs::Place;
 use super::losses::Losses;
 use super::timers::Timer;
@@ -44,6 +45,8 @@ enum Blame {
     Dead(WorkerId, Exit),
     /// It took longer than its worker allows.
     Time,
+    /// Its connection ended, and every such end counts.
+    Loss,
 }
 
 impl State {
@@ -68,6 +71,7 @@ impl State {
         let worker = self.sessions.get(&session).and_then(|session| session.worker);
         let blame = match worker {
             Some(worker) if self.crews.is_serving(worker) => Blame::Suspect(worker),
+            None if self.settings.habits.charges == Charges::EveryLoss => Blame::Loss,
             Some(_) | None => Blame::Nobody,
         };
         self.take_back_all(now, session, blame, fx);
@@ -143,7 +147,7 @@ impl State {
         }
         match blame {
             Blame::Nobody => self.requeue(now, id, fx),
-            Blame::Time => {
+            Blame::Time | Blame::Loss => {
                 if self.charge(id, fx) {
                     self.give_up(id, None, fx);
                 } else {

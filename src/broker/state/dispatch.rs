@@ -128,8 +128,10 @@ impl State {
             function.held.remove(&id);
         }
         self.functions.enqueue(key, job.priority, id);
-        if self.call(now, key, fx) == Call::Nobody {
-            self.starved(key, fx);
+        match self.call(now, key, fx) {
+            Call::Enough => {}
+            Call::Woken => self.wake_others(now, key, fx),
+            Call::Nobody => self.starved(key, fx),
         }
     }
 

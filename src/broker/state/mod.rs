@@ -15,6 +15,7 @@
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
 //! | `admin`, `overview` | text commands, and what is shown |
+//! | `habits` | what can be set to gearmand's way |
 //! | `functions`, `jobs`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
@@ -25,6 +26,7 @@ mod deaths;
 mod dispatch;
 mod effects;
 mod functions;
+mod habits;
 mod handles;
 mod input;
 mod jobs;
@@ -58,6 +60,7 @@ use crate::model::{JobId, SessionId};
 use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
 pub use effects::{Effects, Outgoing};
+pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
 
 /// What the rules are told once, at the start.
@@ -76,6 +79,8 @@ pub struct StateSettings {
     pub version: String,
     /// Deaths of workers with one job in hand at which the job is given up.
     pub attempts_max: u32,
+    /// Where gearmand's way can be chosen.
+    pub habits: Habits,
     /// The moment of the start, on the clock that every `now` is read from.
     pub started: Instant,
     /// The same moment on the wall clock; records carry wall-clock times.
@@ -196,7 +201,9 @@ impl State {
 
     fn opened(&mut self, session: SessionId, peer: Peer) {
         self.ranks += 1;
-        self.sessions.insert(session, Session::new(peer, self.ranks));
+        let mut opened = Session::new(peer, self.ranks);
+        opened.wants_exceptions = self.settings.habits.exceptions == Exceptions::Always;
+        self.sessions.insert(session, opened);
     }
 
     fn closed(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {

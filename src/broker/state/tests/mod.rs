@@ -7,6 +7,7 @@ mod crews;
 mod deaths;
 mod dispatch;
 mod durability;
+mod habits;
 mod model;
 mod random;
 mod reports;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::broker::record::{Change, ChangeSeq};
-use crate::broker::state::{Effects, Input, Outgoing, State, StateSettings};
+use crate::broker::state::{Effects, Habits, Input, Outgoing, State, StateSettings};
 use crate::broker::{BrokerEvent, Peer};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
@@ -37,6 +37,7 @@ pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
         pid: 42,
         version: "0.1".to_owned(),
         attempts_max: 3,
+        habits: Habits::default(),
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,
     }
