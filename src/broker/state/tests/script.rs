@@ -37,6 +37,8 @@ pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
         pid: 42,
         version: "0.1".to_owned(),
         attempts_max: 3,
+        held_bytes_max: 1 << 20,
+        hash_key: [7; 16],
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,
     }
