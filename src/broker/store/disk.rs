@@ -206,9 +206,12 @@ fn time_of(micros: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::fs;
 
     use super::*;
+    use crate::broker::record::Fetched;
+    use crate::broker::store::ScanPlace;
 
     fn job(id: u64) -> JobRecord {
         JobRecord {
@@ -223,8 +226,20 @@ mod tests {
     }
 
     fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
+        let mut reader = store.reader().unwrap();
+        let mut place = Some(ScanPlace::start(JobId(1000)));
         let mut jobs = Vec::new();
-        store.scan(&mut |record| jobs.push(record)).unwrap();
+        while let Some(from) = place {
+            let (mut piece, next) = reader.scan(from, 2).unwrap();
+            jobs.append(&mut piece);
+            place = next;
+        }
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        for (job, (id, fetched)) in jobs.iter_mut().zip(reader.contents(&ids)) {
+            let Fetched::Content(content) = fetched else { panic!("{id}: {fetched:?}") };
+            assert_eq!(content.unique, job.unique);
+            job.payload = content.payload;
+        }
         (jobs, store.meta().unwrap())
     }
 
@@ -290,14 +305,43 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_its_payload_is_damage() {
+    fn a_job_without_its_payload_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(folder.path()).unwrap();
         let mut store = DiskStore::open(&dir, "H:x").unwrap();
         store.commit(&[Change::Put(job(5))]).unwrap();
         let other = Connection::open(folder.path().join(FILE)).unwrap();
         other.execute("DELETE FROM payloads", ()).unwrap();
-        let error = store.scan(&mut |_| {}).unwrap_err().to_string();
-        assert!(error.contains("is damaged: job 5 cannot be read"), "{error}");
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.contents(&[JobId(5)]), [(JobId(5), Fetched::Lost)]);
+    }
+
+    #[test]
+    fn a_scan_brings_urgent_jobs_first_and_payloads_only_where_they_are_the_unique() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let jobs = [
+            (1, Priority::Low, "a"),
+            (2, Priority::Normal, "-"),
+            (3, Priority::Normal, "b"),
+            (4, Priority::High, "c"),
+            (5, Priority::Normal, "too late"),
+        ];
+        let puts = jobs.map(|(id, priority, unique)| {
+            Change::Put(JobRecord { priority, unique: unique.into(), ..job(id) })
+        });
+        store.commit(&puts).unwrap();
+        let mut reader = store.reader().unwrap();
+        let mut place = Some(ScanPlace::start(JobId(4)));
+        let mut found = Vec::new();
+        while let Some(from) = place {
+            let (piece, next) = reader.scan(from, 1).unwrap();
+            found.extend(piece.iter().map(|job| (job.id.0, job.payload.len())));
+            place = next;
+        }
+        assert_eq!(found, [(4, 0), (2, 3), (3, 0), (1, 0)]);
+        let wanted = HashMap::from([(JobId(3), ("b".into(), 3))]);
+        assert_eq!(reader.describe(&[JobId(3), JobId(9)]), wanted);
     }
 }
