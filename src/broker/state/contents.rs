@@ -21,7 +21,7 @@ use crate::protocol::{Response, WorkReport};
 /// Jobs at the head of a queue that are read ahead of their turn.
 pub(super) const READ_AHEAD_JOBS: usize = 256;
 /// The part of the budget that new jobs may fill, in quarters; the rest is for reading ahead.
-const NEW_JOBS_QUARTERS: usize = 3;
+const NEW_JOBS_QUARTERS: usize = 2;
 /// How long after a failed read the disk is left alone.
 pub(super) const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
