@@ -2,148 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod raw;
+mod rig;
+mod shasum;
+
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_gear-supervisor");
-/// Nothing that is waited for takes longer on the slowest machine.
-const DEADLINE: Duration = Duration::from_mins(1);
-
-/// A daemon with files of its own; killed when the test is over.
-struct Daemon {
-    child: Child,
-    folder: TempDir,
-    port: u16,
-}
-
-impl Daemon {
-    /// Starts a daemon with the pools of the README's file.
-    fn start() -> Self {
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/workers.toml");
-        Self::with_pools(&fs::read_to_string(sample).unwrap())
-    }
-
-    fn with_pools(pools: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let path = folder.path().display();
-        let head = format!(
-            "[supervisor]\nstate_dir = \"{path}/state\"\nlog_dir = \"{path}/log\"\n\
-             socket = \"{path}/s.sock\"\n[broker]\nlisten = [\"127.0.0.1:{port}\"]\n"
-        );
-        fs::write(folder.path().join("workers.toml"), format!("{head}{pools}")).unwrap();
-        let child = spawn(folder.path());
-        let daemon = Self { child, folder, port };
-        daemon.until_up();
-        daemon
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("workers.toml")
-    }
-
-    fn edit(&self, from: &str, to: &str) {
-        let text = fs::read_to_string(self.file()).unwrap();
-        assert!(text.contains(from), "{from} is not in the file");
-        fs::write(self.file(), text.replace(from, to)).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.arg("-c").arg(self.file()).args(arguments).stdin(Stdio::null());
-        command
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// What a command prints that has to succeed.
-    fn says(&self, arguments: &[&str]) -> String {
-        let output = self.ask(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let output = self.ask(&["status", "--json"]);
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    /// The workers of a pool that run: name and pid.
-    fn running(&self, pool: &str) -> Vec<(String, i64)> {
-        let status = self.status();
-        let pools = status["pools"].as_array().cloned().unwrap_or_default();
-        let pool = pools.iter().find(|found| found["name"] == pool);
-        let workers = pool.and_then(|pool| pool["workers"].as_array()).cloned().unwrap_or_default();
-        let up = workers.iter().filter(|worker| worker["state"] == "RUNNING");
-        up.map(|worker| (worker["name"].to_string(), worker["pid"].as_i64().unwrap())).collect()
-    }
-
-    fn until_up(&self) {
-        self.says(&["wait", "all", "--timeout", "60s"]);
-    }
-
-    /// Waits until so many jobs of one function are in workers' hands; one that waits is in none.
-    fn until_in_hand(&self, jobs: u64) {
-        until("the jobs run", || {
-            let status = self.status();
-            let functions = status["broker"]["functions"].as_array().cloned().unwrap_or_default();
-            functions.iter().any(|function| function["running"] == jobs)
-        });
-    }
-
-    fn signal(&self, signal: &str) {
-        kill(signal, self.child.id().into());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
-            eprintln!("--- the daemon's log:\n{log}");
-        }
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn spawn(folder: &Path) -> Child {
-    spawn_program(Path::new(PROGRAM), folder)
-}
-
-fn spawn_program(program: &Path, folder: &Path) -> Child {
-    let log = fs::File::options().create(true).append(true).open(folder.join("out")).unwrap();
-    let mut command = Command::new(program);
-    command.arg("-c").arg(folder.join("workers.toml")).stdin(Stdio::null());
-    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
-}
-
-fn kill(signal: &str, pid: i64) {
-    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
-    assert!(status.success(), "kill {signal} {pid}");
-}
-
-/// A zombie whose new parent has not looked yet is dead.
-fn lives(pid: i64) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
-
-fn until(what: &str, mut seen: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !seen() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
-        std::thread::yield_now();
-    }
-}
+use self::rig::{Daemon, PROGRAM, kill, lives, spawn, spawn_program, until};
 
 #[test]
 fn a_job_is_answered_through_our_client_and_an_unmodified_one() {
@@ -183,11 +49,7 @@ fn the_job_of_a_killed_worker_goes_on_elsewhere() {
     let client = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut holder = None;
     until("a worker holds the job", || {
-        let status = daemon.status();
-        let pools = status["pools"].as_array().cloned().unwrap_or_default();
-        let workers = pools.iter().filter_map(|pool| pool["workers"].as_array()).flatten();
-        let busy = workers.clone().find(|w| w["jobs"].as_array().is_some_and(|j| !j.is_empty()));
-        holder = busy.map(|worker| worker["pid"].as_i64().unwrap());
+        holder = daemon.busy("slow").pop();
         holder.is_some()
     });
     kill("-9", holder.unwrap());
