@@ -16,6 +16,7 @@ fn every_mode_tells_what_it_did_and_what_it_cost() {
         listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())],
         packet_len_max: 1 << 20,
         store: StoreKind::Memory,
+        memory_budget: 1 << 20,
         state_dir: Arc::new(StateDir::open(folder.path()).unwrap()),
         attempts_max: 3,
         habits: Habits::default(),

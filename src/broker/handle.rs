@@ -30,6 +30,8 @@ pub enum BrokerEvent {
     },
     /// The store failed (`Some`) or works again (`None`).
     Store(Option<String>),
+    /// A stored job ended because its payload is damaged or missing on disk.
+    Lost(JobLoss),
     /// A job ended without a result: it cost too many attempts.
     GivenUp {
         /// The job.

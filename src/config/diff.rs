@@ -165,6 +165,7 @@ fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("supervisor.log_format", was.log_format != is.log_format),
         ("broker.servers", old.broker.servers != new.broker.servers),
         ("broker.store", old.broker.store != new.broker.store),
+        ("broker.memory_budget", old.broker.memory_budget != new.broker.memory_budget),
         ("broker.max_packet", old.broker.packet_len_max != new.broker.packet_len_max),
     ])
 }

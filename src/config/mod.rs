@@ -25,6 +25,7 @@ mod values;
 mod watch;
 mod wrong;
 
+pub use daemon::MEMORY_BUDGET;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{known_keys, load, load_text, socket_of};

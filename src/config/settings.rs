@@ -87,6 +87,8 @@ pub struct BrokerSettings {
     pub store: StoreKind,
     /// Largest packet body, in bytes.
     pub packet_len_max: usize,
+    /// Bytes of payloads of stored jobs that are held in memory.
+    pub memory_budget: usize,
 }
 
 /// Where clients and workers connect.

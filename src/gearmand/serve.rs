@@ -24,7 +24,7 @@ use super::settings::{PACKET_LEN_MAX, Settings, state_dir};
 use crate::broker::server::{Broker, BrokerOptions, BrokerThread};
 use crate::broker::store::StateDir;
 use crate::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command};
-use crate::config::StoreKind;
+use crate::config::{MEMORY_BUDGET, StoreKind};
 use crate::pool::process::raise_file_limit;
 
 /// News of the broker under way at most; the broker drops what does not fit.
@@ -63,6 +63,7 @@ async fn run(args: &Args, settings: Settings, log: &LogPlace) -> Result<(), Gear
         listen: settings.listen,
         packet_len_max: PACKET_LEN_MAX,
         store: settings.store,
+        memory_budget: MEMORY_BUDGET,
         state_dir: Arc::clone(&folder.dir),
         attempts_max: settings.attempts_max,
         habits: settings.habits,
@@ -123,6 +124,9 @@ async fn hear(broker: &BrokerHandle, event: BrokerEvent) -> Result<(), BrokerGon
         BrokerEvent::Performer { session, peer: _ } => broker.tie(session, None).await?,
         BrokerEvent::GivenUp { loss, death: _ } => {
             warn!(handle = %loss.handle, attempts = loss.attempts, "a job is given up");
+        }
+        BrokerEvent::Lost(loss) => {
+            warn!(handle = %loss.handle, "the payload of a job cannot be read; the job is given up");
         }
         BrokerEvent::Starved(_)
         | BrokerEvent::Registered(_)

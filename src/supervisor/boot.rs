@@ -209,6 +209,7 @@ fn open_broker(
     let options = BrokerOptions {
         listen: settings.broker.listen.clone(),
         packet_len_max: settings.broker.packet_len_max,
+        memory_budget: settings.broker.memory_budget,
         store: settings.broker.store,
         state_dir: Arc::clone(state_dir),
         attempts_max: ATTEMPTS_MAX,

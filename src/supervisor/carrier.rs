@@ -88,6 +88,14 @@ impl Carrier {
             }
             BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
             BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
+            BrokerEvent::Lost(loss) => {
+                let (job, function) = (&loss.handle, &loss.function);
+                error!(
+                    job,
+                    %function,
+                    "the job failed without being run: its payload cannot be read from the disk"
+                );
+            }
             BrokerEvent::GivenUp { loss, death } => {
                 let cause =
                     death.map_or("its time ran out".to_owned(), |(_, exit)| exit.to_string());

@@ -28,6 +28,8 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const PACKET_LEN_MAX: usize = 4 << 20;
 /// Tells a child of the test program to serve a broker on this state folder.
 const SERVE: &str = "GEAR_TEST_SERVE";
+/// Bytes of payloads that the child holds in memory.
+const SERVE_MEMORY: &str = "GEAR_TEST_SERVE_MEMORY";
 /// The child's limit of open files.
 const SERVE_FILES: &str = "GEAR_TEST_SERVE_FILES";
 
@@ -51,6 +53,7 @@ pub(crate) fn start(
     let options = BrokerOptions {
         listen,
         packet_len_max: PACKET_LEN_MAX,
+        memory_budget: memory_budget(),
         store,
         state_dir: Arc::new(StateDir::open(folder).unwrap()),
         attempts_max: 3,
@@ -61,6 +64,11 @@ pub(crate) fn start(
     };
     let (handle, thread) = Broker::start(options)?;
     Ok(Rig { handle, events, thread })
+}
+
+/// Small in children that ask for it.
+fn memory_budget() -> usize {
+    env::var(SERVE_MEMORY).map_or(64 << 20, |bytes| bytes.parse().unwrap())
 }
 
 impl Rig {

@@ -21,9 +21,9 @@ use super::session::Session;
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
-use crate::broker::BrokerEvent;
+use crate::broker::{BrokerEvent, Command};
 use crate::broker::state::{Effects, Input, State};
-use crate::broker::store::{StoreReport, StoreStopped};
+use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
 use crate::model::{SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
@@ -49,6 +49,12 @@ pub(super) struct Core {
     /// Those that turned out to have ended while they were written to.
     pub(super) ended: Vec<SessionId>,
     pub(super) ledger: Ledger,
+    /// `None` when the store keeps nothing.
+    pub(super) reads: Option<ReadThread>,
+    /// Stored jobs that have come so far.
+    pub(super) jobs_read: usize,
+    /// What is asked of jobs while stored ones are still to come.
+    pub(super) postponed: Vec<Command>,
     pub(super) news: News,
     pub(super) drains: HashMap<WorkerId, Vec<oneshot::Sender<()>>>,
     pub(super) names: HashMap<WorkerId, WorkerName>,
@@ -84,6 +90,7 @@ impl Core {
     pub(super) fn new(
         state: State,
         ledger: Ledger,
+        reads: Option<ReadThread>,
         events: mpsc::Sender<BrokerEvent>,
         packet_len_max: usize,
     ) -> Self {
@@ -94,6 +101,9 @@ impl Core {
             touched: Vec::new(),
             ended: Vec::new(),
             ledger,
+            reads,
+            jobs_read: 0,
+            postponed: Vec::new(),
             news: News::new(events),
             drains: HashMap::new(),
             names: HashMap::new(),

@@ -25,6 +25,8 @@ pub struct BrokerOptions {
     pub packet_len_max: usize,
     /// Where background jobs are kept.
     pub store: StoreKind,
+    /// Bytes of payloads of stored jobs that are held in memory; the rest is on disk alone.
+    pub memory_budget: usize,
     /// The locked folder for it.
     pub state_dir: Arc<StateDir>,
     /// Deaths of workers with one job in hand at which the job is given up.

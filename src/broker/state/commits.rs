@@ -92,14 +92,16 @@ impl State {
     pub(super) fn put_record(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
         let Some(job) = self.jobs.get(id) else { return };
         let Some(function) = self.functions.get(job.function) else { return };
+        // Of a job that is no record yet, the content is in memory.
+        let Some(content) = job.content() else { return };
         let record = JobRecord {
             id,
             function: function.name.clone(),
-            unique: job.unique.clone(),
+            unique: content.unique.clone(),
             priority: job.priority,
             attempts: job.attempts,
             enqueued_at: self.settings.wall_clock(job.enqueued),
-            payload: job.payload.clone(),
+            payload: content.payload.clone(),
         };
         let seq = self.commits.push(Change::Put(record), fx);
         if let Some(job) = self.jobs.get_mut(id) {
@@ -198,6 +200,7 @@ impl State {
         job.record = Record::Kept;
         if job.place == Place::Storing {
             self.enqueue(now, id, fx);
+            self.spare_memory(id);
         }
     }
 

@@ -132,7 +132,7 @@ impl State {
     fn take_back(&mut self, now: Instant, id: JobId, blame: Blame, fx: &mut Effects) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Place::Running { session, .. } = job.place else { return };
-        job.progress = None;
+        job.set_progress(None);
         // Of no place until it is decided where it goes.
         job.place = Place::Storing;
         let unwanted = job.is_unwanted();
@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
+    pub(super) fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
         let job = self.jobs.get(id)?;
         Some(JobLoss {
             handle: self.handles.text(id),

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
 
 use super::schema::{connect, create, explain};
-use super::{Meta, StateDir, Store, StoreError};
+use super::reader::DiskReader;
+use super::{Meta, Reader, StateDir, Store, StoreError};
 use crate::broker::record::{Change, JobRecord};
 use crate::model::{FunctionName, JobId, Priority, Unique};
 
@@ -26,9 +27,17 @@ const DELETE_JOB: &str = "DELETE FROM jobs WHERE id = ?1";
 const DELETE_PAYLOAD: &str = "DELETE FROM payloads WHERE id = ?1";
 const SET_ATTEMPTS: &str = "UPDATE jobs SET attempts = ?2 WHERE id = ?1";
 const RESERVE: &str = "UPDATE meta SET value = ?1 WHERE key = 'reserved'";
-const SCAN: &str = "
-    SELECT id, function, uniq, priority, attempts, enqueued_at, payload
-    FROM jobs LEFT JOIN payloads USING (id) ORDER BY id";
+/// Jobs of a priority from one id to another; the payload only where it is the unique. The first
+/// one walks the table, the second one an index that has only what is not of normal priority.
+pub(super) const SCAN_NORMAL: &str = "
+    SELECT id, function, uniq, priority, attempts, enqueued_at,
+        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END
+    FROM jobs WHERE priority = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4";
+pub(super) const SCAN_OTHER: &str = "
+    SELECT id, function, uniq, priority, attempts, enqueued_at,
+        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END
+    FROM jobs WHERE priority <> 1 AND priority = ?1 AND id > ?2 AND id <= ?3
+    ORDER BY id LIMIT ?4";
 
 /// Keeps records in `jobs.db` in the state folder.
 pub struct DiskStore {
@@ -102,20 +111,8 @@ impl Store for DiskStore {
         Ok(Meta { handle_prefix, reserved: JobId(reserved.cast_unsigned()) })
     }
 
-    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        let wrong = |error| explain(&path, error);
-        let mut statement = self.connection()?.prepare(SCAN).map_err(wrong)?;
-        let mut rows = statement.query(()).map_err(wrong)?;
-        while let Some(row) = rows.next().map_err(wrong)? {
-            let id: i64 = row.get(0).map_err(wrong)?;
-            let damage = |error| StoreError::Damaged {
-                path: path.clone(),
-                what: format!("job {id} cannot be read: {error}"),
-            };
-            each(record(row).map_err(damage)?);
-        }
-        Ok(())
+    fn reader(&self) -> Option<Box<dyn Reader>> {
+        Some(Box::new(DiskReader::new(self.path.clone())))
     }
 }
 
@@ -169,7 +166,8 @@ fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusq
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
+/// A row of a scan.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
     let blob = |at| row.get::<_, Vec<u8>>(at).map(Bytes::from);
     let priority = row.get::<_, i64>(3)?;
     Ok(JobRecord {
@@ -180,11 +178,11 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
             .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, priority))?,
         attempts: row.get(4)?,
         enqueued_at: time_of(row.get(5)?),
-        payload: blob(6)?,
+        payload: row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default().into(),
     })
 }
 
-fn priority_number(priority: Priority) -> i64 {
+pub(super) fn priority_number(priority: Priority) -> i64 {
     match priority {
         Priority::High => 0,
         Priority::Normal => 1,
@@ -208,9 +206,12 @@ fn time_of(micros: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::fs;
 
     use super::*;
+    use crate::broker::record::Fetched;
+    use crate::broker::store::ScanPlace;
 
     fn job(id: u64) -> JobRecord {
         JobRecord {
@@ -225,8 +226,20 @@ mod tests {
     }
 
     fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
+        let mut reader = store.reader().unwrap();
+        let mut place = Some(ScanPlace::start(JobId(1000)));
         let mut jobs = Vec::new();
-        store.scan(&mut |record| jobs.push(record)).unwrap();
+        while let Some(from) = place {
+            let (mut piece, next) = reader.scan(from, 2).unwrap();
+            jobs.append(&mut piece);
+            place = next;
+        }
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        for (job, (id, fetched)) in jobs.iter_mut().zip(reader.contents(&ids)) {
+            let Fetched::Content(content) = fetched else { panic!("{id}: {fetched:?}") };
+            assert_eq!(content.unique, job.unique);
+            job.payload = content.payload;
+        }
         (jobs, store.meta().unwrap())
     }
 
@@ -292,14 +305,43 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_its_payload_is_damage() {
+    fn a_job_without_its_payload_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(folder.path()).unwrap();
         let mut store = DiskStore::open(&dir, "H:x").unwrap();
         store.commit(&[Change::Put(job(5))]).unwrap();
         let other = Connection::open(folder.path().join(FILE)).unwrap();
         other.execute("DELETE FROM payloads", ()).unwrap();
-        let error = store.scan(&mut |_| {}).unwrap_err().to_string();
-        assert!(error.contains("is damaged: job 5 cannot be read"), "{error}");
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.contents(&[JobId(5)]), [(JobId(5), Fetched::Lost)]);
+    }
+
+    #[test]
+    fn a_scan_brings_urgent_jobs_first_and_payloads_only_where_they_are_the_unique() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let jobs = [
+            (1, Priority::Low, "a"),
+            (2, Priority::Normal, "-"),
+            (3, Priority::Normal, "b"),
+            (4, Priority::High, "c"),
+            (5, Priority::Normal, "too late"),
+        ];
+        let puts = jobs.map(|(id, priority, unique)| {
+            Change::Put(JobRecord { priority, unique: unique.into(), ..job(id) })
+        });
+        store.commit(&puts).unwrap();
+        let mut reader = store.reader().unwrap();
+        let mut place = Some(ScanPlace::start(JobId(4)));
+        let mut found = Vec::new();
+        while let Some(from) = place {
+            let (piece, next) = reader.scan(from, 1).unwrap();
+            found.extend(piece.iter().map(|job| (job.id.0, job.payload.len())));
+            place = next;
+        }
+        assert_eq!(found, [(4, 0), (2, 3), (3, 0), (1, 0)]);
+        let wanted = HashMap::from([(JobId(3), ("b".into(), 3))]);
+        assert_eq!(reader.describe(&[JobId(3), JobId(9)]), wanted);
     }
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod consistency;
+mod contents;
 mod crews;
 mod deaths;
 mod dispatch;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::broker::record::JobRecord;
-use crate::broker::store::{Meta, StoreError};
+use crate::broker::store::{Meta, Reader, StoreError};
 use crate::model::{JobId, Priority};
 
 /// Passes each commit on and does what it is told.
@@ -28,7 +28,7 @@ impl Store for Scripted {
         unreachable!("the thread does not read")
     }
 
-    fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+    fn reader(&self) -> Option<Box<dyn Reader>> {
         unreachable!("the thread does not read")
     }
 }

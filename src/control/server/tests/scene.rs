@@ -56,6 +56,7 @@ pub(super) fn job() -> JobView {
         clients: 0,
         progress: Some((3, 10)),
         payload_len: 1,
+        on_disk: None,
     }
 }
 
