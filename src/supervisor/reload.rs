@@ -14,7 +14,7 @@ use super::task::Supervisor;
 use crate::broker::Command;
 use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
 use crate::logs::LogsRequest;
-use crate::pool::{PoolCommand, PoolHandle, PoolView};
+use crate::pool::{Intents, PoolCommand, PoolHandle, PoolView};
 
 /// An edit that removes pools is applied after so long without another one: a file that was cut
 /// short while it was written is often valid and lacks its last pools.
@@ -159,6 +159,9 @@ impl Supervisor {
         let listening = self.settings.broker.listen != new.broker.listen;
         self.settings = new;
         let mut effects: Vec<Effect> = Vec::new();
+        self.rooms
+            .intents
+            .keep(|name| self.settings.pools.keys().any(|kept| kept.as_str() == name));
         for pool in &changes.added {
             self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
@@ -179,7 +182,7 @@ impl Supervisor {
             let (pool, settings) = (change.name().clone(), change.new.log.clone());
             self.tell_logs(LogsRequest::Configure { pool, settings }).await;
             if let Some(entry) = self.pools.get_mut(change.name()) {
-                effects.push(configure(entry, change).await);
+                effects.push(configure(entry, change, &self.rooms.intents).await);
             }
         }
         if listening {
@@ -241,10 +244,11 @@ impl Supervisor {
 }
 
 /// Gives a pool its new settings. An edit of the count releases an operator's hold on it.
-async fn configure(entry: &mut Entry, change: &PoolChange) -> Effect {
+async fn configure(entry: &mut Entry, change: &PoolChange, intents: &Intents) -> Effect {
     entry.settings = Arc::clone(&change.new);
     let mut said = change.to_string();
-    if change.changes_count() && entry.hold.take().is_some() {
+    if change.changes_count() && entry.hold.is_some() {
+        entry.set_hold(None, intents);
         said.push_str(", which ends the hold");
     }
     let bounds = entry.bounds();

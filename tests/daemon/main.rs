@@ -5,6 +5,7 @@
 mod raw;
 mod rig;
 mod shasum;
+mod upkeep;
 
 use std::fs;
 use std::process::{Command, Stdio};

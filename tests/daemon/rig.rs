@@ -12,6 +12,9 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_gear-supervisor");
 /// Nothing that is waited for takes longer on the slowest machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
+/// How long a daemon may take to kill its workers.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// A daemon with files of its own; killed when the test is over.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
@@ -96,6 +99,19 @@ impl Daemon {
         workers.iter().map(named).collect()
     }
 
+    /// The state of a worker; empty when there is none.
+    pub(crate) fn state(&self, worker: &str) -> String {
+        self.worker(worker)["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A worker as `status` shows it.
+    pub(crate) fn worker(&self, name: &str) -> serde_json::Value {
+        let pool = name.split(':').next().unwrap();
+        let mut workers = self.workers(pool);
+        workers.retain(|worker| worker["name"] == name && worker["outgoing"] == false);
+        workers.pop().unwrap_or_default()
+    }
+
     /// The pids of a pool's workers that have a job in hand.
     pub(crate) fn busy(&self, pool: &str) -> Vec<i64> {
         let mut workers = self.workers(pool);
@@ -127,8 +143,21 @@ impl Drop for Daemon {
             let log = fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
             eprintln!("--- the daemon's log:\n{log}");
         }
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        // Twice: it kills its workers and ends. A killed daemon would leave them behind.
+        for _ in 0..2 {
+            if self.child.try_wait().unwrap().is_some() {
+                return;
+            }
+            let pid = self.child.id().to_string();
+            Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        }
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > FAREWELL {
+                self.child.kill().unwrap();
+            }
+            std::thread::yield_now();
+        }
     }
 }
 
