@@ -91,6 +91,8 @@ pub enum Command {
         /// Told when it is idle.
         reply: oneshot::Sender<()>,
     },
+    /// The process is about to be killed for its job: that is charged, though it may drain.
+    Charge(WorkerId),
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),
     /// Most worker processes of the pool that may hold jobs at once.

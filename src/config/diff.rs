@@ -95,11 +95,8 @@ impl Changes {
 
 impl PoolChange {
     fn between(old: &Arc<PoolSettings>, new: &Arc<PoolSettings>) -> Option<Self> {
-        let live = named([
-            ("stop", old.stop != new.stop),
-            ("backoff", old.backoff != new.backoff),
-            ("log", old.log != new.log),
-        ]);
+        let mut live = named([("stop", old.stop != new.stop), ("log", old.log != new.log)]);
+        live.extend(old.upkeep.differing(&new.upkeep));
         let program = program_keys(&old.program, &new.program);
         let (old, new) = (Arc::clone(old), Arc::clone(new));
         (old != new).then_some(Self { old, new, program, live })

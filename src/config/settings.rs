@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::sources::Sources;
+use super::upkeep::Upkeep;
 use crate::model::PoolName;
 
 /// A whole file with its includes.
@@ -127,8 +128,8 @@ pub struct PoolSettings {
     pub count: Count,
     /// What an idle worker gets when it is to stop, in order.
     pub stop: Vec<StopStep>,
-    /// Pauses between starts that fail.
-    pub backoff: Backoff,
+    /// When workers are ready, started again, or given up.
+    pub upkeep: Upkeep,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -207,6 +208,10 @@ pub struct Backoff {
     pub initial: Duration,
     /// The pause doubles up to this.
     pub max: Duration,
+    /// So many such deaths make the pool broken: one worker is tried at a time.
+    pub limit: u32,
+    /// Only deaths within this time count for the limit.
+    pub window: Duration,
 }
 
 /// Where a pool's output goes.

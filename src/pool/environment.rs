@@ -177,10 +177,9 @@ fn substitute(argument: &str, words: &[(&'static str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::*;
-    use crate::config::{Backoff, Count, LogFormat, LogSettings};
+    use crate::config::{Count, LogFormat, LogSettings, Upkeep};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -197,7 +196,7 @@ mod tests {
             },
             count: Count { min: 1, max: 1 },
             stop: Vec::new(),
-            backoff: Backoff { initial: Duration::ZERO, max: Duration::ZERO },
+            upkeep: Upkeep::default(),
             log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
         }
     }

@@ -22,8 +22,9 @@ use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
-use crate::pool::WorkerIds;
+use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
+use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
 use crate::telemetry::{self, TelemetryError};
 
 /// Requests of pools under way at most; a pool waits for room.
@@ -84,6 +85,14 @@ pub enum DaemonError {
     /// The daemon's own log did not start.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A pool without which the daemon is not to run has failed.
+    #[error("the essential pool {pool} has failed: {reason}")]
+    EssentialFailed {
+        /// The pool.
+        pool: PoolName,
+        /// Why.
+        reason: String,
+    },
     /// The system refused something.
     #[error("{what}: {source}")]
     Io {
@@ -93,6 +102,12 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<PoolFailure> for DaemonError {
+    fn from(PoolFailure { pool, reason }: PoolFailure) -> Self {
+        Self::EssentialFailed { pool, reason }
+    }
 }
 
 impl DaemonError {
@@ -108,6 +123,7 @@ impl DaemonError {
             | Self::Identity(_)
             | Self::Processes(_)
             | Self::Telemetry(_)
+            | Self::EssentialFailed { .. }
             | Self::Io { .. } => false,
         }
     }
@@ -144,6 +160,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         ledger: Some(state_dir.path().join("workers")),
         file_limit: Some(file_limit),
     };
+    let intents = state_dir.path().join("intents");
+    let intents = Intents::open(intents).map_err(io("the intents cannot be read"))?;
     let processes = Processes::open(options, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
@@ -164,7 +182,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     };
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone());
+    let (news, failures) = PoolNews::new();
+    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
     let (edits_in, edits) = mpsc::channel(1);
     let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
         .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
@@ -181,10 +200,12 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         tasks: tasks.clone(),
         routes: routes_in,
         watcher,
+        news,
+        intents,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
-    let inbox = Inbox { commands, demand, edits, signals };
-    Supervisor::new(settings, rooms).run(inbox).await;
+    let inbox = Inbox { commands, demand, edits, signals, failures };
+    let failure = Supervisor::new(settings, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {
         warn!(%error, "the control socket ended badly");
@@ -194,7 +215,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     stop.cancel();
     end_tasks(&tasks).await;
     info!("stopped");
-    Ok(())
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 /// Starts the broker, unless servers outside are used.

@@ -13,7 +13,7 @@ use crate::config::{Count, Settings};
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
 use crate::model::NamePattern;
-use crate::pool::PoolView;
+use crate::pool::{PoolNews, PoolView};
 
 /// The daemon at one moment.
 #[derive(Clone, Debug)]
@@ -176,6 +176,8 @@ pub struct SupervisorHandle {
     pub broker: Option<BrokerHandle>,
     /// Workers' output.
     pub logs: LogsHandle,
+    /// Changes of workers' states.
+    pub news: PoolNews,
 }
 
 impl SupervisorHandle {
@@ -188,8 +190,9 @@ impl SupervisorHandle {
         commands: mpsc::Sender<SupervisorCommand>,
         broker: Option<BrokerHandle>,
         logs: LogsHandle,
+        news: PoolNews,
     ) -> Self {
-        Self { commands, broker, logs }
+        Self { commands, broker, logs, news }
     }
 
     /// Carries out a command and waits for its effect.

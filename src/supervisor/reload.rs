@@ -11,11 +11,11 @@ use super::commands::reply;
 use super::entry::{Entry, settle};
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
 use super::plan::Plan;
-use super::task::Supervisor;
+use super::task::{Rooms, Supervisor};
 use crate::broker::Command;
 use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
 use crate::logs::LogsRequest;
-use crate::pool::{Gate, PoolCommand};
+use crate::pool::PoolCommand;
 
 /// An edit that removes pools is applied after so long without another one: a file that was cut
 /// short while it was written is often valid and lacks its last pools.
@@ -188,6 +188,9 @@ impl Supervisor {
         let listening = self.settings.broker.listen != new.broker.listen;
         self.settings = new;
         let mut effects: Vec<Effect> = Vec::new();
+        self.rooms
+            .intents
+            .keep(|name| self.settings.pools.keys().any(|kept| kept.as_str() == name));
         for pool in &changes.added {
             self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
@@ -208,7 +211,7 @@ impl Supervisor {
             let (pool, settings) = (change.name().clone(), change.new.log.clone());
             self.tell_logs(LogsRequest::Configure { pool, settings }).await;
             if let Some(entry) = self.pools.get_mut(change.name()) {
-                effects.push(configure(entry, change, &self.rooms.gate).await);
+                effects.push(configure(entry, change, &self.rooms).await);
             }
         }
         if listening {
@@ -272,11 +275,12 @@ impl Supervisor {
 
 /// Gives a pool its new settings, and tells at once what that will do; a second line follows when
 /// workers had to finish their jobs for it. An edit of the count releases an operator's hold.
-async fn configure(entry: &mut Entry, change: &PoolChange, gate: &Gate) -> Effect {
+async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Effect {
     entry.settings = Arc::clone(&change.new);
     let mut said = change.to_string();
-    let is_released = change.changes_count() && entry.hold.take().is_some();
+    let is_released = change.changes_count() && entry.hold.is_some();
     if is_released {
+        entry.set_hold(None, &rooms.intents);
         said.push_str(", which ends the hold");
     }
     let (before, bounds) = (entry.target, entry.bounds());
@@ -289,7 +293,7 @@ async fn configure(entry: &mut Entry, change: &PoolChange, gate: &Gate) -> Effec
     let command = PoolCommand::Configure { settings, target: entry.target, reply };
     let gone = entry.handle.tell(command).await.is_err();
     if is_released {
-        entry.follow_bounds(gate).await;
+        entry.follow_bounds(&rooms.gate).await;
     }
     let done = async move {
         if gone || done.await.is_err() {

@@ -13,6 +13,7 @@ mod rig;
 mod service;
 mod shasum;
 mod units;
+mod upkeep;
 
 use std::fs;
 use std::process::{Command, Stdio};

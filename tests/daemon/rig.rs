@@ -12,6 +12,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_gear-supervisor");
 /// Nothing that is waited for takes longer on the slowest machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
+
 /// A daemon with files of its own; killed when the test is over.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
@@ -103,6 +104,19 @@ impl Daemon {
             (worker["name"].to_string(), worker["pid"].as_i64().unwrap())
         };
         workers.iter().map(named).collect()
+    }
+
+    /// The state of a worker; empty when there is none.
+    pub(crate) fn state(&self, worker: &str) -> String {
+        self.worker(worker)["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A worker as `status` shows it.
+    pub(crate) fn worker(&self, name: &str) -> serde_json::Value {
+        let pool = name.split(':').next().unwrap();
+        let mut workers = self.workers(pool);
+        workers.retain(|worker| worker["name"] == name && worker["outgoing"] == false);
+        workers.pop().unwrap_or_default()
     }
 
     /// The pids of a pool's workers that have a job in hand.

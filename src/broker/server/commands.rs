@@ -34,6 +34,7 @@ impl Core {
         match command {
             Command::DrainIfIdle { worker, reply } => answer(reply, self.drain_if_idle(worker)),
             Command::Drain { worker, reply } => self.drain(worker, reply),
+            Command::Charge(worker) => self.state.charge_at_end(worker),
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),

@@ -54,9 +54,11 @@ impl State {
     pub fn gone(&mut self, now: Instant, worker: WorkerId, exit: Exit, fx: &mut Effects) {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         let (duty, sessions) = (process.duty, process.sessions.clone());
+        let is_charged = process.is_charged;
         self.bar(now, worker, if duty == Duty::Serving { Duty::Drained } else { duty });
         let blame = match duty {
             Duty::Serving => Blame::Dead(worker, exit),
+            Duty::Draining | Duty::Drained if is_charged => Blame::Dead(worker, exit),
             Duty::Draining | Duty::Drained => Blame::Nobody,
         };
         for session in sessions {
@@ -70,7 +72,7 @@ impl State {
     pub(super) fn lose(&mut self, now: Instant, session: SessionId, fx: &mut Effects) {
         let worker = self.sessions.get(&session).and_then(|session| session.worker);
         let blame = match worker {
-            Some(worker) if self.crews.is_serving(worker) => Blame::Suspect(worker),
+            Some(worker) if self.crews.is_answerable(worker) => Blame::Suspect(worker),
             None if self.settings.habits.charges == Charges::EveryLoss => Blame::Loss,
             Some(_) | None => Blame::Nobody,
         };
