@@ -27,8 +27,10 @@ use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
 use crate::model::{SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
-/// Packets of one connection in one turn at most.
-const TURN_PACKETS_MAX: usize = 256;
+/// Packets of one connection in one turn at most. While 200 workers register 5,000 functions each,
+/// a submission beside them takes 64–77 ms (p99) with 256 and 10–13 ms with 32; the rate of four
+/// connections with 64 jobs in flight is the same.
+const TURN_PACKETS_MAX: usize = 32;
 /// How long a turn may take before it is cut.
 const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 /// Packets between two looks at the clock.

@@ -52,10 +52,12 @@ impl Library {
 
     /// The first `count` lines of its worker for what its client has queued.
     fn order(&self, rig: &Rig, count: usize) -> Vec<String> {
-        let status = self.run(rig, "client", Some("queue")).status().unwrap();
+        let mut client = self.run(rig, "client", Some("queue"));
+        let status = client.stderr(Stdio::null()).status().unwrap();
         assert!(status.success(), "{} queues: {status}", self.name);
         let mut worker = self.run(rig, "worker", Some("order"));
-        let mut worker = Running(worker.stdout(Stdio::piped()).spawn().unwrap());
+        worker.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut worker = Running(worker.spawn().unwrap());
         let lines = BufReader::new(worker.0.stdout.take().unwrap()).lines();
         lines.take(count).map(Result::unwrap).collect()
     }
