@@ -81,13 +81,12 @@ impl DiskStore {
 
     /// The open connection; a commit that failed closed it.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connection = connect(&self.path)?;
-                empty_log(&connection, &self.path)?;
-                connection
-            }
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let connection = connect(&self.path)?;
+            empty_log(&connection, &self.path)?;
+            connection
         };
         Ok(self.connection.insert(connection))
     }

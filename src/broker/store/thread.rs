@@ -154,7 +154,7 @@ impl Writer {
                 self.record_the_rest(&seqs, &changes, &error.to_string());
             }
             Err(error) => {
-                self.report(StoreReport::NotCommitted { through: last, reason: error.to_string() })
+                self.report(StoreReport::NotCommitted { through: last, reason: error.to_string() });
             }
         }
     }
