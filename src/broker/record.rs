@@ -70,6 +70,17 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether it adds to what is kept, and so needs room on a disk that may have none.
+    #[must_use]
+    pub fn adds(&self) -> bool {
+        match self {
+            Self::Put(_) => true,
+            Self::Attempts { .. } | Self::Delete(_) | Self::ReserveHandles { .. } => false,
+        }
+    }
+}
+
 /// The position of a change in the order in which the rules made them, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeSeq(pub u64);

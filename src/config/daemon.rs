@@ -175,8 +175,8 @@ fn packet_len(value: &Value<'_>) -> Parsed<usize> {
 
 fn memory_budget(value: &Value<'_>) -> Parsed<usize> {
     let len = value.size()?;
-    usize::try_from(len)
-        .map_err(|_| Wrong::new(format!("{len} bytes are more than can be")).hint("write as in \"64MiB\""))
+    let too_much = || Wrong::new(format!("{len} bytes are more than there can be"));
+    usize::try_from(len).ok().ok_or_else(|| too_much().hint("write as in \"64MiB\""))
 }
 
 fn workers_max(value: &Value<'_>) -> Parsed<u32> {

@@ -29,7 +29,7 @@ pub(crate) const PACKET_LEN_MAX: usize = 4 << 20;
 /// Tells a child of the test program to serve a broker on this state folder.
 const SERVE: &str = "GEAR_TEST_SERVE";
 /// Bytes of payloads that the child holds in memory.
-const SERVE_MEMORY: &str = "GEAR_TEST_SERVE_MEMORY";
+pub(crate) const SERVE_MEMORY: &str = "GEAR_TEST_SERVE_MEMORY";
 /// The child's limit of open files.
 const SERVE_FILES: &str = "GEAR_TEST_SERVE_FILES";
 
@@ -244,12 +244,18 @@ pub(crate) struct ChildBroker {
 impl ChildBroker {
     /// `files`: how many the child may open.
     pub(crate) fn new(folder: &Path, files: Option<u64>) -> Self {
+        let files = files.map(|files| (SERVE_FILES, files.to_string()));
+        Self::with(folder, files)
+    }
+
+    /// A child with more in its environment.
+    pub(crate) fn with(
+        folder: &Path,
+        env: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let mut program = Program::new(env::current_exe().unwrap());
         program.args(["--exact", "rig::child_serves", "--nocapture"]);
-        program.env(SERVE, folder).stdout(Stdio::piped());
-        if let Some(files) = files {
-            program.env(SERVE_FILES, files.to_string());
-        }
+        program.env(SERVE, folder).envs(env).stdout(Stdio::piped());
         let mut child = program.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines

@@ -57,11 +57,7 @@ impl Core {
     }
 
     /// Adds to views of jobs what is on disk only.
-    fn complete(
-        &self,
-        mut views: Vec<JobView>,
-        then: impl FnOnce(Vec<JobView>) + Send + 'static,
-    ) {
+    fn complete(&self, mut views: Vec<JobView>, then: impl FnOnce(Vec<JobView>) + Send + 'static) {
         let ids: Vec<JobId> = views.iter().filter_map(|view| view.on_disk).collect();
         let Some(reads) = self.reads.as_ref().filter(|_| !ids.is_empty()) else {
             return then(views);

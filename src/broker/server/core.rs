@@ -21,9 +21,9 @@ use super::session::Session;
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
-use crate::broker::{BrokerEvent, Command};
 use crate::broker::state::{Effects, Input, State};
 use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
+use crate::broker::{BrokerEvent, Command};
 use crate::model::{SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
@@ -180,6 +180,7 @@ impl Core {
         let was_full = self.ledger.is_full();
         let (through, input) = match report {
             StoreReport::Committed(seq) => (seq, Input::Committed(seq)),
+            StoreReport::Recorded(seq) => (seq, Input::Recorded(seq)),
             StoreReport::NotCommitted { through, reason } => {
                 if !self.store_fails {
                     warn!(target: TARGET, reason, "background jobs cannot be stored");
@@ -187,7 +188,12 @@ impl Core {
                 (through, Input::NotCommitted { through, reason })
             }
         };
-        let fails = matches!(input, Input::NotCommitted { .. });
+        let fails = match input {
+            Input::Committed(_) => false,
+            Input::NotCommitted { .. } => true,
+            // It had no room for jobs before, or it would have said so.
+            _ => self.store_fails,
+        };
         if self.store_fails && !fails {
             info!(target: TARGET, "background jobs can be stored again");
         }

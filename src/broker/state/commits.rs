@@ -134,6 +134,16 @@ impl State {
     }
 
     pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
+        self.recorded(now, through, fx);
+        if self.commits.error.take().is_some() {
+            fx.events.push(BrokerEvent::Store(None));
+            self.timers.clear(Timer::Redo);
+            self.redo(now, fx);
+        }
+    }
+
+    /// Changes are durable; whether the store works again is another question.
+    pub(super) fn recorded(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
         while let Some(pending) = self.commits.pop(through) {
             match pending {
                 Pending::Put { job, waiters } => {
@@ -143,11 +153,6 @@ impl State {
                 Pending::Update(_) => {}
                 Pending::Reserve { through } => self.handles.granted(through),
             }
-        }
-        if self.commits.error.take().is_some() {
-            fx.events.push(BrokerEvent::Store(None));
-            self.timers.clear(Timer::Redo);
-            self.redo(now, fx);
         }
     }
 

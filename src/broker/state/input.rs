@@ -58,6 +58,8 @@ pub enum Input {
     },
     /// All changes up to this one are durable.
     Committed(ChangeSeq),
+    /// All changes up to this one are durable, and yet the store takes no jobs.
+    Recorded(ChangeSeq),
     /// What came of reading the content of a stored job; see `Effects::fetches`.
     Fetched {
         /// The job.

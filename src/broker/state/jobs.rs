@@ -143,13 +143,7 @@ impl Job {
 
 impl Jobs {
     pub(super) fn new(hashing: Hashing) -> Self {
-        Self {
-            by_id: BTreeMap::new(),
-            uniques: Uniques::new(),
-            hashing,
-            held_bytes: 0,
-            on_disk: 0,
-        }
+        Self { by_id: BTreeMap::new(), uniques: Uniques::new(), hashing, held_bytes: 0, on_disk: 0 }
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {

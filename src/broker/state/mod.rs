@@ -168,13 +168,7 @@ impl State {
     /// Puts a job that the store kept back into its queue; after the start, in the order in which
     /// they are to run. Its content stays on disk until it is about to be needed, so the record
     /// may lack its payload unless its unique is `-`.
-    pub fn restore(
-        &mut self,
-        now: Instant,
-        record: JobRecord,
-        waited: Duration,
-        fx: &mut Effects,
-    ) {
+    pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration, fx: &mut Effects) {
         let function = self.functions.ensure(&record.function);
         let enqueued = Moment(self.settings.moment(now).0.saturating_sub(nanos(waited)));
         let mut job = Job::new(function, record.priority, enqueued);
@@ -197,6 +191,7 @@ impl State {
             }
             Input::Closed { session } => self.closed(now, session, fx),
             Input::Committed(through) => self.committed(now, through, fx),
+            Input::Recorded(through) => self.recorded(now, through, fx),
             Input::NotCommitted { through, reason } => {
                 self.not_committed(now, through, reason, fx);
             }

@@ -2,22 +2,26 @@
 //!
 //! One connection writes, with a write-ahead log and an fsync per commit. After a commit that
 //! failed nothing is known of what reached the disk, so the connection is given up and the file
-//! opened anew by the next commit, which first takes back what the failed one may have left.
+//! opened anew by the next commit, which first empties the log, so that nothing of it is trusted
+//! that the disk did not confirm, and takes back what the failed one may have left. A full disk is
+//! no such failure: then room is made for changes that add nothing, and the others are refused.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
-use super::schema::{connect, create, explain};
+use super::ballast::Ballast;
 use super::reader::DiskReader;
+use super::schema::{connect, create, empty_log, explain};
 use super::{Meta, Reader, StateDir, Store, StoreError};
 use crate::broker::record::{Change, JobRecord};
 use crate::model::{FunctionName, JobId, Priority, Unique};
 
 const FILE: &str = "jobs.db";
+const BALLAST: &str = "ballast";
 
 const PUT_JOB: &str = "
     INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at)
@@ -44,6 +48,7 @@ pub struct DiskStore {
     path: PathBuf,
     /// `None` after a commit that failed.
     connection: Option<Connection>,
+    ballast: Ballast,
     /// Jobs of a commit whose fsync failed: it may be on disk all the same, but whoever asked for
     /// it was told that it is not.
     doubtful: Vec<JobId>,
@@ -63,24 +68,31 @@ impl DiskStore {
             Ok(false) => create(&path, handle_prefix)?,
             Err(source) => return Err(StoreError::Open { path, source }),
         }
-        let connection = Some(connect(&path)?);
-        Ok(Self { path, connection, doubtful: Vec::new() })
+        let mut ballast = Ballast::open(dir.path().join(BALLAST));
+        let connection = connect(&path).or_else(|error| match error {
+            StoreError::Full { .. } => {
+                ballast.drop_it();
+                connect(&path)
+            }
+            other => Err(other),
+        })?;
+        Ok(Self { path, connection: Some(connection), ballast, doubtful: Vec::new() })
     }
 
     /// The open connection; a commit that failed closed it.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.path)?,
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let connection = connect(&self.path)?;
+            empty_log(&connection, &self.path)?;
+            connection
         };
         Ok(self.connection.insert(connection))
     }
-}
 
-impl Store for DiskStore {
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let path = self.path.clone();
-        let wrong = |error| explain(&path, error);
         let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Delete).collect();
         let connection = self.connection()?;
         let written = write(connection, undo.iter().chain(changes));
@@ -92,14 +104,42 @@ impl Store for DiskStore {
             Ok(Err(error)) => (error, true),
             Err(error) => (error, false),
         };
+        let error = explain(&path, error);
+        if matches!(error, StoreError::Full { .. }) {
+            // SQLite has rolled it back whole; closing would need room to open again.
+            return Err(error);
+        }
         self.connection = None;
-        if doubtful && error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+        if doubtful {
             self.doubtful.extend(changes.iter().filter_map(|change| match change {
                 Change::Put(record) => Some(record.id),
                 Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => None,
             }));
         }
-        Err(wrong(error))
+        Err(error)
+    }
+}
+
+impl Store for DiskStore {
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let adds = changes.iter().any(Change::adds);
+        if !self.ballast.restore() && adds {
+            return Err(StoreError::Full { path: self.path.clone() });
+        }
+        match self.try_commit(changes) {
+            Err(StoreError::Full { .. }) if !self.ballast.is_missing() => {
+                self.ballast.drop_it();
+                if adds {
+                    return Err(StoreError::Full { path: self.path.clone() });
+                }
+                self.try_commit(changes)
+            }
+            done => done,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ballast.is_missing()
     }
 
     fn meta(&mut self) -> Result<Meta, StoreError> {

@@ -5,6 +5,7 @@
 //! keeps them in SQLite, [`MemoryStore`] keeps nothing. [`StoreThread`] owns a store and groups
 //! the changes that wait into one commit. What a record means to a client is not known here.
 
+mod ballast;
 mod disk;
 mod error;
 mod memory;
@@ -44,6 +45,11 @@ pub trait Store: Send {
     /// # Errors
     /// When they could not be made durable; the store is as before, and may be tried again.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Whether there is room for more; while there is not, only changes that add nothing are kept.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// What is kept beside the jobs.
     ///

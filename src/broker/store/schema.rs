@@ -24,6 +24,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the log at which it is written back, 4 MB; larger ones only move the slowest commits.
 const CHECKPOINT_PAGES: i64 = 1000;
 
+/// `SQLITE_IOERR_SHMSIZE`.
+const SHARED_INDEX_FULL: i32 = 4874;
+
 const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE jobs (
@@ -74,6 +77,15 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Takes the log back to the file and empties it: what a failed fsync left in it, readable but
+/// perhaps not on the disk, is written anew or forgotten.
+pub(super) fn empty_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let busy: i64 = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
+        .map_err(|error| explain(path, error))?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy { path: path.to_owned() }) }
+}
+
 /// Opens the store at `path` for reading beside the connection that commits.
 pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -90,9 +102,16 @@ pub(super) fn explain(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        _ if is_full(&source) => StoreError::Full { path },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, what: source.to_string() },
         _ => StoreError::Sqlite { path, source },
     }
+}
+
+/// The shared index of the log could not grow: SQLite tells that as a failure of the disk.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == SHARED_INDEX_FULL)
 }
 
 /// Payloads may be secret, and the folder may be open to others; SQLite gives its log the same

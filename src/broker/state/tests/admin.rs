@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::script::{Script, check};
-use crate::broker::state::Effects;
 use crate::broker::record::JobRecord;
+use crate::broker::state::Effects;
 use crate::model::{JobId, Priority, WorkerId};
 
 #[test]
