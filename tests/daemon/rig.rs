@@ -12,7 +12,6 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_gear-supervisor");
 /// Nothing that is waited for takes longer on the slowest machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-
 /// A daemon with files of its own; killed when the test is over.
 pub(crate) struct Daemon {
     pub(crate) child: Child,

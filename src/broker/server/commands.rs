@@ -124,6 +124,7 @@ fn asks_about_jobs(command: &Command) -> bool {
         | Command::Drain { .. }
         | Command::Nudge(_)
         | Command::Limit { .. }
+        | Command::Charge(_)
         | Command::Tie { .. }
         | Command::Overview(_)
         | Command::Listen { .. }
