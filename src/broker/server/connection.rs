@@ -110,7 +110,7 @@ fn standing(core: &mut Core, id: SessionId) -> Standing {
         Some(open) if open.is_closing() => Standing::Closing,
         Some(open) => {
             open.held = owed > ANSWERS_OWED_MAX;
-            let frozen = core.ledger.is_full();
+            let frozen = open.feeds_store && core.ledger.is_full();
             let reads = open.reads() && !open.held && !frozen && !core.stopping;
             Standing::Open(Waits { reads, blocked: open.blocked, frozen })
         }

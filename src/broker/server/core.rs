@@ -151,6 +151,10 @@ impl Core {
         let got = if reader.backlog { Ok(Got::All) } else { stream.read(&mut buffer) };
         if matches!(got, Ok(Got::All | Got::Much)) {
             reader.backlog = self.decode(session, &mut buffer, began);
+            let feeds_store = self.fx.changes.iter().any(|(_, change)| change.adds());
+            if let Some(read) = self.sessions.get_mut(&session) {
+                read.feeds_store = feeds_store;
+            }
         }
         reader.put_back(buffer, &mut self.shared);
         let turn = match got {

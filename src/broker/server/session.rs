@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) blocked: bool,
     /// Whether it stands in the turn's list of touched ones.
     pub(super) touched: bool,
+    /// Whether it brought jobs for the store lately; it is read no further while many are under way.
+    pub(super) feeds_store: bool,
     /// Whether it is read no further before it has had more of its answers.
     pub(super) held: bool,
     stage: Stage,
@@ -56,6 +58,7 @@ impl Session {
             output: BytesMut::new(),
             blocked: false,
             touched: false,
+            feeds_store: false,
             held: false,
             stage: Stage::Open,
         }
