@@ -207,10 +207,10 @@ fn next_readable(old: &Connection, table: &str, damaged: i64) -> Option<i64> {
     let (mut bad, mut step) = (damaged, 1_i64);
     let mut good = loop {
         let from = damaged.checked_add(step)?;
-        match read(from) {
-            Ok(found) => break (from, found?),
-            Err(_) => (bad, step) = (from, step.checked_mul(2)?),
+        if let Ok(found) = read(from) {
+            break (from, found?);
         }
+        (bad, step) = (from, step.checked_mul(2)?);
     };
     while good.0 - bad > 1 {
         let middle = bad + (good.0 - bad) / 2;
