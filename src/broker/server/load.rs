@@ -10,7 +10,7 @@ use tracing::{error, info};
 use super::core::{Core, now};
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
-use crate::broker::record::Change;
+use crate::broker::record::{Change, Fetched};
 use crate::broker::state::{Input, State, StateSettings};
 use crate::broker::store::{DiskStore, MemoryStore, ReadReport, Store};
 use crate::config::StoreKind;
@@ -87,9 +87,13 @@ impl Core {
             }
             ReadReport::ScanFailed(reason) => {
                 error!(target: TARGET, reason, "not all stored jobs could be read yet");
+                self.state.probe_store(&mut self.fx);
             }
             ReadReport::ScanDone => self.loaded(now),
             ReadReport::Contents(contents) => {
+                if contents.iter().any(|(_, outcome)| *outcome == Fetched::Failed) {
+                    self.state.probe_store(&mut self.fx);
+                }
                 for (job, outcome) in contents {
                     self.state.handle(now, Input::Fetched { job, outcome }, &mut self.fx);
                 }

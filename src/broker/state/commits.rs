@@ -88,6 +88,11 @@ impl State {
         }
     }
 
+    /// Lets the store look at itself: it mends what a reader found damaged at the next commit.
+    pub fn probe_store(&mut self, fx: &mut Effects) {
+        self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
+    }
+
     /// Makes a job a record; `session` is answered when it is durable.
     pub(super) fn put_record(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
         let Some(job) = self.jobs.get(id) else { return };

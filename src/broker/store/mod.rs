@@ -11,6 +11,7 @@ mod error;
 mod memory;
 mod reader;
 mod reads;
+mod salvage;
 mod schema;
 mod state_dir;
 mod thread;
