@@ -31,6 +31,8 @@ pub enum BrokerEvent {
     },
     /// The store failed (`Some`) or works again (`None`).
     Store(Option<String>),
+    /// A stored job ended because its payload is damaged or missing on disk.
+    Lost(JobLoss),
     /// A job ended without a result: it cost too many attempts.
     GivenUp {
         /// The job.
@@ -90,6 +92,8 @@ pub enum Command {
         /// Told when it is idle.
         reply: oneshot::Sender<()>,
     },
+    /// The process is about to be killed for its job: that is charged, though it may drain.
+    Charge(WorkerId),
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),
     /// Most worker processes of the pool that may hold jobs at once.

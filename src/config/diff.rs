@@ -95,7 +95,7 @@ impl Changes {
 
 impl PoolChange {
     fn between(old: &Arc<PoolSettings>, new: &Arc<PoolSettings>) -> Option<Self> {
-        let live = named([
+        let mut live = named([
             ("max_wait", old.scaling.max_wait != new.scaling.max_wait),
             ("mode", old.scaling.mode != new.scaling.mode),
             ("weight", old.scaling.weight != new.scaling.weight),
@@ -106,9 +106,9 @@ impl PoolChange {
             ("zero_after", old.scaling.zero_after != new.scaling.zero_after),
             ("startup", old.scaling.startup != new.scaling.startup),
             ("stop", old.stop != new.stop),
-            ("backoff", old.backoff != new.backoff),
             ("log", old.log != new.log),
         ]);
+        live.extend(old.upkeep.differing(&new.upkeep));
         let program = program_keys(&old.program, &new.program);
         let (old, new) = (Arc::clone(old), Arc::clone(new));
         (old != new).then_some(Self { old, new, program, live })
@@ -182,6 +182,7 @@ fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("supervisor.log_format", was.log_format != is.log_format),
         ("broker.servers", old.broker.servers != new.broker.servers),
         ("broker.store", old.broker.store != new.broker.store),
+        ("broker.memory_budget", old.broker.memory_budget != new.broker.memory_budget),
         ("broker.max_packet", old.broker.packet_len_max != new.broker.packet_len_max),
     ])
 }

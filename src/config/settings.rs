@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::sources::Sources;
+use super::upkeep::Upkeep;
 use crate::model::PoolName;
 
 /// A whole file with its includes.
@@ -87,6 +88,8 @@ pub struct BrokerSettings {
     pub store: StoreKind,
     /// Largest packet body, in bytes.
     pub packet_len_max: usize,
+    /// Bytes of payloads of stored jobs that are held in memory.
+    pub memory_budget: usize,
 }
 
 /// Where clients and workers connect.
@@ -142,8 +145,8 @@ pub struct PoolSettings {
     pub scaling: ScalingSettings,
     /// What an idle worker gets when it is to stop, in order.
     pub stop: Vec<StopStep>,
-    /// Pauses between starts that fail.
-    pub backoff: Backoff,
+    /// When workers are ready, started again, or given up.
+    pub upkeep: Upkeep,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -257,6 +260,10 @@ pub struct Backoff {
     pub initial: Duration,
     /// The pause doubles up to this.
     pub max: Duration,
+    /// So many such deaths make the pool broken: one worker is tried at a time.
+    pub limit: u32,
+    /// Only deaths within this time count for the limit.
+    pub window: Duration,
 }
 
 /// Where a pool's output goes.

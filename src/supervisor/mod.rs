@@ -12,6 +12,7 @@ mod commands;
 mod entry;
 mod handle;
 mod look;
+mod plan;
 mod reload;
 mod scaling;
 mod service;

@@ -115,9 +115,19 @@ fn a_value_of_another_kind_is_refused() {
             "supervisor.socket_mode = 600",
             "1:26: supervisor.socket_mode: permission bits are octal; write \"0600\"",
         ),
+    ]);
+}
+
+#[test]
+fn an_unknown_key_is_answered_with_what_could_be_meant() {
+    check(&[
         (
             "defaults.max_jobs = 5",
-            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, functions, group, idle_ttl, log, max_wait, mode, protocol, reserve, scale_priority, spare, startup, stop, stream, umask, user, weight, zero_after",
+            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_ttl, log, max_wait, mode, protocol, reserve, restart, scale_priority, spare, startup, stop, stream, umask, user, weight, zero_after",
+        ),
+        (
+            "defaults.exit_code = 5",
+            "1:10: defaults.exit_code: unknown key; did you mean exit_codes?",
         ),
     ]);
 }

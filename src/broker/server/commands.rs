@@ -5,8 +5,8 @@ use tracing::debug;
 
 use super::core::{Core, now};
 use super::show::TARGET;
-use crate::broker::Command;
-use crate::model::{Drain, Exit, PoolName, SessionId, WorkerId, WorkerName};
+use crate::broker::{Command, JobView};
+use crate::model::{Drain, Exit, JobId, PoolName, SessionId, WorkerId, WorkerName};
 
 impl Core {
     pub(super) fn admit(&mut self, worker: WorkerId, name: WorkerName) {
@@ -28,18 +28,26 @@ impl Core {
 
     /// Carries out a command that concerns no listener.
     pub(super) fn obey(&mut self, command: Command) {
+        if self.state.is_loading() && asks_about_jobs(&command) {
+            return self.postponed.push(command);
+        }
         match command {
             Command::DrainIfIdle { worker, reply } => answer(reply, self.drain_if_idle(worker)),
             Command::Drain { worker, reply } => self.drain(worker, reply),
+            Command::Charge(worker) => self.state.charge_at_end(worker),
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),
             Command::Demand(reply) => answer(reply, self.state.demand(now())),
             Command::Overview(reply) => answer(reply, self.state.overview(now())),
             Command::Jobs { function, limit, reply } => {
-                answer(reply, self.state.jobs(now(), function.as_ref(), limit));
+                let views = self.state.jobs(now(), function.as_ref(), limit);
+                self.complete(views, move |views| answer(reply, views));
             }
-            Command::Job { handle, reply } => answer(reply, self.state.job(now(), &handle)),
+            Command::Job { handle, reply } => {
+                let view = self.state.job(now(), &handle).into_iter().collect();
+                self.complete(view, move |view| answer(reply, view.into_iter().next()));
+            }
             Command::Cancel { handle, reply } => answer(reply, self.cancel(&handle)),
             // The main task's own.
             Command::Admit { .. }
@@ -47,6 +55,22 @@ impl Core {
             | Command::Listen { .. }
             | Command::Shutdown(_) => {}
         }
+    }
+
+    /// Adds to views of jobs what is on disk only.
+    fn complete(&self, mut views: Vec<JobView>, then: impl FnOnce(Vec<JobView>) + Send + 'static) {
+        let ids: Vec<JobId> = views.iter().filter_map(|view| view.on_disk).collect();
+        let Some(reads) = self.reads.as_ref().filter(|_| !ids.is_empty()) else {
+            return then(views);
+        };
+        reads.describe(ids, move |mut found| {
+            for view in &mut views {
+                if let Some((unique, len)) = view.on_disk.and_then(|id| found.remove(&id)) {
+                    (view.unique, view.payload_len) = (unique, len);
+                }
+            }
+            then(views);
+        });
     }
 
     fn drain_if_idle(&mut self, worker: WorkerId) -> Drain {
@@ -88,6 +112,25 @@ impl Core {
         let found = self.state.cancel(now, handle, &mut self.fx);
         self.deliver(now);
         found
+    }
+}
+
+/// Whether the answer may depend on stored jobs that are still to come.
+fn asks_about_jobs(command: &Command) -> bool {
+    match command {
+        Command::Jobs { .. } | Command::Job { .. } | Command::Cancel { .. } => true,
+        Command::Admit { .. }
+        | Command::Gone { .. }
+        | Command::DrainIfIdle { .. }
+        | Command::Drain { .. }
+        | Command::Nudge(_)
+        | Command::Limit { .. }
+        | Command::Charge(_)
+        | Command::Tie { .. }
+        | Command::Overview(_)
+        | Command::Demand(_)
+        | Command::Listen { .. }
+        | Command::Shutdown(_) => false,
     }
 }
 

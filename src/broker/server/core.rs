@@ -17,18 +17,20 @@ use super::intake::understand;
 use super::ledger::Ledger;
 use super::news::News;
 use super::reader::Reader;
-use super::session::Session;
+use super::session::{Brought, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
-use crate::broker::BrokerEvent;
 use crate::broker::state::{Effects, Input, State};
-use crate::broker::store::{StoreReport, StoreStopped};
+use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
+use crate::broker::{BrokerEvent, Command};
 use crate::model::{SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
-/// Packets of one connection in one turn at most.
-const TURN_PACKETS_MAX: usize = 256;
+/// Packets of one connection in one turn at most. While 200 workers register 5,000 functions each,
+/// a submission beside them takes 64–77 ms (p99) with 256 and 10–13 ms with 32; the rate of four
+/// connections with 64 jobs in flight is the same.
+const TURN_PACKETS_MAX: usize = 32;
 /// How long a turn may take before it is cut.
 const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 /// Packets between two looks at the clock.
@@ -49,6 +51,12 @@ pub(super) struct Core {
     /// Those that turned out to have ended while they were written to.
     pub(super) ended: Vec<SessionId>,
     pub(super) ledger: Ledger,
+    /// `None` when the store keeps nothing.
+    pub(super) reads: Option<ReadThread>,
+    /// Stored jobs that have come so far.
+    pub(super) jobs_read: usize,
+    /// What is asked of jobs while stored ones are still to come.
+    pub(super) postponed: Vec<Command>,
     pub(super) news: News,
     pub(super) drains: HashMap<WorkerId, Vec<oneshot::Sender<()>>>,
     pub(super) names: HashMap<WorkerId, WorkerName>,
@@ -84,6 +92,7 @@ impl Core {
     pub(super) fn new(
         state: State,
         ledger: Ledger,
+        reads: Option<ReadThread>,
         events: mpsc::Sender<BrokerEvent>,
         packet_len_max: usize,
     ) -> Self {
@@ -94,6 +103,9 @@ impl Core {
             touched: Vec::new(),
             ended: Vec::new(),
             ledger,
+            reads,
+            jobs_read: 0,
+            postponed: Vec::new(),
             news: News::new(events),
             drains: HashMap::new(),
             names: HashMap::new(),
@@ -141,6 +153,10 @@ impl Core {
         let got = if reader.backlog { Ok(Got::All) } else { stream.read(&mut buffer) };
         if matches!(got, Ok(Got::All | Got::Much)) {
             reader.backlog = self.decode(session, &mut buffer, began);
+            let adds = self.fx.changes.iter().any(|(_, change)| change.adds());
+            if let Some(read) = self.sessions.get_mut(&session) {
+                read.brought = if adds { Brought::JobsToStore } else { Brought::NothingToStore };
+            }
         }
         reader.put_back(buffer, &mut self.shared);
         let turn = match got {
@@ -168,6 +184,7 @@ impl Core {
         let was_full = self.ledger.is_full();
         let (through, input) = match report {
             StoreReport::Committed(seq) => (seq, Input::Committed(seq)),
+            StoreReport::Recorded(seq) => (seq, Input::Recorded(seq)),
             StoreReport::NotCommitted { through, reason } => {
                 if !self.store_fails {
                     warn!(target: TARGET, reason, "background jobs cannot be stored");
@@ -175,7 +192,12 @@ impl Core {
                 (through, Input::NotCommitted { through, reason })
             }
         };
-        let fails = matches!(input, Input::NotCommitted { .. });
+        let fails = match input {
+            Input::Committed(_) => false,
+            Input::NotCommitted { .. } => true,
+            // It had no room for jobs before, or it would have said so.
+            _ => self.store_fails,
+        };
         if self.store_fails && !fails {
             info!(target: TARGET, "background jobs can be stored again");
         }

@@ -1,17 +1,18 @@
 //! From the store to the rules: what a start finds of the broker before it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use nix::unistd::gethostname;
-use tracing::info;
+use tracing::{error, info};
 
-use super::core::now;
+use super::core::{Core, now};
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
-use crate::broker::record::Change;
-use crate::broker::state::{State, StateSettings};
-use crate::broker::store::{DiskStore, MemoryStore, Store, StoreError};
+use crate::broker::record::{Change, Fetched};
+use crate::broker::state::{Input, State, StateSettings};
+use crate::broker::store::{DiskStore, MemoryStore, ReadReport, Store};
 use crate::config::StoreKind;
 use crate::model::JobId;
 use crate::protocol::HANDLE_LEN_MAX;
@@ -24,48 +25,104 @@ const HANDLE_NUMBER_LEN: usize = 21;
 /// Opens the store that the options ask for.
 pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, BrokerStartError> {
     let host = gethostname().map_err(io::Error::from)?;
-    let prefix = handle_prefix(&host.to_string_lossy());
+    let prefix = match &options.handle_prefix {
+        Some(prefix) => shorten(prefix.clone()),
+        None => handle_prefix(&host.to_string_lossy()),
+    };
     Ok(match options.store {
         StoreKind::Disk => Box::new(DiskStore::open(&options.state_dir, &prefix)?),
         StoreKind::Memory => Box::new(MemoryStore::new(&prefix, SystemTime::now())),
     })
 }
 
-/// The rules with the jobs that the store kept, and with a block of handles reserved.
-pub(super) fn load_state(store: &mut dyn Store, attempts_max: u32) -> Result<State, StoreError> {
+/// The rules as they begin, with a block of handles reserved, and the last job of the run before.
+/// The jobs that the store kept are still to come.
+pub(super) fn open_state(
+    store: &mut dyn Store,
+    options: &BrokerOptions,
+) -> Result<(State, JobId), BrokerStartError> {
     let (started, started_at) = (now(), SystemTime::now());
     let meta = store.meta()?;
     let reserved = JobId(meta.reserved.0 + HANDLES_AT_START);
     store.commit(&[Change::ReserveHandles { through: reserved }])?;
-    let mut state = State::new(StateSettings {
+    let keeps = options.store == StoreKind::Disk;
+    let state = State::new(StateSettings {
         handle_prefix: meta.handle_prefix,
         next: JobId(meta.reserved.0 + 1),
         reserved,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        attempts_max,
+        attempts_max: options.attempts_max,
+        habits: options.habits,
+        held_bytes_max: if keeps { options.memory_budget } else { usize::MAX },
+        hash_key: hash_key(),
         started,
         started_at,
     });
-    let mut count = 0_u64;
-    store.scan(&mut |record| {
-        // A clock that was set back makes a job young, not the start fail.
-        let waited = started_at.duration_since(record.enqueued_at).unwrap_or(Duration::ZERO);
-        state.restore(started, record, waited);
-        count += 1;
-    })?;
-    if count > 0 {
-        info!(target: TARGET, jobs = count, "background jobs kept from before wait again");
+    Ok((state, meta.reserved))
+}
+
+/// Two hashes of the standard library's secret keys.
+fn hash_key() -> [u8; 16] {
+    let half = || RandomState::new().hash_one(0).to_le_bytes();
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&half());
+    key[8..].copy_from_slice(&half());
+    key
+}
+
+impl Core {
+    /// Takes in what was read from the store.
+    pub(super) fn read(&mut self, report: ReadReport) {
+        let now = now();
+        match report {
+            ReadReport::Jobs(jobs) => {
+                let today = SystemTime::now();
+                self.jobs_read += jobs.len();
+                for record in jobs {
+                    // A clock that was set back makes a job young, not the start fail.
+                    let waited = today.duration_since(record.enqueued_at).unwrap_or_default();
+                    self.state.restore(now, record, waited, &mut self.fx);
+                }
+            }
+            ReadReport::ScanFailed(reason) => {
+                error!(target: TARGET, reason, "not all stored jobs could be read yet");
+                self.state.probe_store(&mut self.fx);
+            }
+            ReadReport::ScanDone => self.loaded(now),
+            ReadReport::Contents(contents) => {
+                if contents.iter().any(|(_, outcome)| *outcome == Fetched::Failed) {
+                    self.state.probe_store(&mut self.fx);
+                }
+                for (job, outcome) in contents {
+                    self.state.handle(now, Input::Fetched { job, outcome }, &mut self.fx);
+                }
+            }
+        }
+        self.deliver(now);
     }
-    Ok(state)
+
+    fn loaded(&mut self, now: Instant) {
+        if self.jobs_read > 0 {
+            let jobs = self.jobs_read;
+            info!(target: TARGET, jobs, "background jobs kept from before wait again");
+        }
+        self.state.loaded(now, &mut self.fx);
+        for command in std::mem::take(&mut self.postponed) {
+            self.obey(command);
+        }
+    }
 }
 
 /// `H:host`, short enough that every handle fits into libgearman's buffer.
 fn handle_prefix(host: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let host: String = host.chars().filter(|c| plain(*c)).collect();
-    let mut prefix = format!("H:{host}");
-    prefix.truncate(HANDLE_LEN_MAX - HANDLE_NUMBER_LEN);
+    shorten(format!("H:{host}"))
+}
+
+fn shorten(mut prefix: String) -> String {
+    prefix.truncate(prefix.floor_char_boundary(HANDLE_LEN_MAX - HANDLE_NUMBER_LEN));
     prefix
 }
 

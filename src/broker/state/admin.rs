@@ -37,7 +37,11 @@ impl State {
             AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
             AdminCommand::ShowJobs => AdminReply::Jobs(self.job_rows()),
             AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(
-                self.jobs.iter().map(|(_, job)| job.unique.clone()).collect(),
+                self.jobs
+                    .iter()
+                    .filter_map(|(_, job)| job.content())
+                    .map(|content| content.unique.clone())
+                    .collect(),
             ),
             AdminCommand::CancelJob(handle) => {
                 let id = self.handles.parse(&handle);

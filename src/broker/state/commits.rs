@@ -88,18 +88,25 @@ impl State {
         }
     }
 
+    /// Lets the store look at itself: it mends what a reader found damaged at the next commit.
+    pub fn probe_store(&mut self, fx: &mut Effects) {
+        self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
+    }
+
     /// Makes a job a record; `session` is answered when it is durable.
     pub(super) fn put_record(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
         let Some(job) = self.jobs.get(id) else { return };
         let Some(function) = self.functions.get(job.function) else { return };
+        // Of a job that is no record yet, the content is in memory.
+        let Some(content) = job.content() else { return };
         let record = JobRecord {
             id,
             function: function.name.clone(),
-            unique: job.unique.clone(),
+            unique: content.unique.clone(),
             priority: job.priority,
             attempts: job.attempts,
             enqueued_at: self.settings.wall_clock(job.enqueued),
-            payload: job.payload.clone(),
+            payload: content.payload.clone(),
         };
         let seq = self.commits.push(Change::Put(record), fx);
         if let Some(job) = self.jobs.get_mut(id) {
@@ -132,6 +139,16 @@ impl State {
     }
 
     pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
+        self.recorded(now, through, fx);
+        if self.commits.error.take().is_some() {
+            fx.events.push(BrokerEvent::Store(None));
+            self.timers.clear(Timer::Redo);
+            self.redo(now, fx);
+        }
+    }
+
+    /// Changes are durable; whether the store works again is another question.
+    pub(super) fn recorded(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
         while let Some(pending) = self.commits.pop(through) {
             match pending {
                 Pending::Put { job, waiters } => {
@@ -141,11 +158,6 @@ impl State {
                 Pending::Update(_) => {}
                 Pending::Reserve { through } => self.handles.granted(through),
             }
-        }
-        if self.commits.error.take().is_some() {
-            fx.events.push(BrokerEvent::Store(None));
-            self.timers.clear(Timer::Redo);
-            self.redo(now, fx);
         }
     }
 
@@ -198,6 +210,7 @@ impl State {
         job.record = Record::Kept;
         if job.place == Place::Storing {
             self.enqueue(now, id, fx);
+            self.spare_memory(id);
         }
     }
 

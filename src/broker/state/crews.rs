@@ -33,6 +33,8 @@ pub(super) struct Worker {
     /// Since when it holds none, once it has registered a function.
     pub(super) idle_since: Option<Instant>,
     pub(super) duty: Duty,
+    /// Its jobs are charged when it ends, though it may drain.
+    pub(super) is_charged: bool,
 }
 
 /// Whether a process is given jobs.
@@ -91,6 +93,12 @@ impl Crews {
     /// For how long the processes of each pool have held jobs.
     pub(super) fn busy(&self, now: Instant) -> impl Iterator<Item = (PoolName, Duration)> {
         self.pools.iter().map(move |(name, pool)| (name.clone(), pool.busy.total(now)))
+    }
+
+    /// Whether jobs that it loses are charged.
+    pub(super) fn is_answerable(&self, worker: WorkerId) -> bool {
+        let is_charged = |worker: &Worker| worker.duty == Duty::Serving || worker.is_charged;
+        self.workers.get(&worker).is_some_and(is_charged)
     }
 
     fn pool_of(&mut self, worker: WorkerId) -> Option<&mut Pool> {
@@ -152,8 +160,17 @@ impl State {
             awaited: false,
             idle_since: None,
             duty: Duty::Serving,
+            is_charged: false,
         };
         self.crews.workers.insert(worker, process);
+    }
+
+    /// The process is about to be killed for what it does with its job: that counts against the
+    /// job, whether it drains or not.
+    pub fn charge_at_end(&mut self, worker: WorkerId) {
+        if let Some(process) = self.crews.workers.get_mut(&worker) {
+            process.is_charged = true;
+        }
     }
 
     /// Stops giving jobs to the process if it holds none; atomic with dispatch.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::State;
 use super::crews::Duty;
 use super::effects::Effects;
+use super::habits::Charges;
 use super::jobs::Place;
 use super::losses::Losses;
 use super::timers::Timer;
@@ -44,6 +45,8 @@ enum Blame {
     Dead(WorkerId, Exit),
     /// It took longer than its worker allows.
     Time,
+    /// Its connection ended, and every such end counts.
+    Loss,
 }
 
 impl State {
@@ -51,9 +54,11 @@ impl State {
     pub fn gone(&mut self, now: Instant, worker: WorkerId, exit: Exit, fx: &mut Effects) {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         let (duty, sessions) = (process.duty, process.sessions.clone());
+        let is_charged = process.is_charged;
         self.bar(now, worker, if duty == Duty::Serving { Duty::Drained } else { duty });
         let blame = match duty {
             Duty::Serving => Blame::Dead(worker, exit),
+            Duty::Draining | Duty::Drained if is_charged => Blame::Dead(worker, exit),
             Duty::Draining | Duty::Drained => Blame::Nobody,
         };
         for session in sessions {
@@ -67,7 +72,8 @@ impl State {
     pub(super) fn lose(&mut self, now: Instant, session: SessionId, fx: &mut Effects) {
         let worker = self.sessions.get(&session).and_then(|session| session.worker);
         let blame = match worker {
-            Some(worker) if self.crews.is_serving(worker) => Blame::Suspect(worker),
+            Some(worker) if self.crews.is_answerable(worker) => Blame::Suspect(worker),
+            None if self.settings.habits.charges == Charges::EveryLoss => Blame::Loss,
             Some(_) | None => Blame::Nobody,
         };
         self.take_back_all(now, session, blame, fx);
@@ -128,7 +134,7 @@ impl State {
     fn take_back(&mut self, now: Instant, id: JobId, blame: Blame, fx: &mut Effects) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Place::Running { session, .. } = job.place else { return };
-        job.progress = None;
+        job.set_progress(None);
         // Of no place until it is decided where it goes.
         job.place = Place::Storing;
         let unwanted = job.is_unwanted();
@@ -144,7 +150,7 @@ impl State {
         }
         match blame {
             Blame::Nobody => self.requeue(now, id, fx),
-            Blame::Time => {
+            Blame::Time | Blame::Loss => {
                 if self.charge(id, fx) {
                     self.give_up(id, None, fx);
                 } else {
@@ -210,7 +216,7 @@ impl State {
         }
     }
 
-    fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
+    pub(super) fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
         let job = self.jobs.get(id)?;
         Some(JobLoss {
             handle: self.handles.text(id),

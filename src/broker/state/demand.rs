@@ -19,7 +19,7 @@ impl State {
                 let id: &JobId = queue.first()?;
                 self.jobs.get(*id).map(|job| job.enqueued)
             });
-            let waited = |since| now.saturating_duration_since(since);
+            let waited = |then| self.settings.since(now, then);
             let demand = FunctionDemand {
                 queued: queues.iter().map(|queue| queue.len()).sum(),
                 oldest: oldest.min().map_or(Duration::ZERO, waited),

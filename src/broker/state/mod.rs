@@ -15,24 +15,31 @@
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
 //! | `admin`, `overview` | text commands, and what is shown |
-//! | `functions`, `jobs`, `sessions`, `timers` | the tables themselves |
+//! | `habits` | what can be set to gearmand's way |
+//! | `loading` | what waits until all stored jobs are read |
+//! | `contents` | which jobs' payloads are in memory |
+//! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
 mod answers;
 mod busy;
 mod commits;
+mod contents;
 mod crews;
 mod deaths;
 mod demand;
 mod dispatch;
 mod effects;
 mod functions;
+mod habits;
 mod handles;
 mod input;
 mod jobs;
+mod loading;
 mod losses;
 mod overview;
 mod reports;
+mod sameness;
 mod sessions;
 mod sleepers;
 mod submit;
@@ -46,20 +53,24 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use self::commits::Commits;
+use self::contents::Contents;
 use self::crews::Crews;
 use self::deaths::Deaths;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
-use self::jobs::{Clients, Job, Jobs, Place, Record};
+use self::jobs::{Job, Jobs, Moment, Record};
+use self::loading::{Loading, Postponed};
 use self::reports::not_found;
+use self::sameness::Hashing;
 use self::sessions::{Identity, Session};
 use self::timers::{Timer, Timers};
 use super::Peer;
-use super::record::JobRecord;
+use super::record::{Content, JobRecord};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
 pub use effects::{Effects, Outgoing};
+pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
 
 /// What the rules are told once, at the start.
@@ -78,6 +89,12 @@ pub struct StateSettings {
     pub version: String,
     /// Deaths of workers with one job in hand at which the job is given up.
     pub attempts_max: u32,
+    /// Where gearmand's way can be chosen.
+    pub habits: Habits,
+    /// Bytes of unique and payload of stored jobs above which they are left to the disk.
+    pub held_bytes_max: usize,
+    /// A secret of this run, so that nobody can choose uniques that collide.
+    pub hash_key: [u8; 16],
     /// The moment of the start, on the clock that every `now` is read from.
     pub started: Instant,
     /// The same moment on the wall clock; records carry wall-clock times.
@@ -94,6 +111,9 @@ pub struct State {
     sessions: BTreeMap<SessionId, Session>,
     crews: Crews,
     commits: Commits,
+    contents: Contents,
+    /// While stored jobs are being read.
+    loading: Option<Loading>,
     deaths: Deaths,
     timers: Timers,
     /// Sleepers that perform too many functions to be listed with each.
@@ -104,10 +124,25 @@ pub struct State {
 
 impl StateSettings {
     /// A moment of this run as wall-clock time.
-    fn wall_clock(&self, at: Instant) -> SystemTime {
-        let after = at.saturating_duration_since(self.started);
-        let before = self.started.saturating_duration_since(at);
-        (self.started_at + after).checked_sub(before).unwrap_or(self.started_at)
+    fn wall_clock(&self, at: Moment) -> SystemTime {
+        let distance = Duration::from_nanos(at.0.unsigned_abs());
+        let wall = if at.0 < 0 {
+            self.started_at.checked_sub(distance)
+        } else {
+            self.started_at.checked_add(distance)
+        };
+        wall.unwrap_or(self.started_at)
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        let after = nanos(at.saturating_duration_since(self.started));
+        Moment(after.saturating_sub(nanos(self.started.saturating_duration_since(at))))
+    }
+
+    /// How long ago a moment was.
+    fn since(&self, now: Instant, then: Moment) -> Duration {
+        let passed = self.moment(now).0.saturating_sub(then.0);
+        Duration::from_nanos(u64::try_from(passed).unwrap_or(0))
     }
 }
 
@@ -117,12 +152,14 @@ impl State {
     pub fn new(settings: StateSettings) -> Self {
         Self {
             handles: Handles::new(&settings.handle_prefix, settings.next, settings.reserved),
+            jobs: Jobs::new(Hashing::new(settings.hash_key)),
             settings,
-            jobs: Jobs::default(),
             functions: Functions::default(),
             sessions: BTreeMap::new(),
             crews: Crews::default(),
             commits: Commits::default(),
+            contents: Contents::default(),
+            loading: None,
             deaths: Deaths::default(),
             timers: Timers::default(),
             generalists: BTreeSet::new(),
@@ -130,23 +167,18 @@ impl State {
         }
     }
 
-    /// Puts a job that the store kept back into its queue; at start, in the order of ids.
-    pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration) {
+    /// Puts a job that the store kept back into its queue; after the start, in the order in which
+    /// they are to run. Its content stays on disk until it is about to be needed, so the record
+    /// may lack its payload unless its unique is `-`.
+    pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration, fx: &mut Effects) {
         let function = self.functions.ensure(&record.function);
-        let job = Job {
-            function,
-            unique: record.unique,
-            priority: record.priority,
-            payload: record.payload,
-            enqueued: now.checked_sub(waited).unwrap_or(now),
-            attempts: record.attempts,
-            clients: Clients::new(),
-            record: Record::Kept,
-            place: Place::Queued,
-            progress: None,
-        };
-        self.jobs.insert(record.id, job);
-        self.functions.enqueue(function, record.priority, record.id);
+        let enqueued = Moment(self.settings.moment(now).0.saturating_sub(nanos(waited)));
+        let mut job = Job::new(function, record.priority, enqueued);
+        job.attempts = record.attempts;
+        job.record = Record::Kept;
+        let content = Content { unique: record.unique, payload: record.payload };
+        self.jobs.insert_stored(record.id, job, &content);
+        self.enqueue(now, record.id, fx);
     }
 
     /// Takes one input and appends what is to be done about it.
@@ -161,9 +193,11 @@ impl State {
             }
             Input::Closed { session } => self.closed(now, session, fx),
             Input::Committed(through) => self.committed(now, through, fx),
+            Input::Recorded(through) => self.recorded(now, through, fx),
             Input::NotCommitted { through, reason } => {
                 self.not_committed(now, through, reason, fx);
             }
+            Input::Fetched { job, outcome } => self.fetched_content(now, job, outcome, fx),
             Input::Deadline => self.deadline(now, fx),
             Input::Request { session, .. }
             | Input::Malformed { session, .. }
@@ -171,7 +205,11 @@ impl State {
             | Input::Unreadable { session, .. }
             | Input::Admin { session, .. }
                 if !self.listens_to(session) => {}
-            Input::Request { session, request } => self.request(now, session, request, fx),
+            Input::Request { session, request } => {
+                if let Some(request) = self.postpone(session, Postponed::Request(request)) {
+                    self.begin(now, session, request, fx);
+                }
+            }
             Input::Malformed { session, error } => {
                 self.refuse(session, ErrorCode::InvalidPacket, error.to_string(), fx);
             }
@@ -179,7 +217,11 @@ impl State {
                 self.refuse(session, ErrorCode::InvalidMagic, "Request magic expected", fx);
             }
             Input::Unreadable { session, reason } => self.unreadable(now, session, reason, fx),
-            Input::Admin { session, command } => self.admin(session, command, fx),
+            Input::Admin { session, command } => {
+                if let Some(command) = self.postpone(session, Postponed::Admin(command)) {
+                    self.begin(now, session, command, fx);
+                }
+            }
         }
     }
 
@@ -193,22 +235,28 @@ impl State {
     /// until there are fewer.
     #[must_use]
     pub fn answers_owed(&self, session: SessionId) -> usize {
-        self.sessions.get(&session).map_or(0, |session| session.answers.len())
+        let postponed = self.loading.as_ref().map_or(0, |loading| loading.len_of(session));
+        postponed + self.sessions.get(&session).map_or(0, |session| session.answers.len())
     }
 
     fn opened(&mut self, session: SessionId, peer: Peer) {
         self.ranks += 1;
-        self.sessions.insert(session, Session::new(peer, self.ranks));
+        let mut opened = Session::new(peer, self.ranks);
+        opened.wants_exceptions = self.settings.habits.exceptions == Exceptions::Always;
+        self.sessions.insert(session, opened);
     }
 
     fn closed(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
         let woken_for = self.awake(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.is_closing = true;
+        if let Some(loading) = &mut self.loading {
+            loading.forget(id);
+        }
         // As a client first: a job that it waited for and ran itself is then wanted by nobody.
         for job in std::mem::take(&mut session.waits_for) {
             if let Some(job) = self.jobs.get_mut(job) {
-                job.clients.remove(&id);
+                job.clients_mut().remove(&id);
             }
             self.drop_if_unwanted(job, fx);
         }
@@ -324,4 +372,8 @@ impl State {
     fn refuse(&mut self, id: SessionId, code: ErrorCode, text: impl Into<Bytes>, fx: &mut Effects) {
         self.answer(id, Response::error(code, text), fx);
     }
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }

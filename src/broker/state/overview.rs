@@ -86,7 +86,7 @@ impl State {
         let oldest = Priority::ALL.into_iter().filter_map(first).min();
         FunctionView {
             queued: Priority::ALL.map(|priority| function.queued(priority).len()),
-            oldest: oldest.map(|since| now.saturating_duration_since(since)),
+            oldest: oldest.map(|since| self.settings.since(now, since)),
             running: function.running,
             performers: function.performers.len(),
             ended: function.ended,
@@ -122,16 +122,17 @@ impl State {
         Some(JobView {
             handle: self.handles.text(id),
             function: self.functions.get(job.function)?.name.clone(),
-            unique: job.unique.clone(),
+            unique: job.content().map_or_else(|| "".into(), |content| content.unique.clone()),
             priority: job.priority,
             background: job.record != Record::None,
-            age: now.saturating_duration_since(job.enqueued),
+            age: self.settings.since(now, job.enqueued),
             running,
             worker,
             attempt: job.attempts + 1,
             clients: clients(job),
-            progress: job.progress,
-            payload_len: job.payload.len(),
+            progress: job.progress(),
+            payload_len: job.content().map_or(0, |content| content.payload.len()),
+            on_disk: job.content().is_none().then_some(id),
         })
     }
 
@@ -141,11 +142,11 @@ impl State {
 }
 
 fn clients(job: &Job) -> usize {
-    job.clients.values().sum()
+    job.clients().values().sum()
 }
 
 fn job_status(job: &Job) -> JobStatus {
-    let (numerator, denominator) = job.progress.unwrap_or_default();
+    let (numerator, denominator) = job.progress().unwrap_or_default();
     JobStatus {
         known: true,
         running: matches!(job.place, Place::Running { .. }),

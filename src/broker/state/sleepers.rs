@@ -190,6 +190,14 @@ impl State {
         if coming < ready { Call::Nobody } else { Call::Enough }
     }
 
+    /// Wakes further sleepers for a job that woke one, where more than one a job are asked for.
+    pub(super) fn wake_others(&mut self, now: Instant, key: FunctionKey, fx: &mut Effects) {
+        for _ in 1..self.settings.habits.wakeups {
+            let Some(sleeper) = self.sleeper_for(key) else { return };
+            self.wake(now, sleeper, key, fx);
+        }
+    }
+
     /// Looks again for somebody to do the jobs that these sleepers perform, up to so many a
     /// function; they could not take them before.
     pub(super) fn rouse(

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::FunctionKey;
-use super::jobs::{Clients, Job, Place, Record, Sameness};
+use super::jobs::{Job, Place, Record};
+use crate::broker::record::Content;
 use crate::model::{JobId, Priority, SessionId};
 use crate::protocol::{ErrorCode, Response, Submission, SubmitMode, UNIQUE_LEN_MAX};
 
@@ -24,14 +25,15 @@ impl State {
         }
         let mode = submission.mode;
         let function = self.functions.ensure(&submission.function);
-        let same = Sameness::of(&submission.unique, &submission.payload);
+        let content = Content { unique: submission.unique, payload: submission.payload };
+        let same = self.jobs.sameness(&content);
         if let Some(job) = same.and_then(|same| self.jobs.same(function, same)) {
             return self.join(session, job, mode, fx);
         }
         if self.is_full(function, submission.priority) {
             return self.refuse(session, ErrorCode::QueueError, "Job queue is full", fx);
         }
-        let Some(id) = self.create(now, function, submission) else {
+        let Some(id) = self.create(now, function, submission.priority, content) else {
             let text = "no job handle is reserved, the store is late; try again";
             return self.refuse(session, ErrorCode::QueueError, text, fx);
         };
@@ -50,22 +52,12 @@ impl State {
         &mut self,
         now: Instant,
         function: FunctionKey,
-        submission: Submission,
+        priority: Priority,
+        content: Content,
     ) -> Option<JobId> {
         let id = self.handles.take()?;
-        let job = Job {
-            function,
-            unique: submission.unique,
-            priority: submission.priority,
-            payload: submission.payload,
-            enqueued: now,
-            attempts: 0,
-            clients: Clients::new(),
-            record: Record::None,
-            place: Place::Storing,
-            progress: None,
-        };
-        self.jobs.insert(id, job);
+        let job = Job::new(function, priority, self.settings.moment(now));
+        self.jobs.insert(id, job, content);
         if let Some(function) = self.functions.get_mut(function) {
             function.held.insert(id);
         }
@@ -93,7 +85,7 @@ impl State {
     fn add_client(&mut self, session: SessionId, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(client) = self.sessions.get_mut(&session) else { return };
-        *job.clients.entry(session).or_default() += 1;
+        *job.clients_mut().entry(session).or_default() += 1;
         client.waits_for.insert(id);
     }
 

@@ -3,10 +3,12 @@
 
 mod admin;
 mod consistency;
+mod contents;
 mod crews;
 mod deaths;
 mod dispatch;
 mod durability;
+mod habits;
 mod model;
 mod random;
 mod reports;

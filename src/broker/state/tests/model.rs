@@ -50,6 +50,8 @@ pub(super) struct Model {
     pub(super) durable: BTreeMap<JobId, JobRecord>,
     pub(super) reserved: u64,
     pub(super) pending: VecDeque<(ChangeSeq, Change)>,
+    /// Jobs whose contents are to be read.
+    pub(super) asked: Vec<JobId>,
 }
 
 fn job(handle: &[u8]) -> JobId {
@@ -59,7 +61,11 @@ fn job(handle: &[u8]) -> JobId {
 impl Model {
     /// Watches what came out.
     pub(super) fn watch(&mut self, now: Instant, fx: &mut Effects) {
+        for (_, change) in &fx.changes {
+            self.is_no_second(change);
+        }
         self.pending.extend(fx.changes.drain(..));
+        self.asked.append(&mut fx.fetches);
         for event in fx.events.drain(..) {
             if let BrokerEvent::GivenUp { loss, .. } = event {
                 self.end(job(loss.handle.as_bytes()));
@@ -73,6 +79,20 @@ impl Model {
         }
         fx.drained.clear();
         fx.closes.clear();
+    }
+
+    /// No job becomes a record beside another one of the same unique that has not ended.
+    fn is_no_second(&self, change: &Change) {
+        let Change::Put(record) = change else { return };
+        let same = |other: &&JobRecord| {
+            (&other.function, &other.unique) == (&record.function, &record.unique)
+                && other.id != record.id
+                && !self.ended.contains(&other.id)
+        };
+        if !record.unique.0.is_empty() && record.unique.0 != "-" {
+            let first = self.durable.values().find(same);
+            assert_eq!(first, None, "{} did not join it", record.id);
+        }
     }
 
     fn sent(&mut self, now: Instant, id: SessionId, packet: Response) {
@@ -205,6 +225,7 @@ impl Model {
         self.barred.clear();
         self.limits.clear();
         self.pending.clear();
+        self.asked.clear();
     }
 
     /// Everything has been worked off: nobody is owed anything.

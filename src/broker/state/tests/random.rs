@@ -1,11 +1,13 @@
 //! Random operations on the real rules, watched by the model.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::consistency::assert_consistent;
 use super::model::{Model, Onlooker, Owed};
 use super::script::settings;
 use crate::broker::Peer;
+use crate::broker::record::{Content, Fetched, JobRecord};
 use crate::broker::state::{Effects, Input, State, StateSettings};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
@@ -27,6 +29,8 @@ struct World {
     now: Instant,
     /// Sessions and workers so far.
     ids: u64,
+    /// Stored jobs that are still to come after a crash.
+    to_load: VecDeque<JobRecord>,
 }
 
 /// Names the seed when a test fails.
@@ -71,7 +75,7 @@ fn no_promise_is_broken_under_random_operations() {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let settings = StateSettings { attempts_max: 2, ..settings(1, 0) };
+        let settings = Self::settings(1);
         Self {
             now: settings.started,
             state: State::new(settings),
@@ -79,7 +83,13 @@ impl World {
             fx: Effects::default(),
             dice: Dice(seed),
             ids: 0,
+            to_load: VecDeque::new(),
         }
+    }
+
+    /// Memory for a few payloads only.
+    fn settings(next: u64) -> StateSettings {
+        StateSettings { attempts_max: 2, held_bytes_max: 700, ..settings(next, 0) }
     }
 
     fn watch(&mut self) {
@@ -101,7 +111,9 @@ impl World {
             16..46 => self.perform(),
             46..66 => self.submit(),
             66..79 => self.report(),
-            79..87 => self.commit(),
+            79..84 => self.commit(),
+            84..86 => self.read(),
+            86..87 => self.load(3),
             87..97 => {
                 let millis = *[1, 10, 30, 60, 260, 1000].get(self.dice_index(6)).unwrap();
                 self.wait(Duration::from_millis(millis));
@@ -302,18 +314,54 @@ impl World {
 
     fn crash(&mut self) {
         self.model.crash();
-        let next = self.model.reserved + 1;
-        self.state = State::new(StateSettings { attempts_max: 2, ..settings(next, 0) });
+        self.state = State::new(Self::settings(self.model.reserved + 1));
+        self.state.begin_loading();
         self.now = self.now.max(Instant::now());
-        for record in self.model.durable.values() {
-            self.state.restore(self.now, record.clone(), Duration::ZERO);
+        self.to_load = self.model.durable.values().cloned().collect();
+        self.to_load.make_contiguous().sort_by_key(|record| (record.priority, record.id));
+    }
+
+    /// Some stored jobs come after a crash.
+    fn load(&mut self, count: usize) {
+        for mut record in self.to_load.drain(..count.min(self.to_load.len())) {
+            if record.unique.0 != "-" {
+                record.payload.clear();
+            }
+            self.state.restore(self.now, record, Duration::ZERO, &mut self.fx);
+        }
+        if self.to_load.is_empty() && self.state.is_loading() {
+            self.state.loaded(self.now, &mut self.fx);
+        }
+        self.model.watch(self.now, &mut self.fx);
+    }
+
+    /// One read of a content ends, well or not.
+    fn read(&mut self) {
+        let Some(job) = self.dice.pick(self.model.asked.iter().copied()) else { return };
+        self.model.asked.retain(|asked| *asked != job);
+        let outcome = match self.dice.roll(8) {
+            0 => Fetched::Later,
+            1 => Fetched::Failed,
+            _ => self.model.durable.get(&job).map_or(Fetched::Lost, |record| {
+                let JobRecord { unique, payload, .. } = record.clone();
+                Fetched::Content(Content { unique, payload })
+            }),
+        };
+        self.handle(Input::Fetched { job, outcome });
+    }
+
+    fn read_all(&mut self) {
+        while !self.model.asked.is_empty() {
+            self.read();
         }
     }
 
     /// The store works, and everything that was to happen later happens.
     fn rest(&mut self) {
+        self.load(usize::MAX);
         for _ in 0..2 {
             self.commit_some(usize::MAX, true);
+            self.read_all();
             self.wait(Duration::from_secs(2));
         }
         self.commit_some(usize::MAX, true);
@@ -342,6 +390,15 @@ impl World {
             self.model.sessions.get_mut(&session).unwrap().owed.push_back(Owed::Job);
             let request = Request::Grab(GrabStyle::Plain);
             self.handle(Input::Request { session, request });
+            self.read_all();
+            if self.model.sessions[&session].owed.is_empty()
+                && self.model.running.is_empty()
+                && self.state.next_deadline().is_some()
+            {
+                // The disk did not read just now.
+                self.wait(Duration::from_secs(2));
+                continue;
+            }
             let Some((job, _)) = self.model.running.first_key_value() else { break };
             self.finish(session, *job, WorkReport::Complete("x".into()));
             self.watch();

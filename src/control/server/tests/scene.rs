@@ -56,6 +56,7 @@ pub(super) fn job() -> JobView {
         clients: 0,
         progress: Some((3, 10)),
         payload_len: 1,
+        on_disk: None,
     }
 }
 
@@ -90,6 +91,7 @@ fn brief() -> Brief {
         exit: Exit::Signal { signal: Signal::SIGKILL, core: false },
         at: Instant::now(),
         asked: false,
+        blame: String::new(),
     };
     let slot = |index, state| SlotView {
         name: name.worker(index),
@@ -100,6 +102,7 @@ fn brief() -> Brief {
         pid: None,
         since: Instant::now(),
         started: None,
+        failed: false,
         restarts: 0,
         last_exit: None,
         outdated: false,
