@@ -125,11 +125,11 @@ impl State {
         match command {
             AdminCommand::CancelJob(handle) => self.may_be_unknown(handle),
             AdminCommand::DropFunction(_)
+            | AdminCommand::Status
+            | AdminCommand::PriorityStatus
             | AdminCommand::ShowJobs
             | AdminCommand::ShowUniqueJobs => true,
-            AdminCommand::Status
-            | AdminCommand::PriorityStatus
-            | AdminCommand::Workers
+            AdminCommand::Workers
             | AdminCommand::Version
             | AdminCommand::GetPid
             | AdminCommand::Verbose
