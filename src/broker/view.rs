@@ -27,7 +27,9 @@ pub struct Overview {
 pub struct FunctionView {
     /// Jobs that wait: high, normal, low.
     pub queued: [usize; 3],
-    /// How long the oldest of them has waited.
+    /// Jobs whose time has not come.
+    pub delayed: usize,
+    /// How long the oldest of those that wait has waited.
     pub oldest: Option<Duration>,
     /// Jobs in workers' hands.
     pub running: usize,
@@ -77,6 +79,8 @@ pub struct JobView {
     pub attempt: u32,
     /// Clients that wait for it.
     pub clients: usize,
+    /// How long it is until it may run; `None` when it may.
+    pub due: Option<Duration>,
     /// Progress as the worker reported it: how much of how much.
     pub progress: Option<(u32, u32)>,
     /// Payload length in bytes.

@@ -88,9 +88,12 @@ fn table(jobs: &[JobStatus]) -> Table {
         Column::Left("UNIQUE"),
     ]);
     for job in jobs {
-        let state = match job.running {
-            Some(seconds) => Cell::new(format!("runs {}", format::duration(seconds)), Ink::Green),
-            None => Cell::new("waits", Ink::Yellow),
+        let state = match (job.running, job.due) {
+            (Some(seconds), _) => {
+                Cell::new(format!("runs {}", format::duration(seconds)), Ink::Green)
+            }
+            (None, Some(due)) => Cell::new(format!("due in {}", format::duration(due)), Ink::Dim),
+            (None, None) => Cell::new("waits", Ink::Yellow),
         };
         let worker = job.running.map(|_| job.worker.as_deref().unwrap_or("elsewhere"));
         table.row(vec![
@@ -116,13 +119,14 @@ fn clients(job: &JobStatus) -> String {
 }
 
 fn describe(job: &JobStatus) -> String {
-    let state = match job.running {
-        Some(seconds) => format!(
+    let state = match (job.running, job.due) {
+        (Some(seconds), _) => format!(
             "runs for {} in {}",
             format::duration(seconds),
             job.worker.as_deref().unwrap_or("a worker that is not ours")
         ),
-        None => "waits".to_owned(),
+        (None, Some(due)) => format!("due in {}", format::duration(due)),
+        (None, None) => "waits".to_owned(),
     };
     let kind = if job.background { "background" } else { "foreground" };
     let clients = match job.clients {
@@ -183,12 +187,20 @@ mod tests {
             attempt: 1,
             ..running.clone()
         };
+        let delayed = JobStatus {
+            handle: "H:x:13".to_owned(),
+            due: Some(90.0),
+            clients: 0,
+            background: true,
+            ..waiting.clone()
+        };
         let want = "\
 HANDLE  FUNCTION  STATE       WORKER    AGE  DONE  PRIORITY  TRY  CLIENTS  SIZE  UNIQUE
 H:x:3   slow      runs 4.0 s  slow:2  9.0 s   30%  normal      2   stored   1 B  a
 H:x:12  slow      waits               9.0 s        normal      1        2   1 B
+H:x:13  slow      due in 90 s         9.0 s        normal      1   stored   1 B
 ";
-        assert_eq!(table(&[running, waiting]).render(Colours::Off), want);
+        assert_eq!(table(&[running, waiting, delayed]).render(Colours::Off), want);
     }
 
     #[test]

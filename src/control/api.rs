@@ -80,6 +80,9 @@ pub struct FunctionStatus {
     pub name: String,
     /// Jobs that wait: high, normal, low.
     pub queued: [usize; 3],
+    /// Jobs whose time has not come.
+    #[serde(default)]
+    pub delayed: usize,
     /// Seconds that the oldest of them has waited.
     pub oldest: Option<f64>,
     /// Jobs in workers' hands.
@@ -206,6 +209,9 @@ pub struct JobStatus {
     pub clients: usize,
     /// How much of how much is done.
     pub progress: Option<(u32, u32)>,
+    /// Seconds until its time comes; absent when it has none or it has come.
+    #[serde(default)]
+    pub due: Option<f64>,
     /// Payload length in bytes.
     pub payload_len: usize,
 }

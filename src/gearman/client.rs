@@ -122,7 +122,11 @@ impl Client {
     /// # Errors
     /// When the server refuses it or is lost.
     pub async fn submit_background(&mut self, job: Submission) -> Result<Bytes, ClientError> {
-        let mut stream = self.submit(Submission { mode: SubmitMode::Background, ..job });
+        let mode = match job.mode {
+            SubmitMode::Foreground | SubmitMode::Background => SubmitMode::Background,
+            SubmitMode::At(epoch) => SubmitMode::At(epoch),
+        };
+        let mut stream = self.submit(Submission { mode, ..job });
         stream.created().await
     }
 
@@ -202,7 +206,7 @@ impl JobStream<'_> {
                     self.client.unanswered = 0;
                     self.stage = match self.mode {
                         SubmitMode::Foreground => Stage::Created(handle.clone()),
-                        SubmitMode::Background => Stage::Ended,
+                        SubmitMode::Background | SubmitMode::At(_) => Stage::Ended,
                     };
                     return Ok(handle);
                 }

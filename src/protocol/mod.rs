@@ -28,5 +28,7 @@ pub use response::{JobStatus, Response};
 pub const UNIQUE_LEN_MAX: usize = 63;
 /// Longest job handle that libgearman has room for, in bytes.
 pub const HANDLE_LEN_MAX: usize = 63;
+/// Longest reducer that gearmand takes, in bytes.
+pub const REDUCER_LEN_MAX: usize = 512;
 /// Longest client id that is kept, in bytes; the rest is cut off.
 pub const CLIENT_ID_LEN_MAX: usize = 127;

@@ -30,8 +30,15 @@ pub enum Request {
     PreSleep,
     /// GRAB_JOB, GRAB_JOB_UNIQ, GRAB_JOB_ALL.
     Grab(GrabStyle),
-    /// SUBMIT_JOB in its six shapes.
+    /// SUBMIT_JOB in its six shapes, and SUBMIT_JOB_EPOCH.
     Submit(Submission),
+    /// SUBMIT_REDUCE_JOB and SUBMIT_REDUCE_JOB_BACKGROUND.
+    SubmitReduce {
+        /// The job.
+        job: Submission,
+        /// The function that puts the parts of its result together; told to the worker.
+        reducer: Bytes,
+    },
     /// WORK_*: news of a job from the worker that holds it.
     Work {
         /// The job's handle as sent.
@@ -60,7 +67,7 @@ pub enum GrabStyle {
     Plain,
     /// GRAB_JOB_UNIQ, answered by JOB_ASSIGN_UNIQ.
     Unique,
-    /// GRAB_JOB_ALL, answered by JOB_ASSIGN_UNIQ for jobs without a reducer.
+    /// GRAB_JOB_ALL, answered by JOB_ASSIGN_ALL, or by JOB_ASSIGN_UNIQ for jobs without a reducer.
     All,
 }
 
@@ -86,6 +93,8 @@ pub enum SubmitMode {
     Foreground,
     /// It does not; the job is kept until it has run.
     Background,
+    /// It does not, and the job is to run no earlier than this second since 1970.
+    At(u64),
 }
 
 /// What a worker reports of a job it holds.
@@ -144,6 +153,9 @@ impl Request {
             Kind::SubmitJobBg => submit(args, Priority::Normal, SubmitMode::Background)?,
             Kind::SubmitJobHighBg => submit(args, Priority::High, SubmitMode::Background)?,
             Kind::SubmitJobLowBg => submit(args, Priority::Low, SubmitMode::Background)?,
+            Kind::SubmitJobEpoch => submit_epoch(args)?,
+            Kind::SubmitReduceJob => submit_reduce(args, SubmitMode::Foreground)?,
+            Kind::SubmitReduceJobBackground => submit_reduce(args, SubmitMode::Background)?,
             Kind::WorkData
             | Kind::WorkWarning
             | Kind::WorkStatus
@@ -178,8 +190,23 @@ impl Request {
             Self::Grab(GrabStyle::Plain) => put(Kind::GrabJob, &[]),
             Self::Grab(GrabStyle::Unique) => put(Kind::GrabJobUniq, &[]),
             Self::Grab(GrabStyle::All) => put(Kind::GrabJobAll, &[]),
-            Self::Submit(job) => {
-                put(submit_kind(job), &[&job.function.0, &job.unique.0, &job.payload]);
+            Self::Submit(job) => match job.mode {
+                SubmitMode::Foreground | SubmitMode::Background => {
+                    put(submit_kind(job), &[&job.function.0, &job.unique.0, &job.payload]);
+                }
+                SubmitMode::At(epoch) => {
+                    let epoch = epoch.to_string();
+                    let parts =
+                        [&job.function.0[..], &job.unique.0, epoch.as_bytes(), &job.payload];
+                    put(Kind::SubmitJobEpoch, &parts);
+                }
+            },
+            Self::SubmitReduce { job, reducer } => {
+                let kind = match job.mode {
+                    SubmitMode::Foreground => Kind::SubmitReduceJob,
+                    SubmitMode::Background | SubmitMode::At(_) => Kind::SubmitReduceJobBackground,
+                };
+                put(kind, &[&job.function.0, &job.unique.0, reducer, b"", &job.payload]);
             }
             Self::Work { handle, report } => put_report(out, Magic::Request, handle, report),
             Self::GetStatus(handle) => put(Kind::GetStatus, &[handle]),
@@ -199,7 +226,27 @@ fn submit(
 ) -> Result<Request, MalformedPacket> {
     let function = FunctionName(args.next()?);
     let unique = Unique(args.next()?);
-    Ok(Request::Submit(Submission { function, unique, priority, mode, payload: args.rest() }))
+    let payload = args.rest();
+    Ok(Request::Submit(Submission { function, unique, priority, mode, payload }))
+}
+
+fn submit_epoch(mut args: Args) -> Result<Request, MalformedPacket> {
+    let function = FunctionName(args.next()?);
+    let unique = Unique(args.next()?);
+    let mode = SubmitMode::At(epoch(&args.next()?));
+    let (priority, payload) = (Priority::Normal, args.rest());
+    Ok(Request::Submit(Submission { function, unique, priority, mode, payload }))
+}
+
+fn submit_reduce(mut args: Args, mode: SubmitMode) -> Result<Request, MalformedPacket> {
+    let function = FunctionName(args.next()?);
+    let unique = Unique(args.next()?);
+    let reducer = args.next()?;
+    // The PROTOCOL file does not have it, and nobody uses it; libgearman sends it empty.
+    let _aggregator = args.next()?;
+    let (priority, payload) = (Priority::Normal, args.rest());
+    let job = Submission { function, unique, priority, mode, payload };
+    Ok(Request::SubmitReduce { job, reducer })
 }
 
 fn submit_kind(job: &Submission) -> Kind {
@@ -210,7 +257,17 @@ fn submit_kind(job: &Submission) -> Kind {
         (SubmitMode::Background, Priority::High) => Kind::SubmitJobHighBg,
         (SubmitMode::Background, Priority::Normal) => Kind::SubmitJobBg,
         (SubmitMode::Background, Priority::Low) => Kind::SubmitJobLowBg,
+        (SubmitMode::At(_), _) => Kind::SubmitJobEpoch,
     }
+}
+
+/// A time as gearmand reads it: what is no number is the past. One too large for a number is the
+/// largest, which no server takes.
+fn epoch(text: &[u8]) -> u64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_u64, |number, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    })
 }
 
 /// Nothing for zero, negative numbers and junk, as gearmand takes them.
@@ -312,6 +369,11 @@ mod tests {
             all.push(submit(priority, SubmitMode::Foreground));
             all.push(submit(priority, SubmitMode::Background));
         }
+        all.push(submit(Priority::Normal, SubmitMode::At(1_764_000_000)));
+        for mode in [SubmitMode::Foreground, SubmitMode::Background] {
+            let Request::Submit(job) = submit(Priority::Normal, mode) else { continue };
+            all.push(Request::SubmitReduce { job, reducer: "sum".into() });
+        }
         for request in all {
             assert_eq!(through_the_wire(&request), request);
         }
@@ -330,6 +392,22 @@ mod tests {
             let wanted =
                 Request::CanDo { function: "f".into(), timeout: millis.map(Duration::from_millis) };
             assert_eq!(decode(Kind::CanDoTimeout, body), Ok(wanted));
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_the_past() {
+        let cases: [(&'static [u8], u64); 4] = [
+            (b"f\0\x00123\0p", 123),
+            (b"f\0\0soon\0p", 0),
+            (b"f\0\0-7\0p", 0),
+            (b"f\0\x0099999999999999999999\0p", u64::MAX),
+        ];
+        for (body, wanted) in cases {
+            let Ok(Request::Submit(job)) = decode(Kind::SubmitJobEpoch, body) else {
+                panic!("{body:?} is a submission");
+            };
+            assert_eq!(job.mode, SubmitMode::At(wanted), "{body:?}");
         }
     }
 

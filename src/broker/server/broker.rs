@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -94,6 +94,7 @@ impl Broker {
                 Next::Deadline => {
                     let mut core = self.shell.core.borrow_mut();
                     core.armed = None;
+                    core.state.set_clock(now(), SystemTime::now());
                     core.input(Input::Deadline);
                 }
                 Next::StoreEnded => {

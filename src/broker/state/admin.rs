@@ -68,10 +68,9 @@ impl State {
     }
 
     fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
-        let waits = self
-            .jobs
-            .get(id)
-            .is_some_and(|job| matches!(job.place, Place::Queued | Place::Limbo(_)));
+        let waits = self.jobs.get(id).is_some_and(|job| {
+            matches!(job.place, Place::Queued | Place::Delayed | Place::Limbo(_))
+        });
         if !waits {
             return false;
         }
@@ -109,7 +108,8 @@ impl State {
     fn priority_rows(&self) -> Vec<PriorityRow> {
         let row = |function: &super::functions::Function| PriorityRow {
             function: function.name.clone(),
-            queued: Priority::ALL.map(|priority| function.queued(priority).len()),
+            queued: Priority::ALL
+                .map(|priority| function.queued(priority).len() + function.delayed.get(priority)),
             workers: function.performers.len(),
         };
         self.functions.iter().map(row).collect()

@@ -13,7 +13,7 @@ use super::effects::{Effects, Outgoing};
 use super::jobs::{Place, Record};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::broker::record::{Change, ChangeSeq, JobRecord};
+use crate::broker::record::{Change, ChangeSeq, JobRecord, JobUpdate};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{ErrorCode, Response};
 
@@ -57,7 +57,13 @@ impl Commits {
         self.last.0 += 1;
         self.pending.push_back(match &change {
             Change::Put(record) => Pending::Put { job: record.id, waiters: Vec::new() },
-            Change::Attempts { id, .. } | Change::Delete(id) => Pending::Update(*id),
+            Change::Update(JobUpdate { id, .. }) | Change::Delete(id) | Change::Purge(id) => {
+                Pending::Update(*id)
+            }
+            Change::PutSchedule(_)
+            | Change::DeleteSchedule(_)
+            | Change::Pause(_)
+            | Change::Resume(_) => Pending::Update(JobId(0)),
             Change::ReserveHandles { through } => Pending::Reserve { through: *through },
         });
         fx.changes.push((self.last, change));
@@ -99,6 +105,8 @@ impl State {
             priority: job.priority,
             attempts: job.attempts,
             enqueued_at: self.settings.wall_clock(job.enqueued),
+            run_at: job.run_at(),
+            reducer: job.reducer().cloned(),
             payload: job.payload.clone(),
         };
         let seq = self.commits.push(Change::Put(record), fx);
@@ -121,7 +129,13 @@ impl State {
         let Some(job) = self.jobs.get(id) else { return };
         if job.record != Record::None {
             self.commits.redo.remove(&id);
-            self.commits.push(Change::Attempts { id, attempts: job.attempts }, fx);
+            let update = JobUpdate {
+                id,
+                attempts: job.attempts,
+                enqueued_at: self.settings.wall_clock(job.enqueued),
+                death: None,
+            };
+            self.commits.push(Change::Update(update), fx);
         }
     }
 
@@ -197,7 +211,7 @@ impl State {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.record = Record::Kept;
         if job.place == Place::Storing {
-            self.enqueue(now, id, fx);
+            self.line_up(now, id, fx);
         }
     }
 

@@ -180,6 +180,10 @@ impl State {
                 GrabStyle::Plain => None,
                 GrabStyle::Unique | GrabStyle::All => Some(job.unique.clone()),
             },
+            reducer: match style {
+                GrabStyle::Plain | GrabStyle::Unique => None,
+                GrabStyle::All => job.reducer().cloned(),
+            },
             payload: job.payload.clone(),
         }
     }

@@ -40,10 +40,12 @@ pub(super) struct Function {
     pub(super) name: FunctionName,
     /// Jobs that may be assigned, in the order of their numbers.
     queued: ByPriority<BTreeSet<JobId>>,
-    /// Jobs that may not: being stored, running, or with their fate open.
+    /// Jobs that may not: being stored, not due, running, or with their fate open.
     pub(super) held: BTreeSet<JobId>,
     /// How many of the held ones run.
     pub(super) running: usize,
+    /// How many of them are not due yet.
+    pub(super) delayed: ByPriority<usize>,
     /// Sessions that registered it.
     pub(super) performers: BTreeSet<SessionId>,
     /// Those of them that sleep and have few abilities.
@@ -99,6 +101,7 @@ impl Function {
             queued: ByPriority::default(),
             held: BTreeSet::new(),
             running: 0,
+            delayed: ByPriority::default(),
             performers: BTreeSet::new(),
             sleepers: BTreeSet::new(),
             woken: BTreeSet::new(),
@@ -116,6 +119,11 @@ impl Function {
     /// How many jobs may be assigned.
     pub(super) fn ready_len(&self) -> usize {
         Priority::ALL.iter().map(|priority| self.queued(*priority).len()).sum()
+    }
+
+    /// How many jobs are not due yet.
+    pub(super) fn delayed_len(&self) -> usize {
+        Priority::ALL.iter().map(|priority| self.delayed.get(*priority)).sum()
     }
 
     /// How many jobs there are in all.

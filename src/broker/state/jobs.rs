@@ -1,7 +1,7 @@
 //! Jobs by number, and by what makes two submissions the same job.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -27,6 +27,17 @@ pub(super) struct Job {
     pub(super) place: Place,
     /// How much is done of how much, as its worker told.
     pub(super) progress: Option<(u32, u32)>,
+    /// What few jobs have, so that the others are spared its room.
+    pub(super) special: Option<Box<Special>>,
+}
+
+/// What few jobs have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Special {
+    /// Not to be run before.
+    pub(super) run_at: Option<SystemTime>,
+    /// The function that puts the parts of its result together.
+    pub(super) reducer: Option<Bytes>,
 }
 
 /// Whether the store has the job.
@@ -43,6 +54,7 @@ pub(super) enum Record {
 /// Where a job is.
 ///
 /// ```text
+/// Storing ──committed, not due yet──▶ Delayed ──due──▶ Queued
 /// Storing ──committed──▶ Queued ──grabbed──▶ Running ──reported──▶ (gone)
 ///                          ▲  ▲                 │ its worker is lost
 ///                          │  └─────────────────┤
@@ -52,6 +64,8 @@ pub(super) enum Record {
 pub(super) enum Place {
     /// Not durable yet: nobody was told of it.
     Storing,
+    /// Its time has not come.
+    Delayed,
     /// It may be assigned.
     Queued,
     /// In a worker's hands.
@@ -87,8 +101,24 @@ impl Job {
         self.clients.is_empty() && self.record == Record::None
     }
 
+    /// When it may run first, if that was asked for.
+    pub(super) fn run_at(&self) -> Option<SystemTime> {
+        self.special.as_ref()?.run_at
+    }
+
+    pub(super) fn reducer(&self) -> Option<&Bytes> {
+        self.special.as_ref()?.reducer.as_ref()
+    }
+
     fn sameness(&self) -> Option<Sameness> {
         Sameness::of(&self.unique, &self.payload)
+    }
+}
+
+impl Special {
+    /// Nothing for a job that has none of it.
+    pub(super) fn of(run_at: Option<SystemTime>, reducer: Option<Bytes>) -> Option<Box<Self>> {
+        (run_at.is_some() || reducer.is_some()).then(|| Box::new(Self { run_at, reducer }))
     }
 }
 

@@ -7,6 +7,7 @@
 //! | file | rules about |
 //! |---|---|
 //! | `submit` | submitting, and joining a job that is there already |
+//! | `delayed` | jobs whose time has not come |
 //! | `dispatch` | what a session performs, and the job it is given |
 //! | `sleepers` | who sleeps, and who is woken |
 //! | `reports` | what workers report, and how a job ends |
@@ -22,6 +23,7 @@ mod answers;
 mod commits;
 mod crews;
 mod deaths;
+mod delayed;
 mod dispatch;
 mod effects;
 mod functions;
@@ -46,9 +48,10 @@ use bytes::Bytes;
 use self::commits::Commits;
 use self::crews::Crews;
 use self::deaths::Deaths;
+use self::delayed::Delayed;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
-use self::jobs::{Clients, Job, Jobs, Place, Record};
+use self::jobs::{Clients, Job, Jobs, Place, Record, Special};
 use self::reports::not_found;
 use self::sessions::{Identity, Session};
 use self::timers::{Timer, Timers};
@@ -76,7 +79,7 @@ pub struct StateSettings {
     pub version: String,
     /// Deaths of workers with one job in hand at which the job is given up.
     pub attempts_max: u32,
-    /// The moment of the start, on the clock that every `now` is read from.
+    /// The moment at which the clock was looked at last, on the one that every `now` is read from.
     pub started: Instant,
     /// The same moment on the wall clock; records carry wall-clock times.
     pub started_at: SystemTime,
@@ -93,6 +96,7 @@ pub struct State {
     crews: Crews,
     commits: Commits,
     deaths: Deaths,
+    delayed: Delayed,
     timers: Timers,
     /// Sleepers that perform too many functions to be listed with each.
     generalists: BTreeSet<Sleeper>,
@@ -122,6 +126,7 @@ impl State {
             crews: Crews::default(),
             commits: Commits::default(),
             deaths: Deaths::default(),
+            delayed: Delayed::default(),
             timers: Timers::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
@@ -142,9 +147,13 @@ impl State {
             record: Record::Kept,
             place: Place::Queued,
             progress: None,
+            special: Special::of(record.run_at, record.reducer),
         };
         self.jobs.insert(record.id, job);
-        self.functions.enqueue(function, record.priority, record.id);
+        match record.run_at.filter(|at| *at > self.settings.wall_clock(now)) {
+            Some(at) => self.delay(now, record.id, at),
+            None => self.functions.enqueue(function, record.priority, record.id),
+        }
     }
 
     /// Takes one input and appends what is to be done about it.
@@ -233,6 +242,7 @@ impl State {
                 Timer::Timeout(job) => self.timed_out(now, job, fx),
                 Timer::Ask(session) => self.tie(now, session, None, fx),
                 Timer::Verdict(worker, job) => self.acquit(now, worker, job, fx),
+                Timer::Due => self.due(now, fx),
                 Timer::Redo => self.redo(now, fx),
             }
         }
@@ -245,7 +255,10 @@ impl State {
             Request::ResetAbilities => self.reset_abilities(now, id, fx),
             Request::PreSleep => self.pre_sleep(now, id, fx),
             Request::Grab(style) => self.grab(now, id, style, fx),
-            Request::Submit(submission) => self.submit(now, id, submission, fx),
+            Request::Submit(job) => self.submit(now, id, (job, None), fx),
+            Request::SubmitReduce { job, reducer } => {
+                self.submit(now, id, (job, Some(reducer)), fx);
+            }
             Request::Work { handle, report } => match self.in_hand(id, &handle) {
                 Some(job) => self.report(now, job, &report, fx),
                 None if report == WorkReport::Fail && self.has_raised(id, &handle) => {}

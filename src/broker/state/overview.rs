@@ -86,6 +86,7 @@ impl State {
         let oldest = Priority::ALL.into_iter().filter_map(first).min();
         FunctionView {
             queued: Priority::ALL.map(|priority| function.queued(priority).len()),
+            delayed: function.delayed_len(),
             oldest: oldest.map(|since| now.saturating_duration_since(since)),
             running: function.running,
             performers: function.performers.len(),
@@ -112,9 +113,10 @@ impl State {
     /// Nothing for jobs that nobody was told of yet.
     fn job_view(&self, now: Instant, id: JobId) -> Option<JobView> {
         let job = self.jobs.get(id)?;
+        let wall = self.settings.wall_clock(now);
         let (running, worker) = match job.place {
             Place::Storing => return None,
-            Place::Queued | Place::Limbo(_) => (None, None),
+            Place::Queued | Place::Delayed | Place::Limbo(_) => (None, None),
             Place::Running { session, since } => {
                 (Some(now.saturating_duration_since(since)), self.worker_of(session))
             }
@@ -131,6 +133,7 @@ impl State {
             attempt: job.attempts + 1,
             clients: clients(job),
             progress: job.progress,
+            due: job.run_at().and_then(|at| at.duration_since(wall).ok()),
             payload_len: job.payload.len(),
         })
     }

@@ -80,6 +80,9 @@ impl State {
         if job.place == Place::Queued {
             self.functions.dequeue(job.function, job.priority, id);
         }
+        if job.place == Place::Delayed {
+            self.undelay(id, &job);
+        }
         if let Some(function) = self.functions.get_mut(job.function) {
             function.held.remove(&id);
             function.running -= usize::from(matches!(job.place, Place::Running { .. }));

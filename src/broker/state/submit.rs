@@ -1,25 +1,32 @@
 //! Submitting jobs, and joining a job that is there already.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
 
 use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::FunctionKey;
-use super::jobs::{Clients, Job, Place, Record, Sameness};
+use super::jobs::{Clients, Job, Place, Record, Sameness, Special};
 use crate::model::{JobId, Priority, SessionId};
-use crate::protocol::{ErrorCode, Response, Submission, SubmitMode, UNIQUE_LEN_MAX};
+use crate::protocol::{
+    ErrorCode, REDUCER_LEN_MAX, Response, Submission, SubmitMode, UNIQUE_LEN_MAX,
+};
+
+/// Latest time that SUBMIT_JOB_EPOCH may ask for, the end of the year 9999; whoever sends a later
+/// one counts in other units.
+const EPOCH_MAX: u64 = 253_402_300_799;
 
 impl State {
+    /// A submission, with its reducer.
     pub(super) fn submit(
         &mut self,
         now: Instant,
         session: SessionId,
-        submission: Submission,
+        (submission, reducer): (Submission, Option<Bytes>),
         fx: &mut Effects,
     ) {
-        // gearmand takes one byte more than it keeps whole; here that byte works too.
-        if submission.unique.0.len() > UNIQUE_LEN_MAX + 1 {
-            let text = "Unique value too large";
+        if let Some(text) = too_large(&submission, reducer.as_ref()) {
             return self.refuse(session, ErrorCode::ArgumentTooLarge, text, fx);
         }
         let mode = submission.mode;
@@ -31,12 +38,12 @@ impl State {
         if self.is_full(function, submission.priority) {
             return self.refuse(session, ErrorCode::QueueError, "Job queue is full", fx);
         }
-        let Some(id) = self.create(now, function, submission) else {
+        let Some(id) = self.create(now, function, (submission, reducer)) else {
             let text = "no job handle is reserved, the store is late; try again";
             return self.refuse(session, ErrorCode::QueueError, text, fx);
         };
         match mode {
-            SubmitMode::Background => self.put_record(session, id, fx),
+            SubmitMode::Background | SubmitMode::At(_) => self.put_record(session, id, fx),
             SubmitMode::Foreground => {
                 self.add_client(session, id);
                 self.answer_created(session, id, fx);
@@ -50,9 +57,13 @@ impl State {
         &mut self,
         now: Instant,
         function: FunctionKey,
-        submission: Submission,
+        (submission, reducer): (Submission, Option<Bytes>),
     ) -> Option<JobId> {
         let id = self.handles.take()?;
+        let run_at = match submission.mode {
+            SubmitMode::At(epoch) => Some(SystemTime::UNIX_EPOCH + Duration::from_secs(epoch)),
+            SubmitMode::Foreground | SubmitMode::Background => None,
+        };
         let job = Job {
             function,
             unique: submission.unique,
@@ -64,6 +75,7 @@ impl State {
             record: Record::None,
             place: Place::Storing,
             progress: None,
+            special: Special::of(run_at, reducer),
         };
         self.jobs.insert(id, job);
         if let Some(function) = self.functions.get_mut(function) {
@@ -72,18 +84,19 @@ impl State {
         Some(id)
     }
 
-    /// A second submission of a job: its payload and priority do not count.
+    /// A second submission of a job: its payload, priority and time do not count.
     fn join(&mut self, session: SessionId, id: JobId, mode: SubmitMode, fx: &mut Effects) {
         let Some(job) = self.jobs.get(id) else { return };
         let (record, place) = (job.record, job.place);
-        if mode == SubmitMode::Foreground {
+        let waits = mode == SubmitMode::Foreground;
+        if waits {
             self.add_client(session, id);
         }
         match record {
-            Record::Pending(seq) if mode == SubmitMode::Background || place == Place::Storing => {
+            Record::Pending(seq) if !waits || place == Place::Storing => {
                 self.answer_after(session, id, seq);
             }
-            Record::None if mode == SubmitMode::Background => self.put_record(session, id, fx),
+            Record::None if !waits => self.put_record(session, id, fx),
             Record::None | Record::Pending(_) | Record::Kept => {
                 self.answer_created(session, id, fx);
             }
@@ -110,4 +123,17 @@ impl State {
             limit.is_some_and(|limit| function.total() as u64 >= limit)
         })
     }
+}
+
+/// What to answer when an argument is longer than may be.
+fn too_large(submission: &Submission, reducer: Option<&Bytes>) -> Option<&'static str> {
+    // gearmand takes one byte more than it keeps whole; here that byte works too.
+    if submission.unique.0.len() > UNIQUE_LEN_MAX + 1 {
+        return Some("Unique value too large");
+    }
+    if reducer.is_some_and(|reducer| reducer.len() > REDUCER_LEN_MAX) {
+        return Some("Reducer value too large");
+    }
+    matches!(submission.mode, SubmitMode::At(epoch) if epoch > EPOCH_MAX)
+        .then_some("Epoch value too large")
 }

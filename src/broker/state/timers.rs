@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Ask(SessionId),
     /// A worker that lost its connection with the job turned out to live.
     Verdict(WorkerId, JobId),
+    /// A job's time has come, or the clock is to be looked at.
+    Due,
     /// Emit the changes again that could not be stored.
     Redo,
 }

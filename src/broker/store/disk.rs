@@ -11,23 +11,23 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
 
+use super::extras;
 use super::schema::{connect, create, explain};
 use super::{Meta, StateDir, Store, StoreError};
-use crate::broker::record::{Change, JobRecord};
+use crate::broker::record::{Change, Extras, JobRecord};
 use crate::model::{FunctionName, JobId, Priority, Unique};
 
 const FILE: &str = "jobs.db";
 
 const PUT_JOB: &str = "
-    INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at, run_at, reducer)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const PUT_PAYLOAD: &str = "INSERT INTO payloads (id, payload) VALUES (?1, ?2)";
 const DELETE_JOB: &str = "DELETE FROM jobs WHERE id = ?1";
 const DELETE_PAYLOAD: &str = "DELETE FROM payloads WHERE id = ?1";
-const SET_ATTEMPTS: &str = "UPDATE jobs SET attempts = ?2 WHERE id = ?1";
 const RESERVE: &str = "UPDATE meta SET value = ?1 WHERE key = 'reserved'";
 const SCAN: &str = "
-    SELECT id, function, uniq, priority, attempts, enqueued_at, payload
+    SELECT id, function, uniq, priority, attempts, enqueued_at, payload, run_at, reducer
     FROM jobs LEFT JOIN payloads USING (id) ORDER BY id";
 
 /// Keeps records in `jobs.db` in the state folder.
@@ -87,7 +87,14 @@ impl Store for DiskStore {
         if doubtful && error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
             self.doubtful.extend(changes.iter().filter_map(|change| match change {
                 Change::Put(record) => Some(record.id),
-                Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => None,
+                Change::Update(_)
+                | Change::Delete(_)
+                | Change::Purge(_)
+                | Change::PutSchedule(_)
+                | Change::DeleteSchedule(_)
+                | Change::Pause(_)
+                | Change::Resume(_)
+                | Change::ReserveHandles { .. } => None,
             }));
         }
         Err(wrong(error))
@@ -116,6 +123,11 @@ impl Store for DiskStore {
             each(record(row).map_err(damage)?);
         }
         Ok(())
+    }
+
+    fn extras(&mut self) -> Result<Extras, StoreError> {
+        let path = self.path.clone();
+        extras::read(self.connection()?).map_err(|error| explain(&path, error))
     }
 }
 
@@ -148,20 +160,31 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
                 priority_number(record.priority),
                 record.attempts,
                 micros(record.enqueued_at),
+                record.run_at.map(micros),
+                record.reducer.as_deref(),
             ))?;
             transaction.prepare_cached(PUT_PAYLOAD)?.execute((id, &record.payload[..]))?;
         }
-        Change::Attempts { id, attempts } => {
-            transaction.prepare_cached(SET_ATTEMPTS)?.execute((id.0.cast_signed(), attempts))?;
+        Change::Update(update) => extras::update(transaction, update)?,
+        Change::Delete(id) => delete(transaction, *id)?,
+        Change::Purge(id) => {
+            delete(transaction, *id)?;
+            extras::forget_death(transaction, *id)?;
         }
-        Change::Delete(id) => {
-            transaction.prepare_cached(DELETE_JOB)?.execute([id.0.cast_signed()])?;
-            transaction.prepare_cached(DELETE_PAYLOAD)?.execute([id.0.cast_signed()])?;
-        }
+        Change::PutSchedule(schedule) => extras::put_schedule(transaction, schedule)?,
+        Change::DeleteSchedule(id) => extras::delete_schedule(transaction, *id)?,
+        Change::Pause(pattern) => extras::pause(transaction, pattern)?,
+        Change::Resume(pattern) => extras::resume(transaction, pattern)?,
         Change::ReserveHandles { through } => {
             transaction.prepare_cached(RESERVE)?.execute([through.0.cast_signed()])?;
         }
     }
+    Ok(())
+}
+
+fn delete(transaction: &Transaction<'_>, id: JobId) -> rusqlite::Result<()> {
+    transaction.prepare_cached(DELETE_JOB)?.execute([id.0.cast_signed()])?;
+    transaction.prepare_cached(DELETE_PAYLOAD)?.execute([id.0.cast_signed()])?;
     Ok(())
 }
 
@@ -181,6 +204,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         attempts: row.get(4)?,
         enqueued_at: time_of(row.get(5)?),
         payload: blob(6)?,
+        run_at: row.get::<_, Option<i64>>(7)?.map(time_of),
+        reducer: row.get::<_, Option<Vec<u8>>>(8)?.map(Bytes::from),
     })
 }
 
@@ -197,12 +222,12 @@ fn priority_of(number: i64) -> Option<Priority> {
 }
 
 /// Microseconds since 1970; a clock before that counts as 1970.
-fn micros(time: SystemTime) -> i64 {
+pub(super) fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn time_of(micros: i64) -> SystemTime {
+pub(super) fn time_of(micros: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
@@ -211,6 +236,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::broker::record::{Death, DeathCause, JobUpdate, ScheduleRecord};
 
     fn job(id: u64) -> JobRecord {
         JobRecord {
@@ -220,8 +246,14 @@ mod tests {
             priority: Priority::Low,
             attempts: 2,
             enqueued_at: time_of(1_764_000_000_123_456),
+            run_at: Some(time_of(1_764_000_001_000_000)),
+            reducer: Some(Bytes::from_static(b"sum\xff")),
             payload: Bytes::from_static(b"a\0b"),
         }
+    }
+
+    fn update(id: u64, death: Option<Death>) -> JobUpdate {
+        JobUpdate { id: JobId(id), attempts: 3, enqueued_at: time_of(5), death }
     }
 
     fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
@@ -249,15 +281,92 @@ mod tests {
             Change::Put(job(3)),
             Change::Put(job(9)),
             Change::Delete(JobId(9)),
-            Change::Attempts { id: JobId(3), attempts: 3 },
+            Change::Update(update(3, None)),
         ];
         store.commit(&changes).unwrap();
         drop(store);
         let mut store = DiskStore::open(&dir, "H:renamed").unwrap();
         let (jobs, meta) = scan(&mut store);
-        assert_eq!(jobs, [JobRecord { attempts: 3, ..job(3) }, job(7)]);
+        assert_eq!(jobs, [JobRecord { attempts: 3, enqueued_at: time_of(5), ..job(3) }, job(7)]);
         let reserved = JobId(1000);
         assert_eq!(meta, Meta { handle_prefix: "H:first".to_owned(), reserved });
+    }
+
+    #[test]
+    fn dead_letters_schedules_and_pauses_come_back_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let death = |cause| Death {
+            at: time_of(7),
+            cause,
+            worker: "slow:2".to_owned(),
+            exit: "exit 3".to_owned(),
+            output: "boom\n".to_owned(),
+        };
+        let schedule = |id, times: &str| ScheduleRecord {
+            id: JobId(id),
+            function: "report".into(),
+            unique: "u".into(),
+            times: times.to_owned(),
+            payload: Bytes::from_static(b"p"),
+        };
+        let raised = death(DeathCause::Raised);
+        let changes = [
+            Change::Put(job(1)),
+            Change::Put(job(2)),
+            Change::Put(job(3)),
+            Change::Update(update(1, Some(death(DeathCause::Died)))),
+            Change::Update(update(1, Some(raised.clone()))),
+            Change::Update(update(2, Some(death(DeathCause::Failed)))),
+            Change::Update(update(2, None)),
+            Change::Update(update(3, Some(death(DeathCause::TimedOut)))),
+            Change::Purge(JobId(3)),
+            Change::PutSchedule(schedule(8, "0 3 * * *")),
+            Change::PutSchedule(schedule(8, "0 4 * * *")),
+            Change::PutSchedule(schedule(9, "* * * * *")),
+            Change::DeleteSchedule(JobId(9)),
+            Change::Pause("a*".to_owned()),
+            Change::Pause("a*".to_owned()),
+            Change::Pause("b".to_owned()),
+            Change::Resume("b".to_owned()),
+        ];
+        store.commit(&changes).unwrap();
+        drop(store);
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let wanted = Extras {
+            deaths: [(JobId(1), raised)].into(),
+            schedules: vec![schedule(8, "0 4 * * *")],
+            paused: vec!["a*".to_owned()],
+        };
+        assert_eq!(store.extras().unwrap(), wanted);
+        let (jobs, _) = scan(&mut store);
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [JobId(1), JobId(2)]);
+    }
+
+    #[test]
+    fn a_store_of_the_first_format_is_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        drop(DiskStore::open(&dir, "H:x").unwrap());
+        let other = Connection::open(folder.path().join(FILE)).unwrap();
+        other
+            .execute_batch(
+                "DROP TABLE dead; DROP TABLE schedules; DROP TABLE paused;
+                 ALTER TABLE jobs DROP COLUMN run_at; ALTER TABLE jobs DROP COLUMN reducer;
+                 INSERT INTO jobs VALUES (4, x'66', x'', 1, 0, 9);
+                 INSERT INTO payloads VALUES (4, x'70');
+                 UPDATE meta SET value = 1 WHERE key = 'format'",
+            )
+            .unwrap();
+        drop(other);
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        assert_eq!(store.extras().unwrap(), Extras::default());
+        let (jobs, _) = scan(&mut store);
+        assert_eq!(
+            jobs.iter().map(|job| (job.id, job.run_at)).collect::<Vec<_>>(),
+            [(JobId(4), None)]
+        );
     }
 
     #[test]
@@ -286,9 +395,9 @@ mod tests {
         let dir = StateDir::open(folder.path()).unwrap();
         drop(DiskStore::open(&dir, "H:x").unwrap());
         let other = Connection::open(folder.path().join(FILE)).unwrap();
-        other.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
+        other.execute("UPDATE meta SET value = 99 WHERE key = 'format'", ()).unwrap();
         let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
-        assert!(error.contains("has format 2, and this version reads up to 1"), "{error}");
+        assert!(error.contains("has format 99, and this version reads up to 2"), "{error}");
     }
 
     #[test]

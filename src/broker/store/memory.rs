@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Meta, Store, StoreError};
-use crate::broker::record::{Change, JobRecord};
+use crate::broker::record::{Change, Extras, JobRecord};
 use crate::model::JobId;
 
 /// Takes every change and forgets it; only numbering is kept from repeating.
@@ -37,5 +37,9 @@ impl Store for MemoryStore {
 
     fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn extras(&mut self) -> Result<Extras, StoreError> {
+        Ok(Extras::default())
     }
 }

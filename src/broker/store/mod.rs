@@ -6,12 +6,13 @@
 
 mod disk;
 mod error;
+mod extras;
 mod memory;
 mod schema;
 mod state_dir;
 mod thread;
 
-use super::record::{Change, JobRecord};
+use super::record::{Change, Extras, JobRecord};
 use crate::model::JobId;
 
 pub use disk::DiskStore;
@@ -44,9 +45,15 @@ pub trait Store: Send {
     /// When it cannot be read.
     fn meta(&mut self) -> Result<Meta, StoreError>;
 
-    /// Passes every job to `each` in the order of ids.
+    /// Passes every job to `each` in the order of ids, dead letters too.
     ///
     /// # Errors
     /// When a record cannot be read.
     fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError>;
+
+    /// What is kept beside the jobs that wait.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    fn extras(&mut self) -> Result<Extras, StoreError>;
 }

@@ -64,6 +64,7 @@ pub(in crate::cli) fn job() -> JobStatus {
         attempt: 2,
         clients: 0,
         progress: Some((3, 10)),
+        due: None,
         payload_len: 1,
     }
 }
@@ -72,6 +73,7 @@ fn broker() -> BrokerStatus {
     let function = |name: &str, queued| FunctionStatus {
         name: name.to_owned(),
         queued,
+        delayed: 0,
         oldest: Some(42.0),
         running: 1,
         performers: 2,

@@ -101,6 +101,8 @@ fn a_function_is_dropped_only_when_nobody_uses_it() {
 fn kept_jobs_come_back_with_their_handles_and_their_age() {
     let mut script = Script::new();
     let record = JobRecord {
+        run_at: None,
+        reducer: None,
         id: JobId(5),
         function: "f".into(),
         unique: "u".into(),

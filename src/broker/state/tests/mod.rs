@@ -5,6 +5,7 @@ mod admin;
 mod consistency;
 mod crews;
 mod deaths;
+mod delayed;
 mod dispatch;
 mod durability;
 mod model;

@@ -5,7 +5,7 @@
 //! processes get nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -34,7 +34,7 @@ pub(super) struct Onlooker {
     pub(super) waits: BTreeMap<JobId, usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Model {
     pub(super) sessions: BTreeMap<SessionId, Onlooker>,
     /// Live processes and their pools.
@@ -50,6 +50,8 @@ pub(super) struct Model {
     pub(super) durable: BTreeMap<JobId, JobRecord>,
     pub(super) reserved: u64,
     pub(super) pending: VecDeque<(ChangeSeq, Change)>,
+    /// When the clock said 1970.
+    began: Instant,
 }
 
 fn job(handle: &[u8]) -> JobId {
@@ -57,6 +59,22 @@ fn job(handle: &[u8]) -> JobId {
 }
 
 impl Model {
+    pub(super) fn new(began: Instant) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            barred: BTreeSet::new(),
+            limits: BTreeMap::new(),
+            running: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            acknowledged: BTreeSet::new(),
+            durable: BTreeMap::new(),
+            reserved: 0,
+            pending: VecDeque::new(),
+            began,
+        }
+    }
+
     /// Watches what came out.
     pub(super) fn watch(&mut self, now: Instant, fx: &mut Effects) {
         self.pending.extend(fx.changes.drain(..));
@@ -123,6 +141,9 @@ impl Model {
     fn assigned(&mut self, now: Instant, id: SessionId, job: JobId) {
         assert!(!self.ended.contains(&job), "{job} runs after its end");
         assert!(!self.running.contains_key(&job), "{job} runs twice");
+        let due = self.durable.get(&job).and_then(|record| record.run_at);
+        let clock = SystemTime::UNIX_EPOCH + now.saturating_duration_since(self.began);
+        assert!(due.is_none_or(|due| due <= clock), "{job} runs before its time");
         let session = &self.sessions[&id];
         assert!(session.unknown_until.is_none(), "{job} went to nobody knows whom");
         let until = session.timeout.map(|timeout| now + timeout);
@@ -178,12 +199,16 @@ impl Model {
                 Change::Put(record) => {
                     self.durable.insert(record.id, record);
                 }
-                Change::Attempts { id, attempts } => {
-                    if let Some(record) = self.durable.get_mut(&id) {
-                        record.attempts = attempts;
+                Change::Update(update) => {
+                    if let Some(record) = self.durable.get_mut(&update.id) {
+                        record.attempts = update.attempts;
                     }
                 }
-                Change::Delete(id) => {
+                Change::PutSchedule(_)
+                | Change::DeleteSchedule(_)
+                | Change::Pause(_)
+                | Change::Resume(_) => {}
+                Change::Delete(id) | Change::Purge(id) => {
                     self.durable.remove(&id);
                 }
                 Change::ReserveHandles { through } => self.reserved = self.reserved.max(through.0),

@@ -25,6 +25,8 @@ struct World {
     fx: Effects,
     dice: Dice,
     now: Instant,
+    /// When the clock, which no crash sets back, said 1970.
+    began: Instant,
     /// Sessions and workers so far.
     ids: u64,
 }
@@ -74,8 +76,9 @@ impl World {
         let settings = StateSettings { attempts_max: 2, ..settings(1, 0) };
         Self {
             now: settings.started,
+            began: settings.started,
+            model: Model::new(settings.started),
             state: State::new(settings),
-            model: Model::default(),
             fx: Effects::default(),
             dice: Dice(seed),
             ids: 0,
@@ -223,9 +226,13 @@ impl World {
 
     fn submit(&mut self) {
         let Some(session) = self.any_session() else { return };
-        let mode = match self.dice.roll(2) {
-            0 => SubmitMode::Foreground,
-            _ => SubmitMode::Background,
+        let mode = match self.dice.roll(5) {
+            0 | 1 => SubmitMode::Foreground,
+            2 | 3 => SubmitMode::Background,
+            _ => {
+                let clock = self.now.saturating_duration_since(self.began).as_secs();
+                SubmitMode::At(clock + self.dice.roll(4))
+            }
         };
         let unique = *["", "", "-", "a", "b", "c"].get(self.dice_index(6)).unwrap();
         let submission = Submission {
@@ -235,7 +242,7 @@ impl World {
             mode,
             payload: self.dice.roll(3).to_string().into(),
         };
-        let background = mode == SubmitMode::Background;
+        let background = mode != SubmitMode::Foreground;
         let onlooker = self.model.sessions.get_mut(&session).unwrap();
         onlooker.owed.push_back(Owed::Created { background });
         self.handle(Input::Request { session, request: Request::Submit(submission) });
@@ -303,8 +310,8 @@ impl World {
     fn crash(&mut self) {
         self.model.crash();
         let next = self.model.reserved + 1;
-        self.state = State::new(StateSettings { attempts_max: 2, ..settings(next, 0) });
-        self.now = self.now.max(Instant::now());
+        let started = self.began;
+        self.state = State::new(StateSettings { attempts_max: 2, started, ..settings(next, 0) });
         for record in self.model.durable.values() {
             self.state.restore(self.now, record.clone(), Duration::ZERO);
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::broker::record::{Change, ChangeSeq};
+use crate::broker::record::{Change, ChangeSeq, JobUpdate};
 use crate::broker::state::{Effects, Input, Outgoing, State, StateSettings};
 use crate::broker::{BrokerEvent, Peer};
 use crate::model::Drain;
@@ -255,6 +255,29 @@ fn request(words: &[&str], line: &str) -> Request {
         ["option", name] => Request::Option(text(name)),
         ["id", name] => Request::SetClientId(text(name)),
         ["odd"] => Request::Unexpected(Kind::AllYours),
+        ["at", time, function, unique, payload] => Request::Submit(Submission {
+            function: (*function).into(),
+            unique: Unique(text(unique)),
+            priority: Priority::Normal,
+            mode: SubmitMode::At(time.parse().unwrap()),
+            payload: text(payload),
+        }),
+        [how @ ("reduce" | "bgreduce"), function, unique, reducer, payload] => {
+            let mode = match *how {
+                "reduce" => SubmitMode::Foreground,
+                _ => SubmitMode::Background,
+            };
+            Request::SubmitReduce {
+                job: Submission {
+                    function: (*function).into(),
+                    unique: Unique(text(unique)),
+                    priority: Priority::Normal,
+                    mode,
+                    payload: text(payload),
+                },
+                reducer: text(reducer),
+            }
+        }
         [how, function, unique, payload] => Request::Submit(Submission {
             function: (*function).into(),
             unique: Unique(text(unique)),
@@ -288,9 +311,10 @@ fn show(outgoing: &Outgoing) -> String {
             Response::JobCreated(handle) => format!("created {}", word(handle)),
             Response::NoJob => "no job".to_owned(),
             Response::Noop => "noop".to_owned(),
-            Response::JobAssign { handle, function, unique, payload } => {
+            Response::JobAssign { handle, function, unique, reducer, payload } => {
                 let unique = unique.as_ref().map_or(String::new(), |u| format!(" {}", word(&u.0)));
-                format!("assign {} {function}{unique} {}", word(handle), word(payload))
+                let reducer = reducer.as_ref().map_or(String::new(), |r| format!(" [{}]", word(r)));
+                format!("assign {} {function}{unique}{reducer} {}", word(handle), word(payload))
             }
             Response::Status { handle, status } => format!(
                 "status {} {}{} {}/{}",
@@ -329,7 +353,17 @@ fn show_report(handle: &str, report: &WorkReport, word: impl Fn(&[u8]) -> String
 fn show_change(change: &Change) -> String {
     match change {
         Change::Put(record) => format!("put {}", record.id),
-        Change::Attempts { id, attempts } => format!("attempts {id} {attempts}"),
+        Change::Update(JobUpdate { id, attempts, death: None, .. }) => {
+            format!("attempts {id} {attempts}")
+        }
+        Change::Update(JobUpdate { id, death: Some(death), .. }) => {
+            format!("bury {id} {:?} {}", death.cause, death.exit)
+        }
+        Change::Purge(id) => format!("purge {id}"),
+        Change::PutSchedule(schedule) => format!("schedule {} {}", schedule.id, schedule.times),
+        Change::DeleteSchedule(id) => format!("unschedule {id}"),
+        Change::Pause(pattern) => format!("pause {pattern}"),
+        Change::Resume(pattern) => format!("resume {pattern}"),
         Change::Delete(id) => format!("delete {id}"),
         Change::ReserveHandles { through } => format!("reserve {through}"),
     }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::*;
-use crate::broker::record::JobRecord;
+use crate::broker::record::{Extras, JobRecord};
 use crate::broker::store::{Meta, StoreError};
 use crate::model::{JobId, Priority};
 
@@ -29,6 +29,10 @@ impl Store for Scripted {
     }
 
     fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+        unreachable!("the thread does not read")
+    }
+
+    fn extras(&mut self) -> Result<Extras, StoreError> {
         unreachable!("the thread does not read")
     }
 }
@@ -79,6 +83,8 @@ impl Rig {
 
 fn put(id: u64, payload_len: usize) -> Change {
     Change::Put(JobRecord {
+        run_at: None,
+        reducer: None,
         id: JobId(id),
         function: "f".into(),
         unique: "".into(),

@@ -66,6 +66,7 @@ pub(super) fn job(job: &JobView, names: &WorkerNames) -> JobStatus {
         attempt: job.attempt,
         clients: job.clients,
         progress: job.progress,
+        due: job.due.map(|due| due.as_secs_f64()),
         payload_len: job.payload_len,
     }
 }
@@ -133,6 +134,7 @@ fn function(name: &FunctionName, view: &FunctionView) -> FunctionStatus {
     FunctionStatus {
         name: name.to_string(),
         queued: view.queued,
+        delayed: view.delayed,
         oldest: view.oldest.map(|oldest| oldest.as_secs_f64()),
         running: view.running,
         performers: view.performers,

@@ -55,6 +55,7 @@ pub(super) fn job() -> JobView {
         attempt: 2,
         clients: 0,
         progress: Some((3, 10)),
+        due: None,
         payload_len: 1,
     }
 }
