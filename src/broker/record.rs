@@ -82,6 +82,8 @@ pub struct ScheduleRecord {
     pub function: FunctionName,
     /// Its unique; may be empty.
     pub unique: Unique,
+    /// When it was accepted.
+    pub made_at: SystemTime,
     /// When, as in crontab(5): minute, hour, day of the month, month, day of the week.
     pub times: String,
     /// The workload of each run.

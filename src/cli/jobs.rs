@@ -195,10 +195,10 @@ mod tests {
             ..waiting.clone()
         };
         let want = "\
-HANDLE  FUNCTION  STATE       WORKER    AGE  DONE  PRIORITY  TRY  CLIENTS  SIZE  UNIQUE
-H:x:3   slow      runs 4.0 s  slow:2  9.0 s   30%  normal      2   stored   1 B  a
-H:x:12  slow      waits               9.0 s        normal      1        2   1 B
-H:x:13  slow      due in 90 s         9.0 s        normal      1   stored   1 B
+HANDLE  FUNCTION  STATE          WORKER    AGE  DONE  PRIORITY  TRY  CLIENTS  SIZE  UNIQUE
+H:x:3   slow      runs 4.0 s     slow:2  9.0 s   30%  normal      2   stored   1 B  a
+H:x:12  slow      waits                  9.0 s        normal      1        2   1 B
+H:x:13  slow      due in 1m 30s          9.0 s        normal      1   stored   1 B
 ";
         assert_eq!(table(&[running, waiting, delayed]).render(Colours::Off), want);
     }

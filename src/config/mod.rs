@@ -13,6 +13,7 @@ mod env_file;
 mod error;
 mod expand;
 mod files;
+mod function;
 mod load;
 mod pool;
 mod settings;
@@ -27,6 +28,7 @@ mod wrong;
 
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use function::{FunctionRule, FunctionRules};
 pub use load::{known_keys, load, load_text, socket_of};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};

@@ -83,6 +83,15 @@ pub struct FunctionStatus {
     /// Jobs whose time has not come.
     #[serde(default)]
     pub delayed: usize,
+    /// Dead letters.
+    #[serde(default)]
+    pub dead: usize,
+    /// Jobs dropped since the start because they waited too long.
+    #[serde(default)]
+    pub expired: u64,
+    /// Whether it is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// Seconds that the oldest of them has waited.
     pub oldest: Option<f64>,
     /// Jobs in workers' hands.
@@ -212,8 +221,59 @@ pub struct JobStatus {
     /// Seconds until its time comes; absent when it has none or it has come.
     #[serde(default)]
     pub due: Option<f64>,
+    /// Minute, hour, day of the month, month and day of the week, for a recurring job.
+    #[serde(default)]
+    pub times: Option<String>,
+    /// How it ended without a result, for a dead letter.
+    #[serde(default)]
+    pub death: Option<DeathStatus>,
     /// Payload length in bytes.
     pub payload_len: usize,
+}
+
+/// How a job became a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeathStatus {
+    /// When.
+    pub at: String,
+    /// `died`, `timed out`, `failed` or `raised`.
+    pub cause: String,
+    /// The last worker that had it, when that was one of ours.
+    pub worker: Option<String>,
+    /// How that worker ended, as in `killed by KILL`.
+    pub exit: Option<String>,
+    /// Its last lines, or the text of its exception.
+    pub output: String,
+}
+
+/// `POST /v1/pause`, `/v1/resume`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Functions {
+    /// Names or patterns.
+    pub functions: Vec<String>,
+}
+
+/// `POST /v1/queue/cancel`, `/v1/queue/retry`, `/v1/queue/purge`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueRequest {
+    /// Only these jobs.
+    pub handles: Vec<String>,
+    /// Only jobs of functions of this name or pattern.
+    pub function: Option<String>,
+    /// Only jobs that were submitted, or died, at least so many seconds ago.
+    pub older_than: Option<f64>,
+    /// Whether to tell only what would be done.
+    pub dry_run: bool,
+}
+
+/// What such an order did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDone {
+    /// How many jobs.
+    pub count: usize,
+    /// The first of their handles.
+    pub handles: Vec<String>,
 }
 
 /// `POST /v1/start`, `/v1/stop`, `/v1/restart`

@@ -21,7 +21,7 @@ pub use args::MalformedPacket;
 pub use error_code::ErrorCode;
 pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, Incoming, LINE_LEN_MAX, Magic};
 pub use kind::Kind;
-pub use request::{GrabStyle, Request, Submission, SubmitMode, WorkReport};
+pub use request::{GrabStyle, Request, Schedule, Submission, SubmitMode, WorkReport};
 pub use response::{JobStatus, Response};
 
 /// Longest unique that gearmand keeps whole, in bytes.

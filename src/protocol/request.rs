@@ -39,6 +39,8 @@ pub enum Request {
         /// The function that puts the parts of its result together; told to the worker.
         reducer: Bytes,
     },
+    /// SUBMIT_JOB_SCHED: a job that recurs.
+    Schedule(Schedule),
     /// WORK_*: news of a job from the worker that holds it.
     Work {
         /// The job's handle as sent.
@@ -83,6 +85,19 @@ pub struct Submission {
     /// Whether the client waits for the result.
     pub mode: SubmitMode,
     /// The workload.
+    pub payload: Bytes,
+}
+
+/// A recurring job as submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// What to run.
+    pub function: FunctionName,
+    /// What makes it the same schedule as another, and its runs the same job.
+    pub unique: Unique,
+    /// Minute, hour, day of the month, month, day of the week.
+    pub times: [Bytes; 5],
+    /// The workload of each run.
     pub payload: Bytes,
 }
 
@@ -154,6 +169,7 @@ impl Request {
             Kind::SubmitJobHighBg => submit(args, Priority::High, SubmitMode::Background)?,
             Kind::SubmitJobLowBg => submit(args, Priority::Low, SubmitMode::Background)?,
             Kind::SubmitJobEpoch => submit_epoch(args)?,
+            Kind::SubmitJobSched => schedule(args)?,
             Kind::SubmitReduceJob => submit_reduce(args, SubmitMode::Foreground)?,
             Kind::SubmitReduceJobBackground => submit_reduce(args, SubmitMode::Background)?,
             Kind::WorkData
@@ -201,6 +217,11 @@ impl Request {
                     put(Kind::SubmitJobEpoch, &parts);
                 }
             },
+            Self::Schedule(Schedule { function, unique, times, payload }) => {
+                let [minute, hour, day, month, weekday] = times;
+                let parts = [&function.0, &unique.0, minute, hour, day, month, weekday, payload];
+                put(Kind::SubmitJobSched, &parts.map(|part| &part[..]));
+            }
             Self::SubmitReduce { job, reducer } => {
                 let kind = match job.mode {
                     SubmitMode::Foreground => Kind::SubmitReduceJob,
@@ -236,6 +257,13 @@ fn submit_epoch(mut args: Args) -> Result<Request, MalformedPacket> {
     let mode = SubmitMode::At(epoch(&args.next()?));
     let (priority, payload) = (Priority::Normal, args.rest());
     Ok(Request::Submit(Submission { function, unique, priority, mode, payload }))
+}
+
+fn schedule(mut args: Args) -> Result<Request, MalformedPacket> {
+    let function = FunctionName(args.next()?);
+    let unique = Unique(args.next()?);
+    let times = [args.next()?, args.next()?, args.next()?, args.next()?, args.next()?];
+    Ok(Request::Schedule(Schedule { function, unique, times, payload: args.rest() }))
 }
 
 fn submit_reduce(mut args: Args, mode: SubmitMode) -> Result<Request, MalformedPacket> {
@@ -374,6 +402,12 @@ mod tests {
             let Request::Submit(job) = submit(Priority::Normal, mode) else { continue };
             all.push(Request::SubmitReduce { job, reducer: "sum".into() });
         }
+        all.push(Request::Schedule(Schedule {
+            function: "f".into(),
+            unique: "u".into(),
+            times: ["0", "*/2", "", "1-3", "mon"].map(Bytes::from),
+            payload: data(),
+        }));
         for request in all {
             assert_eq!(through_the_wire(&request), request);
         }

@@ -211,6 +211,8 @@ fn open_broker(
         store: settings.broker.store,
         state_dir: Arc::clone(state_dir),
         attempts_max: ATTEMPTS_MAX,
+        handle_prefix: settings.broker.handle_prefix.clone(),
+        rules: Arc::clone(&settings.broker.rules),
         events,
     };
     Broker::start(options).map(Some)

@@ -51,6 +51,8 @@ pub(crate) fn start(
         store,
         state_dir: Arc::new(StateDir::open(folder).unwrap()),
         attempts_max: 3,
+        handle_prefix: None,
+        rules: Arc::default(),
         events: sender,
     };
     let (handle, thread) = Broker::start(options)?;

@@ -65,7 +65,7 @@ impl Broker {
         let bound = bound?;
         let addresses = bound.iter().map(Listener::address).collect::<io::Result<_>>()?;
         let mut store = open_store(&options)?;
-        let state = load_state(store.as_mut(), options.attempts_max)?;
+        let state = load_state(store.as_mut(), &options)?;
         let (store, reports) = StoreThread::start(store)?;
         let core = Core::new(state, Ledger::new(store), options.events, options.packet_len_max);
         let shell = Rc::new(Shell::new(core));

@@ -1,15 +1,17 @@
 //! From the store to the rules: what a start finds of the broker before it.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::core::now;
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
-use crate::broker::record::Change;
+use crate::broker::record::{Change, Extras};
 use crate::broker::state::{State, StateSettings};
 use crate::broker::store::{DiskStore, MemoryStore, Store, StoreError};
 use crate::config::StoreKind;
@@ -32,7 +34,10 @@ pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, Brok
 }
 
 /// The rules with the jobs that the store kept, and with a block of handles reserved.
-pub(super) fn load_state(store: &mut dyn Store, attempts_max: u32) -> Result<State, StoreError> {
+pub(super) fn load_state(
+    store: &mut dyn Store,
+    options: &BrokerOptions,
+) -> Result<State, StoreError> {
     let (started, started_at) = (now(), SystemTime::now());
     let meta = store.meta()?;
     let reserved = JobId(meta.reserved.0 + HANDLES_AT_START);
@@ -43,17 +48,31 @@ pub(super) fn load_state(store: &mut dyn Store, attempts_max: u32) -> Result<Sta
         reserved,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        attempts_max,
+        attempts_max: options.attempts_max,
+        rules: Arc::clone(&options.rules),
+        zone: TimeZone::system(),
         started,
         started_at,
     });
+    let Extras { mut deaths, schedules, paused } = store.extras()?;
+    // Before the jobs, so that each finds its function as it is.
+    for pattern in paused {
+        state.restore_pause(pattern);
+    }
     let mut count = 0_u64;
     store.scan(&mut |record| {
-        // A clock that was set back makes a job young, not the start fail.
-        let waited = started_at.duration_since(record.enqueued_at).unwrap_or(Duration::ZERO);
-        state.restore(started, record, waited);
+        if let Some(death) = deaths.remove(&record.id) {
+            return state.restore_dead(started, record, death);
+        }
+        state.restore(started, record);
         count += 1;
     })?;
+    for schedule in schedules {
+        let id = schedule.id;
+        if let Err(error) = state.restore_schedule(started, schedule) {
+            warn!(target: TARGET, "recurring job {id} does not run: {error}");
+        }
+    }
     if count > 0 {
         info!(target: TARGET, jobs = count, "background jobs kept from before wait again");
     }

@@ -53,6 +53,16 @@ impl fmt::Display for ShowRequest<'_> {
             Request::Grab(GrabStyle::Unique) => f.write_str("GRAB_JOB_UNIQ"),
             Request::Grab(GrabStyle::All) => f.write_str("GRAB_JOB_ALL"),
             Request::Submit(job) => submission(f, job),
+            Request::Schedule(job) => {
+                let [minute, hour, day, month, weekday] = job.times.each_ref().map(Text);
+                let times = format!("{minute} {hour} {day} {month} {weekday}");
+                write!(
+                    f,
+                    "SUBMIT_JOB_SCHED {} at {times}, {} bytes",
+                    job.function,
+                    job.payload.len()
+                )
+            }
             Request::SubmitReduce { job, reducer } => {
                 submission(f, job)?;
                 write!(f, ", reducer {}", Text(reducer))

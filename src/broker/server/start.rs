@@ -13,7 +13,7 @@ use super::broker::Broker;
 use super::listen::ListenError;
 use crate::broker::store::{StateDir, StoreError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
-use crate::config::{ListenAddress, StoreKind};
+use crate::config::{BrokerRules, ListenAddress, StoreKind};
 
 /// What the broker is told once, at its start.
 #[derive(Debug)]
@@ -26,8 +26,13 @@ pub struct BrokerOptions {
     pub store: StoreKind,
     /// The locked folder for it.
     pub state_dir: Arc<StateDir>,
-    /// Deaths of workers with one job in hand at which the job is given up.
+    /// Deaths of workers with one job in hand at which the job is given up, unless the rules say
+    /// otherwise for its function.
     pub attempts_max: u32,
+    /// What handles begin with; `None`: as the store says, or the host's name.
+    pub handle_prefix: Option<String>,
+    /// What may change while it runs.
+    pub rules: Arc<BrokerRules>,
     /// Where news go; dropped and counted while it is full.
     pub events: mpsc::Sender<BrokerEvent>,
 }

@@ -2,10 +2,10 @@
 
 use super::State;
 use super::effects::{Effects, Outgoing};
+use super::functions::Function;
 use super::jobs::{Place, Record};
-use super::timers::Timer;
 use crate::broker::Peer;
-use crate::model::{FunctionName, JobId, Priority, SessionId};
+use crate::model::{FunctionName, JobId, Priority, SessionId, Unique};
 use crate::protocol::{
     AdminCommand, AdminError, AdminReply, ConnectionRow, FunctionRow, JobRow, PriorityRow,
     WorkReport,
@@ -36,22 +36,24 @@ impl State {
             AdminCommand::GetPid => AdminReply::Value(self.settings.pid.to_string()),
             AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
             AdminCommand::ShowJobs => AdminReply::Jobs(self.job_rows()),
-            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(
-                self.jobs.iter().map(|(_, job)| job.unique.clone()).collect(),
-            ),
+            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(self.unique_rows()),
             AdminCommand::CancelJob(handle) => {
                 let id = self.handles.parse(&handle);
                 ok_or(id.is_some_and(|id| self.cancel_job(id, fx)), AdminError::UnknownJob)
             }
             AdminCommand::CreateFunction(name) => {
-                self.functions.ensure(&name);
+                let key = self.ensure_function(&name);
+                if let Some(function) = self.functions.get_mut(key) {
+                    function.made = true;
+                }
                 AdminReply::Ok
             }
             AdminCommand::DropFunction(name) => self.drop_function(&name),
             AdminCommand::MaxQueue { function, limits } => {
-                let key = self.functions.ensure(&function);
+                let key = self.ensure_function(&function);
                 if let Some(function) = self.functions.get_mut(key) {
                     function.limits = limits.into();
+                    function.made = true;
                 }
                 AdminReply::Ok
             }
@@ -63,11 +65,13 @@ impl State {
     /// A job in a worker's hands is left alone: nothing can take it back there, and its clients
     /// would get two endings. gearmand answers OK for those and sends both.
     pub fn cancel(&mut self, _now: std::time::Instant, handle: &str, fx: &mut Effects) -> bool {
-        let id = self.handles.parse(handle.as_bytes());
-        id.is_some_and(|id| self.cancel_job(id, fx))
+        self.parse_handle(handle).is_some_and(|id| self.cancel_job(id, fx))
     }
 
-    fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
+    pub(super) fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
+        if self.end_schedule(id, fx) {
+            return true;
+        }
         let waits = self.jobs.get(id).is_some_and(|job| {
             matches!(job.place, Place::Queued | Place::Delayed | Place::Limbo(_))
         });
@@ -84,19 +88,15 @@ impl State {
         let Some(key) = self.functions.key(name) else {
             return AdminReply::Error(AdminError::FunctionNotFound);
         };
-        let is_free = self
-            .functions
-            .get(key)
-            .is_some_and(|function| function.total() == 0 && function.performers.is_empty());
+        let is_free = self.functions.get(key).is_some_and(Function::is_unused);
         if is_free {
-            self.timers.clear(Timer::Wake(key));
-            self.functions.remove(key);
+            self.forget_function(key);
         }
         ok_or(is_free, AdminError::FunctionInUse)
     }
 
     fn status_rows(&self) -> Vec<FunctionRow> {
-        let row = |function: &super::functions::Function| FunctionRow {
+        let row = |function: &Function| FunctionRow {
             function: function.name.clone(),
             total: function.total(),
             running: function.running,
@@ -106,7 +106,7 @@ impl State {
     }
 
     fn priority_rows(&self) -> Vec<PriorityRow> {
-        let row = |function: &super::functions::Function| PriorityRow {
+        let row = |function: &Function| PriorityRow {
             function: function.name.clone(),
             queued: Priority::ALL
                 .map(|priority| function.queued(priority).len() + function.delayed.get(priority)),
@@ -137,7 +137,18 @@ impl State {
             ignored: job.is_unwanted(),
             background: job.record != Record::None,
         };
-        self.jobs.iter().map(row).collect()
+        let recurring = self.schedule_ids().map(|id| JobRow {
+            handle: self.handles.bytes(id),
+            retries: 0,
+            ignored: false,
+            background: true,
+        });
+        self.jobs.iter().map(row).chain(recurring).collect()
+    }
+
+    fn unique_rows(&self) -> Vec<Unique> {
+        let recurring = self.schedule_ids().filter_map(|id| self.schedule_unique(id));
+        self.jobs.iter().map(|(_, job)| &job.unique).chain(recurring).cloned().collect()
     }
 }
 

@@ -15,10 +15,10 @@ use crate::model::JobId;
 
 /// How long the clock is trusted while jobs wait for it.
 pub(super) const LOOK_AFTER: Duration = Duration::from_secs(30);
-/// Jobs that become due in one turn; the others follow in the next.
-const DUE_MAX: usize = 256;
+/// Jobs whose time comes in one turn; the others follow in the next.
+pub(super) const LATER_MAX: usize = 256;
 /// How long others have between two such turns.
-const NEXT_DUE_AFTER: Duration = Duration::from_millis(1);
+pub(super) const NEXT_AFTER: Duration = Duration::from_millis(1);
 
 /// Times that are waited for.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl State {
     /// Puts the jobs whose time has come into their queues.
     pub(super) fn due(&mut self, now: Instant, fx: &mut Effects) {
         let wall = self.settings.wall_clock(now);
-        for _ in 0..DUE_MAX {
+        for _ in 0..LATER_MAX {
             let Some((_, id)) = self.delayed.jobs.first().copied().filter(|(at, _)| *at <= wall)
             else {
                 return self.look_at_clock(now);
@@ -79,7 +79,7 @@ impl State {
             }
             self.enqueue(now, id, fx);
         }
-        self.timers.set(Timer::Due, now + NEXT_DUE_AFTER);
+        self.timers.set(Timer::Due, now + NEXT_AFTER);
     }
 
     /// Sets the timer for the first job that is waited for.

@@ -26,7 +26,7 @@ impl State {
         (function, timeout): (&FunctionName, Option<Duration>),
         fx: &mut Effects,
     ) {
-        let key = self.functions.ensure(function);
+        let key = self.ensure_function(function);
         self.unlist(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.registrations += 1;
@@ -128,6 +128,7 @@ impl State {
             function.held.remove(&id);
         }
         self.functions.enqueue(key, job.priority, id);
+        self.will_expire(now, id);
         if self.call(now, key, fx) == Call::Nobody {
             self.starved(key, fx);
         }

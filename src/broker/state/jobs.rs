@@ -1,6 +1,7 @@
 //! Jobs by number, and by what makes two submissions the same job.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub(super) enum Record {
     Pending(ChangeSeq),
     /// It does.
     Kept,
+    /// It is not to: the job is kept in memory until it has run.
+    Memory,
 }
 
 /// Where a job is.
@@ -96,6 +99,11 @@ pub(super) struct Jobs {
 }
 
 impl Job {
+    /// Whether the store has a record of it, or is about to.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self.record, Record::Pending(_) | Record::Kept)
+    }
+
     /// Whether nobody wants it: no client waits, and no store keeps it.
     pub(super) fn is_unwanted(&self) -> bool {
         self.clients.is_empty() && self.record == Record::None
@@ -112,6 +120,12 @@ impl Job {
 
     fn sameness(&self) -> Option<Sameness> {
         Sameness::of(&self.unique, &self.payload)
+    }
+}
+
+impl From<ChangeSeq> for Record {
+    fn from(seq: ChangeSeq) -> Self {
+        Self::Pending(seq)
     }
 }
 
@@ -146,6 +160,16 @@ impl Jobs {
     /// All jobs, the oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
         self.by_id.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// The jobs behind this one.
+    pub(super) fn after(&self, id: JobId) -> impl Iterator<Item = (JobId, &Job)> {
+        let range = (Bound::Excluded(id), Bound::Unbounded);
+        self.by_id.range(range).map(|(id, job)| (*id, job))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
     pub(super) fn insert(&mut self, id: JobId, job: Job) {

@@ -12,6 +12,10 @@
 //! | `sleepers` | who sleeps, and who is woken |
 //! | `reports` | what workers report, and how a job ends |
 //! | `deaths`, `losses` | jobs whose worker was lost |
+//! | `dead`, `sweep` | dead letters, and orders about many jobs |
+//! | `expiry` | jobs that waited too long |
+//! | `schedules` | recurring jobs |
+//! | `rules` | what the file says of functions, pauses, functions that leave |
 //! | `crews` | worker processes, draining, a pool's max |
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
@@ -22,10 +26,12 @@ mod admin;
 mod answers;
 mod commits;
 mod crews;
+mod dead;
 mod deaths;
 mod delayed;
 mod dispatch;
 mod effects;
+mod expiry;
 mod functions;
 mod handles;
 mod input;
@@ -33,35 +39,44 @@ mod jobs;
 mod losses;
 mod overview;
 mod reports;
+mod rules;
+mod schedules;
 mod sessions;
 mod sleepers;
 mod submit;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
 use self::commits::Commits;
 use self::crews::Crews;
+use self::dead::Dead;
 use self::deaths::Deaths;
 use self::delayed::Delayed;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
 use self::jobs::{Clients, Job, Jobs, Place, Record, Special};
 use self::reports::not_found;
+use self::schedules::Schedules;
 use self::sessions::{Identity, Session};
 use self::timers::{Timer, Timers};
 use super::Peer;
 use super::record::JobRecord;
+use crate::config::BrokerRules;
 use crate::model::{JobId, SessionId};
 use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
 pub use effects::{Effects, Outgoing};
 pub use input::Input;
+pub use sweep::{Sweep, SweepAction, Swept};
 
 /// What the rules are told once, at the start.
 #[derive(Clone, Debug)]
@@ -77,8 +92,13 @@ pub struct StateSettings {
     pub pid: u32,
     /// Our version, for `version`.
     pub version: String,
-    /// Deaths of workers with one job in hand at which the job is given up.
+    /// Deaths of workers with one job in hand at which the job is given up, unless the file says
+    /// otherwise for its function.
     pub attempts_max: u32,
+    /// What the file says of functions.
+    pub rules: Arc<BrokerRules>,
+    /// Where we are, for times of the day.
+    pub zone: TimeZone,
     /// The moment at which the clock was looked at last, on the one that every `now` is read from.
     pub started: Instant,
     /// The same moment on the wall clock; records carry wall-clock times.
@@ -97,6 +117,10 @@ pub struct State {
     commits: Commits,
     deaths: Deaths,
     delayed: Delayed,
+    dead: Dead,
+    schedules: Schedules,
+    /// Patterns of paused functions.
+    paused: BTreeSet<String>,
     timers: Timers,
     /// Sleepers that perform too many functions to be listed with each.
     generalists: BTreeSet<Sleeper>,
@@ -117,7 +141,8 @@ impl State {
     /// An empty broker.
     #[must_use]
     pub fn new(settings: StateSettings) -> Self {
-        Self {
+        let started = settings.started;
+        let mut state = Self {
             handles: Handles::new(&settings.handle_prefix, settings.next, settings.reserved),
             settings,
             jobs: Jobs::default(),
@@ -127,32 +152,47 @@ impl State {
             commits: Commits::default(),
             deaths: Deaths::default(),
             delayed: Delayed::default(),
+            dead: Dead::default(),
+            schedules: Schedules::default(),
+            paused: BTreeSet::new(),
             timers: Timers::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
-        }
+        };
+        state.look_for_stale(started);
+        state
     }
 
     /// Puts a job that the store kept back into its queue; at start, in the order of ids.
-    pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration) {
-        let function = self.functions.ensure(&record.function);
-        let job = Job {
-            function,
+    pub fn restore(&mut self, now: Instant, record: JobRecord) {
+        let id = record.id;
+        let job = self.job_of(now, record);
+        let (key, priority) = (job.function, job.priority);
+        let delayed = job.run_at().filter(|at| *at > self.settings.wall_clock(now));
+        self.jobs.insert(id, Job { place: Place::Queued, ..job });
+        if let Some(at) = delayed {
+            return self.delay(now, id, at);
+        }
+        self.functions.enqueue(key, priority, id);
+        self.will_expire(now, id);
+    }
+
+    /// A job as the store kept it, of no place yet.
+    fn job_of(&mut self, now: Instant, record: JobRecord) -> Job {
+        // A clock that was set back makes a job young, not the start fail.
+        let waited = self.settings.wall_clock(now).duration_since(record.enqueued_at);
+        Job {
+            function: self.ensure_function(&record.function),
             unique: record.unique,
             priority: record.priority,
             payload: record.payload,
-            enqueued: now.checked_sub(waited).unwrap_or(now),
+            enqueued: now.checked_sub(waited.unwrap_or_default()).unwrap_or(now),
             attempts: record.attempts,
             clients: Clients::new(),
             record: Record::Kept,
-            place: Place::Queued,
+            place: Place::Storing,
             progress: None,
             special: Special::of(record.run_at, record.reducer),
-        };
-        self.jobs.insert(record.id, job);
-        match record.run_at.filter(|at| *at > self.settings.wall_clock(now)) {
-            Some(at) => self.delay(now, record.id, at),
-            None => self.functions.enqueue(function, record.priority, record.id),
         }
     }
 
@@ -243,6 +283,9 @@ impl State {
                 Timer::Ask(session) => self.tie(now, session, None, fx),
                 Timer::Verdict(worker, job) => self.acquit(now, worker, job, fx),
                 Timer::Due => self.due(now, fx),
+                Timer::Expire(function) => self.expire(now, function, fx),
+                Timer::Recur => self.recur(now, fx),
+                Timer::Stale => self.leave_stale(now),
                 Timer::Redo => self.redo(now, fx),
             }
         }
@@ -264,6 +307,7 @@ impl State {
                 None if report == WorkReport::Fail && self.has_raised(id, &handle) => {}
                 None => self.refuse(id, ErrorCode::JobNotFound, not_found(&report), fx),
             },
+            Request::Schedule(schedule) => self.schedule(now, id, schedule, fx),
             Request::GetStatus(handle) => self.answer(id, self.status_of(handle), fx),
             Request::GetStatusUnique(unique) => self.answer(id, self.status_of_unique(unique), fx),
             Request::Echo(data) => self.answer(id, Response::Echo(data), fx),

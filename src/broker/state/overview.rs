@@ -34,7 +34,7 @@ impl State {
         }
     }
 
-    /// Jobs that wait or run, the oldest first, at most `limit`.
+    /// Jobs that wait or run, and recurring ones, the oldest first, at most `limit`.
     #[must_use]
     pub fn jobs(
         &self,
@@ -43,8 +43,9 @@ impl State {
         limit: usize,
     ) -> Vec<JobView> {
         let Some(name) = function else {
-            let views = self.jobs.iter().filter_map(|(id, _)| self.job_view(now, id));
-            return views.take(limit).collect();
+            let jobs = self.jobs.iter().filter_map(|(id, _)| self.job_view(now, id)).take(limit);
+            let recurring = self.schedule_ids().filter_map(|id| self.schedule_view(now, id));
+            return jobs.chain(recurring).take(limit).collect();
         };
         let Some(function) = self.functions.key(name).and_then(|key| self.functions.get(key))
         else {
@@ -53,19 +54,40 @@ impl State {
         let queued = Priority::ALL.iter().flat_map(|p| function.queued(*p).iter().take(limit));
         let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
         ids.sort_unstable();
-        ids.into_iter().filter_map(|id| self.job_view(now, id)).take(limit).collect()
+        let jobs = ids.into_iter().filter_map(|id| self.job_view(now, id));
+        let recurring = &function.schedules;
+        let recurring = recurring.iter().filter_map(|id| self.schedule_view(now, *id));
+        jobs.chain(recurring).take(limit).collect()
     }
 
-    /// One job by its handle.
+    /// One job by its handle, also a dead letter and a recurring job.
     #[must_use]
     pub fn job(&self, now: Instant, handle: &str) -> Option<JobView> {
-        self.job_view(now, self.handles.parse(handle.as_bytes())?)
+        let id = self.parse_handle(handle)?;
+        self.job_view(now, id)
+            .or_else(|| self.dead_view(now, id))
+            .or_else(|| self.schedule_view(now, id))
+    }
+
+    /// The payload of a job, of a dead letter, or of each run of a recurring job.
+    #[must_use]
+    pub fn payload(&self, handle: &str) -> Option<Bytes> {
+        let id = self.parse_handle(handle)?;
+        let dead = || self.dead.by_id.get(&id).map(|dead| &dead.job);
+        let job = self.jobs.get(id).or_else(dead);
+        job.map(|job| job.payload.clone()).or_else(|| self.schedule_payload(id))
+    }
+
+    pub(super) fn parse_handle(&self, handle: &str) -> Option<JobId> {
+        self.handles.parse(handle.as_bytes())
     }
 
     /// GET_STATUS.
     pub(super) fn status_of(&self, handle: Bytes) -> Response {
-        let job = self.handles.parse(&handle).and_then(|id| self.jobs.get(id));
-        Response::Status { handle, status: job.map(job_status).unwrap_or_default() }
+        let id = self.handles.parse(&handle);
+        let job = id.and_then(|id| self.jobs.get(id)).map(job_status);
+        let status = job.or_else(|| self.schedule_status(id?)).unwrap_or_default();
+        Response::Status { handle, status }
     }
 
     /// GET_STATUS_UNIQUE.
@@ -91,6 +113,9 @@ impl State {
             running: function.running,
             performers: function.performers.len(),
             ended: function.ended,
+            expired: function.expired,
+            dead: function.dead.len(),
+            paused: function.paused,
         }
     }
 
@@ -112,11 +137,14 @@ impl State {
 
     /// Nothing for jobs that nobody was told of yet.
     fn job_view(&self, now: Instant, id: JobId) -> Option<JobView> {
-        let job = self.jobs.get(id)?;
+        let job = self.jobs.get(id).filter(|job| job.place != Place::Storing)?;
+        self.view_of(now, id, job)
+    }
+
+    pub(super) fn view_of(&self, now: Instant, id: JobId, job: &Job) -> Option<JobView> {
         let wall = self.settings.wall_clock(now);
         let (running, worker) = match job.place {
-            Place::Storing => return None,
-            Place::Queued | Place::Delayed | Place::Limbo(_) => (None, None),
+            Place::Storing | Place::Queued | Place::Delayed | Place::Limbo(_) => (None, None),
             Place::Running { session, since } => {
                 (Some(now.saturating_duration_since(since)), self.worker_of(session))
             }
@@ -133,6 +161,8 @@ impl State {
             attempt: job.attempts + 1,
             clients: clients(job),
             progress: job.progress,
+            death: None,
+            times: None,
             due: job.run_at().and_then(|at| at.duration_since(wall).ok()),
             payload_len: job.payload.len(),
         })

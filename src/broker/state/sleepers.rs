@@ -190,6 +190,23 @@ impl State {
         if coming < ready { Call::Nobody } else { Call::Enough }
     }
 
+    /// Wakes up to so many sleepers for the function.
+    pub(super) fn call_for(
+        &mut self,
+        now: Instant,
+        key: FunctionKey,
+        times: usize,
+        fx: &mut Effects,
+    ) {
+        for _ in 0..times {
+            match self.call(now, key, fx) {
+                Call::Woken => {}
+                Call::Enough => return,
+                Call::Nobody => return self.starved(key, fx),
+            }
+        }
+    }
+
     /// Looks again for somebody to do the jobs that these sleepers perform, up to so many a
     /// function; they could not take them before.
     pub(super) fn rouse(

@@ -8,7 +8,7 @@ use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::FunctionKey;
 use super::jobs::{Clients, Job, Place, Record, Sameness, Special};
-use crate::model::{JobId, Priority, SessionId};
+use crate::model::{JobId, SessionId};
 use crate::protocol::{
     ErrorCode, REDUCER_LEN_MAX, Response, Submission, SubmitMode, UNIQUE_LEN_MAX,
 };
@@ -30,10 +30,14 @@ impl State {
             return self.refuse(session, ErrorCode::ArgumentTooLarge, text, fx);
         }
         let mode = submission.mode;
-        let function = self.functions.ensure(&submission.function);
+        let function = self.ensure_function(&submission.function);
         let same = Sameness::of(&submission.unique, &submission.payload);
         if let Some(job) = same.and_then(|same| self.jobs.same(function, same)) {
-            return self.join(session, job, mode, fx);
+            return self.join(now, session, (job, mode), fx);
+        }
+        if self.is_too_long(function, submission.payload.len()) {
+            let text = "Payload value too large";
+            return self.refuse(session, ErrorCode::ArgumentTooLarge, text, fx);
         }
         if self.is_full(function, submission.priority) {
             return self.refuse(session, ErrorCode::QueueError, "Job queue is full", fx);
@@ -43,7 +47,7 @@ impl State {
             return self.refuse(session, ErrorCode::QueueError, text, fx);
         };
         match mode {
-            SubmitMode::Background | SubmitMode::At(_) => self.put_record(session, id, fx),
+            SubmitMode::Background | SubmitMode::At(_) => self.keep(now, session, id, fx),
             SubmitMode::Foreground => {
                 self.add_client(session, id);
                 self.answer_created(session, id, fx);
@@ -53,7 +57,7 @@ impl State {
     }
 
     /// Makes a job that is in no queue yet; nothing when no number is left for it.
-    fn create(
+    pub(super) fn create(
         &mut self,
         now: Instant,
         function: FunctionKey,
@@ -85,7 +89,13 @@ impl State {
     }
 
     /// A second submission of a job: its payload, priority and time do not count.
-    fn join(&mut self, session: SessionId, id: JobId, mode: SubmitMode, fx: &mut Effects) {
+    fn join(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        (id, mode): (JobId, SubmitMode),
+        fx: &mut Effects,
+    ) {
         let Some(job) = self.jobs.get(id) else { return };
         let (record, place) = (job.record, job.place);
         let waits = mode == SubmitMode::Foreground;
@@ -96,8 +106,8 @@ impl State {
             Record::Pending(seq) if !waits || place == Place::Storing => {
                 self.answer_after(session, id, seq);
             }
-            Record::None if !waits => self.put_record(session, id, fx),
-            Record::None | Record::Pending(_) | Record::Kept => {
+            Record::None if !waits => self.keep(now, session, id, fx),
+            Record::None | Record::Pending(_) | Record::Kept | Record::Memory => {
                 self.answer_created(session, id, fx);
             }
         }
@@ -110,18 +120,11 @@ impl State {
         client.waits_for.insert(id);
     }
 
-    fn answer_created(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
+    pub(super) fn answer_created(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
         let created = Outgoing::Packet(Response::JobCreated(self.handles.bytes(id)));
         if let Some(client) = self.sessions.get_mut(&session) {
             client.answers.push_about(session, Some(id), created, fx);
         }
-    }
-
-    fn is_full(&self, function: FunctionKey, priority: Priority) -> bool {
-        self.functions.get(function).is_some_and(|function| {
-            let limit = *function.limits.get(priority);
-            limit.is_some_and(|limit| function.total() as u64 >= limit)
-        })
     }
 }
 

@@ -308,6 +308,7 @@ mod tests {
             id: JobId(id),
             function: "report".into(),
             unique: "u".into(),
+            made_at: time_of(6),
             times: times.to_owned(),
             payload: Bytes::from_static(b"p"),
         };

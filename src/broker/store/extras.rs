@@ -15,14 +15,15 @@ const PUT_DEATH: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const DELETE_DEATH: &str = "DELETE FROM dead WHERE id = ?1";
 const PUT_SCHEDULE: &str = "
-    INSERT OR REPLACE INTO schedules (id, function, uniq, times, payload)
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT OR REPLACE INTO schedules (id, function, uniq, made_at, times, payload)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const DELETE_SCHEDULE: &str = "DELETE FROM schedules WHERE id = ?1";
 const PAUSE: &str = "INSERT OR REPLACE INTO paused (pattern) VALUES (?1)";
 const RESUME: &str = "DELETE FROM paused WHERE pattern = ?1";
 
 const DEATHS: &str = "SELECT id, at, cause, worker, exit, output FROM dead ORDER BY id";
-const SCHEDULES: &str = "SELECT id, function, uniq, times, payload FROM schedules ORDER BY id";
+const SCHEDULES: &str = "
+    SELECT id, function, uniq, made_at, times, payload FROM schedules ORDER BY id";
 const PAUSED: &str = "SELECT pattern FROM paused ORDER BY pattern";
 
 pub(super) fn update(transaction: &Transaction<'_>, update: &JobUpdate) -> rusqlite::Result<()> {
@@ -53,6 +54,7 @@ pub(super) fn put_schedule(
         schedule.id.0.cast_signed(),
         &schedule.function.0[..],
         &schedule.unique.0[..],
+        micros(schedule.made_at),
         &schedule.times,
         &schedule.payload[..],
     ))?;
@@ -98,8 +100,9 @@ fn schedule(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
         id: id(row)?,
         function: FunctionName(row.get::<_, Vec<u8>>(1)?.into()),
         unique: Unique(row.get::<_, Vec<u8>>(2)?.into()),
-        times: row.get(3)?,
-        payload: row.get::<_, Vec<u8>>(4)?.into(),
+        made_at: time_of(row.get(3)?),
+        times: row.get(4)?,
+        payload: row.get::<_, Vec<u8>>(5)?.into(),
     })
 }
 

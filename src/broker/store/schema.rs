@@ -53,6 +53,7 @@ const SECOND_FORMAT: &str = "
         id INTEGER PRIMARY KEY,
         function BLOB NOT NULL,
         uniq BLOB NOT NULL,
+        made_at INTEGER NOT NULL,
         times TEXT NOT NULL, -- as in crontab(5)
         payload BLOB NOT NULL
     ) STRICT;

@@ -65,6 +65,8 @@ pub(in crate::cli) fn job() -> JobStatus {
         clients: 0,
         progress: Some((3, 10)),
         due: None,
+        times: None,
+        death: None,
         payload_len: 1,
     }
 }
@@ -74,6 +76,9 @@ fn broker() -> BrokerStatus {
         name: name.to_owned(),
         queued,
         delayed: 0,
+        dead: 0,
+        expired: 0,
+        paused: false,
         oldest: Some(42.0),
         running: 1,
         performers: 2,

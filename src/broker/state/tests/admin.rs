@@ -108,10 +108,10 @@ fn kept_jobs_come_back_with_their_handles_and_their_age() {
         unique: "u".into(),
         priority: Priority::High,
         attempts: 2,
-        enqueued_at: SystemTime::UNIX_EPOCH,
+        enqueued_at: SystemTime::UNIX_EPOCH - Duration::from_mins(1),
         payload: "x".into(),
     };
-    script.state.restore(script.now, record, Duration::from_mins(1));
+    script.state.restore(script.now, record);
     let job = script.state.job(script.now, "H:x:5").unwrap();
     assert_eq!((job.attempt, job.background, job.age), (3, true, Duration::from_mins(1)));
     script.run(

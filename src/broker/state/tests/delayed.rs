@@ -131,8 +131,8 @@ fn a_restored_job_waits_for_its_time() {
         payload: "p".into(),
     };
     let mut script = Script::with(settings(9, 1_000_000));
-    script.state.restore(script.now, record(1, 10), Duration::ZERO);
-    script.state.restore(script.now, record(2, 0), Duration::ZERO);
+    script.state.restore(script.now, record(1, 10));
+    script.state.restore(script.now, record(2, 0));
     script.run(
         "w can f
          w grab

@@ -4,6 +4,7 @@
 mod admin;
 mod consistency;
 mod crews;
+mod dead;
 mod deaths;
 mod delayed;
 mod dispatch;
@@ -11,6 +12,8 @@ mod durability;
 mod model;
 mod random;
 mod reports;
+mod rules;
+mod schedules;
 mod script;
 mod speed;
 mod submitting;

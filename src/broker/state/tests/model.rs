@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::broker::BrokerEvent;
-use crate::broker::record::{Change, ChangeSeq, JobRecord};
+use crate::broker::record::{Change, ChangeSeq, Death, JobRecord, ScheduleRecord};
 use crate::broker::state::{Effects, Outgoing};
 use crate::model::{JobId, SessionId, WorkerId};
 use crate::protocol::{Response, WorkReport};
@@ -18,7 +18,8 @@ use crate::protocol::{Response, WorkReport};
 /// An answer that a session is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owed {
-    Created { background: bool },
+    Created { background: bool, in_memory: bool },
+    Scheduled,
     Job,
     Echo(Bytes),
 }
@@ -48,7 +49,12 @@ pub(super) struct Model {
     acknowledged: BTreeSet<JobId>,
     /// What the store holds, and what it was asked for since.
     pub(super) durable: BTreeMap<JobId, JobRecord>,
+    pub(super) dead: BTreeMap<JobId, Death>,
+    pub(super) schedules: BTreeMap<JobId, ScheduleRecord>,
+    pub(super) stored_pauses: BTreeSet<String>,
     pub(super) reserved: u64,
+    /// Functions whose jobs nobody is to get.
+    pub(super) paused: BTreeSet<String>,
     pub(super) pending: VecDeque<(ChangeSeq, Change)>,
     /// When the clock said 1970.
     began: Instant,
@@ -69,7 +75,11 @@ impl Model {
             ended: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             durable: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            stored_pauses: BTreeSet::new(),
             reserved: 0,
+            paused: BTreeSet::new(),
             pending: VecDeque::new(),
             began,
         }
@@ -103,17 +113,27 @@ impl Model {
         let session = self.sessions.get_mut(&id).unwrap();
         let Some(owed) = session.owed.pop_front() else { panic!("nobody asked for {packet:?}") };
         match (owed, packet) {
-            (Owed::Created { background }, Response::JobCreated(handle)) => {
+            (Owed::Created { background, in_memory }, Response::JobCreated(handle)) => {
                 let job = job(&handle);
-                if background {
+                if background && !in_memory {
                     self.acknowledge(job);
-                } else {
+                } else if !background {
                     *session.waits.entry(job).or_default() += 1;
                 }
             }
-            (Owed::Created { .. }, Response::Error { .. }) | (Owed::Job, Response::NoJob) => {}
+            (Owed::Scheduled, Response::JobCreated(handle)) => {
+                let id = job(&handle);
+                let known = self.schedules.contains_key(&id) || self.ended.contains(&id);
+                assert!(known, "schedule {id} was told but not kept");
+            }
+            (Owed::Created { .. } | Owed::Scheduled, Response::Error { .. })
+            | (Owed::Job, Response::NoJob) => {}
             (Owed::Echo(sent), Response::Echo(came)) => assert_eq!(sent, came),
-            (Owed::Job, Response::JobAssign { handle, .. }) => self.assigned(now, id, job(&handle)),
+            (Owed::Job, Response::JobAssign { handle, function, .. }) => {
+                let paused = self.paused.contains(&function.to_string());
+                assert!(!paused, "{function} is paused");
+                self.assigned(now, id, job(&handle));
+            }
             (owed, packet) => panic!("{packet:?} where {owed:?} was due"),
         }
     }
@@ -170,6 +190,14 @@ impl Model {
         self.ended.insert(job);
     }
 
+    /// A dead letter is put back.
+    pub(super) fn revive(&mut self, job: JobId) {
+        assert!(self.ended.remove(&job), "{job} was not dead");
+        if self.durable.contains_key(&job) {
+            self.acknowledged.insert(job);
+        }
+    }
+
     pub(super) fn close(&mut self, session: SessionId) {
         self.running.retain(|_, (holder, _)| *holder != session);
         self.sessions.remove(&session);
@@ -202,14 +230,31 @@ impl Model {
                 Change::Update(update) => {
                     if let Some(record) = self.durable.get_mut(&update.id) {
                         record.attempts = update.attempts;
+                        match update.death {
+                            Some(death) => self.dead.insert(update.id, death),
+                            None => self.dead.remove(&update.id),
+                        };
                     }
                 }
-                Change::PutSchedule(_)
-                | Change::DeleteSchedule(_)
-                | Change::Pause(_)
-                | Change::Resume(_) => {}
-                Change::Delete(id) | Change::Purge(id) => {
+                Change::PutSchedule(schedule) => {
+                    self.schedules.insert(schedule.id, schedule);
+                }
+                Change::DeleteSchedule(id) => {
+                    self.schedules.remove(&id);
+                }
+                Change::Pause(pattern) => {
+                    self.stored_pauses.insert(pattern);
+                }
+                Change::Resume(pattern) => {
+                    self.stored_pauses.remove(&pattern);
+                }
+                Change::Delete(id) => {
                     self.durable.remove(&id);
+                    assert!(!self.dead.contains_key(&id), "dead letter {id} is left behind");
+                }
+                Change::Purge(id) => {
+                    self.durable.remove(&id);
+                    self.dead.remove(&id);
                 }
                 Change::ReserveHandles { through } => self.reserved = self.reserved.max(through.0),
             }
@@ -222,8 +267,11 @@ impl Model {
         for job in &self.acknowledged {
             assert!(self.durable.contains_key(job), "{job} is lost in the crash");
         }
-        self.ended.retain(|job| !self.durable.contains_key(job));
-        self.acknowledged = self.durable.keys().copied().collect();
+        let alive = |job: &JobId| self.durable.contains_key(job) && !self.dead.contains_key(job);
+        self.ended.retain(|job| !alive(job));
+        self.ended.extend(self.dead.keys());
+        self.acknowledged = self.durable.keys().copied().filter(alive).collect();
+        self.paused = self.stored_pauses.clone();
         self.sessions.clear();
         self.running.clear();
         self.workers.clear();
@@ -236,6 +284,9 @@ impl Model {
     pub(super) fn assert_settled(&self) {
         assert_eq!(self.acknowledged, BTreeSet::new(), "acknowledged jobs were lost");
         assert_eq!(self.durable.len(), 0, "jobs stay in the store for ever");
+        assert_eq!(self.dead.len(), 0, "dead letters stay in the store for ever");
+        assert_eq!(self.schedules.len(), 0, "schedules stay in the store for ever");
+        assert_eq!(self.stored_pauses.len(), 0, "pauses stay in the store for ever");
         for (id, session) in &self.sessions {
             assert_eq!(session.owed, [], "{id} is owed answers");
             assert_eq!(session.waits, BTreeMap::new(), "{id} is owed endings");

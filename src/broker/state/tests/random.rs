@@ -1,20 +1,26 @@
 //! Random operations on the real rules, watched by the model.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::consistency::assert_consistent;
 use super::model::{Model, Onlooker, Owed};
 use super::script::settings;
 use crate::broker::Peer;
-use crate::broker::state::{Effects, Input, State, StateSettings};
+use crate::broker::state::{Effects, Input, State, StateSettings, Sweep, SweepAction};
+use crate::config::{BrokerRules, FunctionRule, FunctionRules, StoreKind};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
-use crate::protocol::{GrabStyle, Request, Submission, SubmitMode, WorkReport};
+use crate::protocol::{GrabStyle, Request, Schedule, Submission, SubmitMode, WorkReport};
 
 const SEEDS: u64 = 400;
 const STEPS: u64 = 400;
 const FUNCTIONS: u64 = 4;
 const POOLS: u64 = 2;
+/// The function whose jobs are not stored.
+const IN_MEMORY: u64 = 3;
 
 /// splitmix64: small, seedable, good enough to pick operations.
 struct Dice(u64);
@@ -58,6 +64,20 @@ impl Dice {
     }
 }
 
+fn rules() -> Arc<BrokerRules> {
+    let in_memory = FunctionRule { store: Some(StoreKind::Memory), ..FunctionRule::default() };
+    let few = FunctionRule { queued_max: Some(5), ..FunctionRule::default() };
+    Arc::new(BrokerRules {
+        queued_max: Some(40),
+        stale_after: Duration::from_secs(5),
+        functions: FunctionRules::new(vec![
+            (format!("f{IN_MEMORY}"), in_memory),
+            ("f2".to_owned(), few),
+        ]),
+        ..BrokerRules::default()
+    })
+}
+
 #[test]
 fn no_promise_is_broken_under_random_operations() {
     for seed in 0..SEEDS {
@@ -73,7 +93,7 @@ fn no_promise_is_broken_under_random_operations() {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let settings = StateSettings { attempts_max: 2, ..settings(1, 0) };
+        let settings = StateSettings { attempts_max: 2, rules: rules(), ..settings(1, 0) };
         Self {
             now: settings.started,
             began: settings.started,
@@ -106,10 +126,11 @@ impl World {
             66..79 => self.report(),
             79..87 => self.commit(),
             87..97 => {
-                let millis = *[1, 10, 30, 60, 260, 1000].get(self.dice_index(6)).unwrap();
+                let millis = *[1, 10, 30, 60, 260, 1000, 61_000].get(self.dice_index(7)).unwrap();
                 self.wait(Duration::from_millis(millis));
             }
-            97..99 => self.cancel(),
+            97 => self.cancel(),
+            98 => self.operate(),
             _ => {
                 if self.dice.roll(8) == 0 {
                     self.crash();
@@ -235,8 +256,9 @@ impl World {
             }
         };
         let unique = *["", "", "-", "a", "b", "c"].get(self.dice_index(6)).unwrap();
+        let number = self.dice.roll(FUNCTIONS);
         let submission = Submission {
-            function: format!("f{}", self.dice.roll(FUNCTIONS)).as_str().into(),
+            function: format!("f{number}").as_str().into(),
             unique: Unique::from(unique),
             priority: Priority::ALL[self.dice_index(3)],
             mode,
@@ -244,7 +266,8 @@ impl World {
         };
         let background = mode != SubmitMode::Foreground;
         let onlooker = self.model.sessions.get_mut(&session).unwrap();
-        onlooker.owed.push_back(Owed::Created { background });
+        let in_memory = number == IN_MEMORY;
+        onlooker.owed.push_back(Owed::Created { background, in_memory });
         self.handle(Input::Request { session, request: Request::Submit(submission) });
     }
 
@@ -276,6 +299,55 @@ impl World {
             let handle = &jobs[n].handle;
             assert!(self.state.cancel(self.now, handle, &mut self.fx));
             self.model.end(JobId(handle.strip_prefix("H:x:").unwrap().parse().unwrap()));
+        }
+    }
+
+    /// Something that only operators do, and schedules, which are as seldom.
+    fn operate(&mut self) {
+        let function = format!("f{}", self.dice.roll(FUNCTIONS));
+        match self.dice.roll(6) {
+            0 => {
+                self.model.paused.insert(function.clone());
+                self.state.pause(&function, &mut self.fx);
+            }
+            1 => self.resume(&function),
+            2 => self.sweep(SweepAction::Retry, Some(function)),
+            3 => self.sweep(SweepAction::Purge, Some(function)),
+            4 => self.sweep(SweepAction::Cancel, Some(function)),
+            _ => {
+                let Some(session) = self.any_session() else { return };
+                let onlooker = self.model.sessions.get_mut(&session).unwrap();
+                onlooker.owed.push_back(Owed::Scheduled);
+                let schedule = Schedule {
+                    function: "f1".into(),
+                    unique: Unique::from(*["", "s"].get(self.dice_index(2)).unwrap()),
+                    times: ["*", "*", "*", "*", "*"].map(Bytes::from),
+                    payload: "x".into(),
+                };
+                self.handle(Input::Request { session, request: Request::Schedule(schedule) });
+            }
+        }
+    }
+
+    fn resume(&mut self, pattern: &str) {
+        // Before the jobs go on, which they do at once.
+        let meant = wildmatch::WildMatch::new(pattern);
+        self.model.paused.retain(|paused| !meant.matches(paused));
+        self.state.resume(self.now, pattern, &mut self.fx);
+    }
+
+    fn sweep(&mut self, action: SweepAction, functions: Option<String>) {
+        let sweep = Sweep { action, handle: None, functions, older_than: None, dry_run: true };
+        let meant = self.state.sweep(self.now, &sweep, JobId(0), &mut self.fx);
+        let sweep = Sweep { dry_run: false, ..sweep };
+        let swept = self.state.sweep(self.now, &sweep, JobId(0), &mut self.fx);
+        assert_eq!(meant, swept, "a dry run tells what will be done");
+        for handle in swept.handles {
+            let id = JobId(handle.strip_prefix("H:x:").unwrap().parse().unwrap());
+            match action {
+                SweepAction::Retry => self.model.revive(id),
+                SweepAction::Purge | SweepAction::Cancel => self.model.end(id),
+            }
         }
     }
 
@@ -311,9 +383,23 @@ impl World {
         self.model.crash();
         let next = self.model.reserved + 1;
         let started = self.began;
-        self.state = State::new(StateSettings { attempts_max: 2, started, ..settings(next, 0) });
-        for record in self.model.durable.values() {
-            self.state.restore(self.now, record.clone(), Duration::ZERO);
+        self.state = State::new(StateSettings {
+            attempts_max: 2,
+            rules: rules(),
+            started,
+            ..settings(next, 0)
+        });
+        for pattern in &self.model.stored_pauses {
+            self.state.restore_pause(pattern.clone());
+        }
+        for (id, record) in &self.model.durable {
+            match self.model.dead.get(id) {
+                Some(death) => self.state.restore_dead(self.now, record.clone(), death.clone()),
+                None => self.state.restore(self.now, record.clone()),
+            }
+        }
+        for schedule in self.model.schedules.values() {
+            self.state.restore_schedule(self.now, schedule.clone()).unwrap();
         }
     }
 
@@ -328,6 +414,13 @@ impl World {
 
     /// Lets one good worker finish everything, and looks whether anything was lost.
     fn settle(&mut self) {
+        for job in self.state.jobs(self.now, None, usize::MAX) {
+            if job.times.is_some() {
+                assert!(self.state.cancel(self.now, &job.handle, &mut self.fx));
+                self.model.end(JobId(job.handle.strip_prefix("H:x:").unwrap().parse().unwrap()));
+            }
+        }
+        self.resume("*");
         self.rest();
         while let Some((_, (session, _))) = self.model.running.first_key_value() {
             let session = *session;
@@ -336,6 +429,8 @@ impl World {
             self.watch();
             self.rest();
         }
+        self.sweep(SweepAction::Retry, None);
+        self.watch();
         let session = SessionId(self.next_id());
         let (peer, local) = ("10.0.0.9:1".parse().unwrap(), "10.0.0.1:4730".parse().unwrap());
         self.model.sessions.insert(session, Onlooker::default());

@@ -11,17 +11,19 @@
 //! `.` stands for an empty text. At the end no session may have been sent more than was expected.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
 use crate::broker::record::{Change, ChangeSeq, JobUpdate};
-use crate::broker::state::{Effects, Input, Outgoing, State, StateSettings};
+use crate::broker::state::{Effects, Input, Outgoing, State, StateSettings, Sweep, SweepAction};
 use crate::broker::{BrokerEvent, Peer};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{
-    AdminCommand, GrabStyle, Kind, Request, Response, Submission, SubmitMode, WorkReport,
+    AdminCommand, GrabStyle, Kind, Request, Response, Schedule, Submission, SubmitMode, WorkReport,
 };
 
 /// Runs a script with the default settings.
@@ -37,6 +39,8 @@ pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
         pid: 42,
         version: "0.1".to_owned(),
         attempts_max: 3,
+        rules: Arc::default(),
+        zone: TimeZone::UTC,
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,
     }
@@ -136,6 +140,18 @@ impl Script {
                 let found = self.state.cancel(self.now, &handle, &mut self.fx);
                 assert_eq!(found.to_string(), words[2], "{line}");
             }
+            "pause" => self.state.pause(words[1], &mut self.fx),
+            "resume" => {
+                let ended = self.state.resume(self.now, words[1], &mut self.fx).join(" ");
+                assert_eq!(ended, words[2..].join(" "), "{line}");
+            }
+            "retry" => self.sweep(SweepAction::Retry, &words),
+            "purge" => self.sweep(SweepAction::Purge, &words),
+            "withdraw" => self.sweep(SweepAction::Cancel, &words),
+            "annotate" => {
+                let handle = format!("H:x:{}", words[1]);
+                self.state.annotate(&handle, words[2..].join(" "), &mut self.fx);
+            }
             name => self.session_step(name, &words[1..], line),
         }
         self.collect();
@@ -162,6 +178,20 @@ impl Script {
             _ => Input::Request { session: id, request: request(words, line) },
         };
         self.handle(input);
+    }
+
+    /// `withdraw PATTERN SECONDS HANDLES…`: what is older than that, and the handles that it is.
+    fn sweep(&mut self, action: SweepAction, words: &[&str]) {
+        let sweep = Sweep {
+            action,
+            handle: None,
+            functions: Some(words[1].to_owned()),
+            older_than: Some(Duration::from_secs(words[2].parse().unwrap())),
+            dry_run: false,
+        };
+        let swept = self.state.sweep(self.now, &sweep, JobId(0), &mut self.fx);
+        let wanted: Vec<_> = words[3..].iter().map(|n| format!("H:x:{n}")).collect();
+        assert_eq!(swept.handles, wanted, "{words:?}");
     }
 
     fn session(&mut self, name: &str) -> SessionId {
@@ -255,6 +285,20 @@ fn request(words: &[&str], line: &str) -> Request {
         ["option", name] => Request::Option(text(name)),
         ["id", name] => Request::SetClientId(text(name)),
         ["odd"] => Request::Unexpected(Kind::AllYours),
+        _ => submission(words, line),
+    }
+}
+
+fn submission(words: &[&str], line: &str) -> Request {
+    match words {
+        ["sched", function, unique, payload, times @ ..] if times.len() == 5 => {
+            Request::Schedule(Schedule {
+                function: (*function).into(),
+                unique: Unique(text(unique)),
+                times: std::array::from_fn(|at| text(times[at])),
+                payload: text(payload),
+            })
+        }
         ["at", time, function, unique, payload] => Request::Submit(Submission {
             function: (*function).into(),
             unique: Unique(text(unique)),
@@ -357,7 +401,7 @@ fn show_change(change: &Change) -> String {
             format!("attempts {id} {attempts}")
         }
         Change::Update(JobUpdate { id, death: Some(death), .. }) => {
-            format!("bury {id} {:?} {}", death.cause, death.exit)
+            format!("bury {id} {:?} {}", death.cause, death.exit).trim_end().to_owned()
         }
         Change::Purge(id) => format!("purge {id}"),
         Change::PutSchedule(schedule) => format!("schedule {} {}", schedule.id, schedule.times),

@@ -9,10 +9,11 @@ use std::time::{Instant, SystemTime};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::broker::record::{Death, DeathCause};
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::control::api::{
-    BrokerStatus, ConfigStatus, DaemonState, Explanation, FunctionStatus, HostStatus, JobStatus,
-    RejectedStatus, Status,
+    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, Explanation, FunctionStatus, HostStatus,
+    JobStatus, RejectedStatus, Status,
 };
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
@@ -67,7 +68,26 @@ pub(super) fn job(job: &JobView, names: &WorkerNames) -> JobStatus {
         clients: job.clients,
         progress: job.progress,
         due: job.due.map(|due| due.as_secs_f64()),
+        times: job.times.clone(),
+        death: job.death.as_ref().map(death),
         payload_len: job.payload_len,
+    }
+}
+
+fn death(death: &Death) -> DeathStatus {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let cause = match death.cause {
+        DeathCause::Died => "died",
+        DeathCause::TimedOut => "timed out",
+        DeathCause::Failed => "failed",
+        DeathCause::Raised => "raised",
+    };
+    DeathStatus {
+        at: rfc3339(death.at),
+        cause: cause.to_owned(),
+        worker: some(&death.worker),
+        exit: some(&death.exit),
+        output: death.output.clone(),
     }
 }
 
@@ -135,6 +155,9 @@ fn function(name: &FunctionName, view: &FunctionView) -> FunctionStatus {
         name: name.to_string(),
         queued: view.queued,
         delayed: view.delayed,
+        dead: view.dead,
+        expired: view.expired,
+        paused: view.paused,
         oldest: view.oldest.map(|oldest| oldest.as_secs_f64()),
         running: view.running,
         performers: view.performers,

@@ -56,6 +56,8 @@ pub(super) fn job() -> JobView {
         clients: 0,
         progress: Some((3, 10)),
         due: None,
+        death: None,
+        times: None,
         payload_len: 1,
     }
 }
