@@ -82,12 +82,18 @@ pub(super) enum Question {
     Reload(ReloadArgs),
     /// Submit a job; in the foreground its result comes to stdout
     Submit(SubmitArgs),
-    /// List jobs that wait or run, the oldest first
+    /// List jobs that wait, run or recur, or dead letters
     Jobs(JobsArgs),
-    /// Show one job that waits or runs
-    Job(JobArgs),
-    /// Withdraw a job that waits
+    /// Show one job, recurring job or dead letter
+    Job(ShowJobArgs),
+    /// Withdraw a job that waits, or end a recurring one
     Cancel(JobArgs),
+    /// List functions and their queues, work on many jobs at once, and on dead letters
+    Queue(QueueArgs),
+    /// Let jobs of functions wait, also over restarts, until they are resumed
+    Pause(FunctionsArgs),
+    /// Let paused functions go on
+    Resume(FunctionsArgs),
     /// Tell why a pool has the count it has
     Explain(ExplainArgs),
     /// Let jobs in hand finish, stop everything and end the daemon
@@ -306,15 +312,102 @@ pub(super) struct JobsArgs {
     /// At most so many
     #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
     pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) of: JobsOfArgs,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Which jobs, and in which order.
+#[derive(Debug, Args)]
+pub(super) struct JobsOfArgs {
+    /// The oldest first, which is the default
+    #[arg(long)]
+    pub(super) oldest: bool,
+    /// The newest first
+    #[arg(long, conflicts_with = "oldest")]
+    pub(super) newest: bool,
+    /// Dead letters: jobs that ended without a result
+    #[arg(long, conflicts_with = "newest")]
+    pub(super) dead: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct JobArgs {
     /// The job's handle, H:HOST:N
     pub(super) handle: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowJobArgs {
+    /// The job's handle, H:HOST:N
+    pub(super) handle: String,
+    /// Write its payload to stdout, as it is
+    #[arg(long, conflicts_with = "json")]
+    pub(super) payload: bool,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FunctionsArgs {
+    /// Functions, or patterns with * and ?
+    #[arg(required = true, value_name = "FN")]
+    pub(super) functions: Vec<String>,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueueArgs {
+    #[command(subcommand)]
+    pub(super) verb: QueueVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueVerb {
+    /// List functions: what waits, runs and is dead
+    List(QueueListArgs),
+    /// Put dead letters back into their queues
+    Retry(SweepArgs),
+    /// Drop dead letters
+    Purge(SweepArgs),
+    /// Withdraw jobs that wait
+    Cancel(SweepArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueueListArgs {
+    /// Only functions of this name or pattern
+    #[arg(value_name = "FN")]
+    pub(super) function: Option<String>,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Which jobs; all that is given must hold.
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = true, args = ["handles", "function", "older"])]
+pub(super) struct SweepArgs {
+    /// Only these jobs
+    #[arg(value_name = "HANDLE")]
+    pub(super) handles: Vec<String>,
+    /// Only jobs of this function, or of a pattern; '*' is all
+    #[arg(short = 'f', long, value_name = "FN")]
+    pub(super) function: Option<String>,
+    /// Only jobs that were submitted, or died, at least so long ago
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
+    pub(super) older: Option<Duration>,
+    /// Tell what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,

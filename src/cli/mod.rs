@@ -21,6 +21,7 @@ mod lines;
 mod output;
 mod paint;
 mod progress;
+mod queue;
 mod socket;
 mod status;
 mod submit;

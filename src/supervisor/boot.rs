@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Names};
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
@@ -159,6 +159,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         identity,
         demand: demand_in,
         tasks: tasks.clone(),
+        logs: logs.clone(),
+        names: Names::default(),
         owners: HashMap::new(),
     };
     tasks.spawn(carrier.run());

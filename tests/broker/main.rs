@@ -7,6 +7,8 @@ mod foreign;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod sockets;

@@ -19,9 +19,10 @@ use super::shell::Shell;
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
 use crate::broker::Command;
-use crate::broker::state::Input;
+use crate::broker::state::{Input, Sweep};
 use crate::broker::store::{StateDir, StoreReport, StoreThread};
 use crate::config::ListenAddress;
+use crate::model::JobId;
 
 /// How long the shutdown waits for the disk, and for peers to read the rest of their answers.
 const COMMIT_WITHIN: Duration = Duration::from_secs(10);
@@ -67,7 +68,8 @@ impl Broker {
         let mut store = open_store(&options)?;
         let state = load_state(store.as_mut(), &options)?;
         let (store, reports) = StoreThread::start(store)?;
-        let core = Core::new(state, Ledger::new(store), options.events, options.packet_len_max);
+        let mut core = Core::new(state, Ledger::new(store), options.events, options.packet_len_max);
+        core.allow.clone_from(&options.rules.allow);
         let shell = Rc::new(Shell::new(core));
         let mut listeners = Listeners::new(Rc::clone(&shell));
         for (asked, listener) in options.listen.into_iter().zip(bound) {
@@ -144,12 +146,28 @@ impl Broker {
                 self.listeners.gone(worker).await;
                 self.shell.core.borrow_mut().gone(worker, exit);
             }
+            Command::Sweep { sweep, reply } => {
+                let handles = self.sweep(&sweep).await;
+                answer(reply, handles);
+            }
             Command::Listen { addresses, reply } => {
                 let changed = self.listeners.change(addresses).await;
                 answer(reply, changed.map_err(|error| error.to_string()));
             }
             other => core().obey(other),
         }
+    }
+
+    /// Carries out a sweep; between its pieces connections have their turns.
+    async fn sweep(&mut self, sweep: &Sweep) -> Vec<String> {
+        let (mut handles, mut after) = (Vec::new(), Some(JobId(0)));
+        while let Some(from) = after {
+            let swept = self.shell.core.borrow_mut().sweep(sweep, from);
+            handles.extend(swept.handles);
+            after = swept.next;
+            tokio::task::yield_now().await;
+        }
+        handles
     }
 
     /// Commits what is open, writes what is owed, closes everything.

@@ -1,12 +1,16 @@
 //! What the rest of the program asks of the core.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::core::{Core, now};
 use super::show::TARGET;
 use crate::broker::Command;
-use crate::model::{Drain, Exit, PoolName, SessionId, WorkerId, WorkerName};
+use crate::broker::state::{Sweep, Swept};
+use crate::config::BrokerRules;
+use crate::model::{Drain, Exit, JobId, PoolName, SessionId, WorkerId, WorkerName};
 
 impl Core {
     pub(super) fn admit(&mut self, worker: WorkerId, name: WorkerName) {
@@ -35,15 +39,29 @@ impl Core {
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),
             Command::Overview(reply) => answer(reply, self.state.overview(now())),
-            Command::Jobs { function, limit, reply } => {
-                answer(reply, self.state.jobs(now(), function.as_ref(), limit));
+            Command::Jobs { query, reply } => answer(reply, self.state.query(now(), &query)),
+            Command::Payload { handle, reply } => answer(reply, self.state.payload(&handle)),
+            Command::Pause { pattern, reply } => {
+                self.state.pause(&pattern, &mut self.fx);
+                self.deliver(now());
+                answer(reply, ());
             }
+            Command::Resume { pattern, reply } => answer(reply, self.resume(&pattern)),
+            Command::Pauses(reply) => {
+                answer(reply, self.state.pauses().iter().cloned().collect());
+            }
+            Command::Annotate { handle, output } => {
+                self.state.annotate(&handle, output, &mut self.fx);
+                self.deliver(now());
+            }
+            Command::Configure(rules) => self.configure(rules),
             Command::Job { handle, reply } => answer(reply, self.state.job(now(), &handle)),
             Command::Cancel { handle, reply } => answer(reply, self.cancel(&handle)),
             // The main task's own.
             Command::Admit { .. }
             | Command::Gone { .. }
             | Command::Listen { .. }
+            | Command::Sweep { .. }
             | Command::Shutdown(_) => {}
         }
     }
@@ -80,6 +98,28 @@ impl Core {
             debug!(target: TARGET, "conn {session} belongs to {name}");
         }
         self.deliver(now);
+    }
+
+    fn resume(&mut self, pattern: &str) -> Vec<String> {
+        let now = now();
+        let ended = self.state.resume(now, pattern, &mut self.fx);
+        self.deliver(now);
+        ended
+    }
+
+    fn configure(&mut self, rules: Arc<BrokerRules>) {
+        let now = now();
+        self.allow.clone_from(&rules.allow);
+        self.state.set_rules(now, rules);
+        self.deliver(now);
+    }
+
+    /// Carries out one piece of a sweep, the one behind `after`.
+    pub(super) fn sweep(&mut self, sweep: &Sweep, after: JobId) -> Swept {
+        let now = now();
+        let swept = self.state.sweep(now, sweep, after, &mut self.fx);
+        self.deliver(now);
+        swept
     }
 
     fn cancel(&mut self, handle: &str) -> bool {

@@ -24,7 +24,7 @@ use super::stream::{Got, Stream};
 use crate::broker::BrokerEvent;
 use crate::broker::state::{Effects, Input, State};
 use crate::broker::store::{StoreReport, StoreStopped};
-use crate::model::{SessionId, WorkerId, WorkerName};
+use crate::model::{Network, SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
 /// Packets of one connection in one turn at most.
@@ -59,6 +59,8 @@ pub(super) struct Core {
     pub(super) stopping: bool,
     /// Unsent bytes at which a connection is dropped.
     pub(super) output_len_max: usize,
+    /// Networks that may connect beside this host.
+    pub(super) allow: Vec<Network>,
     /// Empty output buffers.
     pub(super) spare: Vec<BytesMut>,
     /// Whether the last commit failed.
@@ -101,6 +103,7 @@ impl Core {
             armed: None,
             stopping: false,
             output_len_max: OUTPUT_LEN_MAX.max(packet_len_max.saturating_add(OUTPUT_SLACK)),
+            allow: Vec::new(),
             spare: Vec::new(),
             store_fails: false,
             last_session: SessionId(0),

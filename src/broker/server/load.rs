@@ -26,7 +26,8 @@ const HANDLE_NUMBER_LEN: usize = 21;
 /// Opens the store that the options ask for.
 pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, BrokerStartError> {
     let host = gethostname().map_err(io::Error::from)?;
-    let prefix = handle_prefix(&host.to_string_lossy());
+    let prefix = options.handle_prefix.clone();
+    let prefix = prefix.unwrap_or_else(|| handle_prefix(&host.to_string_lossy()));
     Ok(match options.store {
         StoreKind::Disk => Box::new(DiskStore::open(&options.state_dir, &prefix)?),
         StoreKind::Memory => Box::new(MemoryStore::new(&prefix, SystemTime::now())),
@@ -43,7 +44,8 @@ pub(super) fn load_state(
     let reserved = JobId(meta.reserved.0 + HANDLES_AT_START);
     store.commit(&[Change::ReserveHandles { through: reserved }])?;
     let mut state = State::new(StateSettings {
-        handle_prefix: meta.handle_prefix,
+        handle_prefix: options.handle_prefix.clone().unwrap_or(meta.handle_prefix.clone()),
+        handle_prefix_before: meta.handle_prefix,
         next: JobId(meta.reserved.0 + 1),
         reserved,
         pid: std::process::id(),

@@ -102,6 +102,8 @@ impl fmt::Display for ShowOutgoing<'_> {
                 | AdminReply::PriorityStatus(_)
                 | AdminReply::Workers(_)
                 | AdminReply::Jobs(_)
+                | AdminReply::ShowJobs(_)
+                | AdminReply::Clients(_)
                 | AdminReply::UniqueJobs(_) => "text: a table",
             }),
         }

@@ -3,12 +3,13 @@
 use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::Function;
-use super::jobs::{Place, Record};
+use super::jobs::{Job, Place, Record};
+use super::sessions::Session;
 use crate::broker::Peer;
 use crate::model::{FunctionName, JobId, Priority, SessionId, Unique};
 use crate::protocol::{
-    AdminCommand, AdminError, AdminReply, ConnectionRow, FunctionRow, JobRow, PriorityRow,
-    WorkReport,
+    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobRow,
+    OutstandingRow, PriorityRow, WorkReport,
 };
 
 impl State {
@@ -35,8 +36,10 @@ impl State {
             AdminCommand::Version => AdminReply::Value(self.settings.version.clone()),
             AdminCommand::GetPid => AdminReply::Value(self.settings.pid.to_string()),
             AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
-            AdminCommand::ShowJobs => AdminReply::Jobs(self.job_rows()),
+            AdminCommand::ShowJobs => AdminReply::ShowJobs(self.job_rows()),
             AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(self.unique_rows()),
+            AdminCommand::Jobs => AdminReply::Jobs(self.outstanding_rows()),
+            AdminCommand::Clients => AdminReply::Clients(self.client_rows()),
             AdminCommand::CancelJob(handle) => {
                 let id = self.handles.parse(&handle);
                 ok_or(id.is_some_and(|id| self.cancel_job(id, fx)), AdminError::UnknownJob)
@@ -116,7 +119,7 @@ impl State {
     }
 
     fn connection_rows(&self) -> Vec<ConnectionRow> {
-        let row = |(id, session): (&SessionId, &super::sessions::Session)| {
+        let row = |(id, session): (&SessionId, &Session)| {
             let mut abilities: Vec<_> = session.abilities.iter().collect();
             abilities.sort_unstable_by_key(|(_, ability)| std::cmp::Reverse(ability.order));
             let names = abilities.into_iter().filter_map(|(key, _)| self.functions.get(*key));
@@ -131,7 +134,7 @@ impl State {
     }
 
     fn job_rows(&self) -> Vec<JobRow> {
-        let row = |(id, job): (JobId, &super::jobs::Job)| JobRow {
+        let row = |(id, job): (JobId, &Job)| JobRow {
             handle: self.handles.bytes(id),
             retries: job.attempts,
             ignored: job.is_unwanted(),
@@ -146,6 +149,37 @@ impl State {
         self.jobs.iter().map(row).chain(recurring).collect()
     }
 
+    fn outstanding_rows(&self) -> Vec<OutstandingRow> {
+        // A job that is being stored is nobody's yet.
+        let told = self.jobs.iter().filter(|(_, job)| job.place != Place::Storing);
+        told.filter_map(|(_, job)| self.outstanding_row(job)).collect()
+    }
+
+    fn client_rows(&self) -> Vec<ClientRow> {
+        let row = |session: &Session| ClientRow {
+            address: whole_address(&session.peer),
+            jobs: session
+                .waits_for
+                .iter()
+                .filter_map(|id| self.outstanding_row(self.jobs.get(*id)?))
+                .collect(),
+        };
+        self.sessions.values().map(row).collect()
+    }
+
+    fn outstanding_row(&self, job: &Job) -> Option<OutstandingRow> {
+        let worker = match job.place {
+            Place::Running { session, .. } => self.sessions.get(&session),
+            Place::Storing | Place::Delayed | Place::Queued | Place::Limbo(_) => None,
+        };
+        Some(OutstandingRow {
+            function: self.functions.get(job.function)?.name.clone(),
+            unique: job.unique.clone(),
+            worker: worker.map(|session| whole_address(&session.peer)),
+            listeners: job.clients.values().sum(),
+        })
+    }
+
     fn unique_rows(&self) -> Vec<Unique> {
         let recurring = self.schedule_ids().filter_map(|id| self.schedule_unique(id));
         self.jobs.iter().map(|(_, job)| &job.unique).chain(recurring).cloned().collect()
@@ -154,6 +188,13 @@ impl State {
 
 fn ok_or(ok: bool, error: AdminError) -> AdminReply {
     if ok { AdminReply::Ok } else { AdminReply::Error(error) }
+}
+
+fn whole_address(peer: &Peer) -> String {
+    match peer {
+        Peer::Tcp { peer, .. } => peer.to_string(),
+        Peer::Unix { .. } => "unix".to_owned(),
+    }
 }
 
 fn address(peer: &Peer) -> String {

@@ -162,6 +162,11 @@ impl Jobs {
         self.by_id.iter().map(|(id, job)| (*id, job))
     }
 
+    /// All jobs, the newest first.
+    pub(super) fn newest(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.by_id.iter().rev().map(|(id, job)| (*id, job))
+    }
+
     /// The jobs behind this one.
     pub(super) fn after(&self, id: JobId) -> impl Iterator<Item = (JobId, &Job)> {
         let range = (Bound::Excluded(id), Bound::Unbounded);

@@ -83,6 +83,8 @@ pub use sweep::{Sweep, SweepAction, Swept};
 pub struct StateSettings {
     /// What handles begin with, `H:host`; the number follows after a colon.
     pub handle_prefix: String,
+    /// What they began with when the store was made; such handles are known too.
+    pub handle_prefix_before: String,
     /// The first number to give out: one above what the store had reserved.
     pub next: JobId,
     /// The last number that the store has durably reserved; below `next` when there is none, and
@@ -143,7 +145,11 @@ impl State {
     pub fn new(settings: StateSettings) -> Self {
         let started = settings.started;
         let mut state = Self {
-            handles: Handles::new(&settings.handle_prefix, settings.next, settings.reserved),
+            handles: Handles::new(
+                [&settings.handle_prefix, &settings.handle_prefix_before],
+                settings.next,
+                settings.reserved,
+            ),
             settings,
             jobs: Jobs::default(),
             functions: Functions::default(),

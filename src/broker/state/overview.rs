@@ -9,7 +9,7 @@ use super::State;
 use super::crews::{Duty, Worker};
 use super::functions::{Function, FunctionKey};
 use super::jobs::{Job, Place, Record};
-use crate::broker::{FunctionView, JobView, Overview, WorkerView};
+use crate::broker::{FunctionView, JobView, JobsOf, JobsQuery, Overview, WorkerView};
 use crate::model::{FunctionName, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{JobStatus, Response};
 
@@ -58,6 +58,41 @@ impl State {
         let recurring = &function.schedules;
         let recurring = recurring.iter().filter_map(|id| self.schedule_view(now, *id));
         jobs.chain(recurring).take(limit).collect()
+    }
+
+    /// Jobs as a query asks for them.
+    #[must_use]
+    pub fn query(&self, now: Instant, query: &JobsQuery) -> Vec<JobView> {
+        let function = query.function.as_ref();
+        match query.of {
+            JobsOf::Oldest => self.jobs(now, function, query.limit),
+            JobsOf::Newest => self.newest_jobs(now, function, query.limit),
+            JobsOf::Dead => self.dead_jobs(now, function, query.limit),
+        }
+    }
+
+    fn newest_jobs(
+        &self,
+        now: Instant,
+        function: Option<&FunctionName>,
+        limit: usize,
+    ) -> Vec<JobView> {
+        let Some(name) = function else {
+            let recurring = self.schedule_ids().filter_map(|id| self.schedule_view(now, id));
+            let jobs = self.jobs.newest().filter_map(|(id, _)| self.job_view(now, id));
+            return recurring.chain(jobs).take(limit).collect();
+        };
+        let Some(function) = self.functions.key(name).and_then(|key| self.functions.get(key))
+        else {
+            return Vec::new();
+        };
+        let newest = |p: &Priority| function.queued(*p).iter().rev().take(limit);
+        let queued = Priority::ALL.iter().flat_map(newest);
+        let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
+        ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+        let recurring = function.schedules.iter().filter_map(|id| self.schedule_view(now, *id));
+        let jobs = ids.into_iter().filter_map(|id| self.job_view(now, id));
+        recurring.chain(jobs).take(limit).collect()
     }
 
     /// One job by its handle, also a dead letter and a recurring job.

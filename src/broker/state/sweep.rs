@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use wildmatch::WildMatch;
 
 use super::State;
+use super::dead::DeadJob;
 use super::effects::Effects;
 use super::jobs::{Job, Place};
 use crate::model::JobId;
@@ -51,20 +52,21 @@ pub struct Swept {
 impl State {
     /// Carries out the piece of a sweep that begins behind `after`.
     pub fn sweep(&mut self, now: Instant, sweep: &Sweep, after: JobId, fx: &mut Effects) -> Swept {
+        if let Some(id) = sweep.handle.as_ref().map(|handle| self.parse_handle(handle)) {
+            let meant = id.is_some_and(|id| self.is_one(now, sweep, id));
+            let done = id.filter(|id| meant && (sweep.dry_run || self.apply(now, sweep, *id, fx)));
+            let handles = done.into_iter().map(|id| self.handles.text(id)).collect();
+            return Swept { handles, next: None };
+        }
         let mut looked: Vec<(JobId, bool)> = match sweep.action {
             SweepAction::Cancel => {
                 let piece = self.jobs.after(after).take(PIECE_LEN);
-                piece.map(|(id, job)| (id, self.is_meant(now, sweep, id, job))).collect()
+                piece.map(|(id, job)| (id, self.is_meant(now, sweep, job))).collect()
             }
             SweepAction::Retry | SweepAction::Purge => {
                 let range = (Bound::Excluded(after), Bound::Unbounded);
                 let piece = self.dead.by_id.range(range).take(PIECE_LEN);
-                let meant = |(id, dead): (&JobId, &super::dead::DeadJob)| {
-                    let died = self.settings.wall_clock(now).duration_since(dead.death.at);
-                    let is_old = sweep.older_than.is_none_or(|age| died.is_ok_and(|d| d >= age));
-                    (*id, is_old && self.is_named(sweep, *id, &dead.job))
-                };
-                piece.map(meant).collect()
+                piece.map(|(id, dead)| (*id, self.is_meant_dead(now, sweep, dead))).collect()
             }
         };
         let next = (looked.len() == PIECE_LEN).then(|| looked.last().map(|(id, _)| *id)).flatten();
@@ -81,21 +83,37 @@ impl State {
         }
     }
 
-    fn is_meant(&self, now: Instant, sweep: &Sweep, id: JobId, job: &Job) -> bool {
+    /// Whether the job of this number is one of those that are meant.
+    fn is_one(&self, now: Instant, sweep: &Sweep, id: JobId) -> bool {
+        match sweep.action {
+            SweepAction::Cancel => {
+                self.jobs.get(id).is_some_and(|job| self.is_meant(now, sweep, job))
+            }
+            SweepAction::Retry | SweepAction::Purge => {
+                let dead = self.dead.by_id.get(&id);
+                dead.is_some_and(|dead| self.is_meant_dead(now, sweep, dead))
+            }
+        }
+    }
+
+    fn is_meant(&self, now: Instant, sweep: &Sweep, job: &Job) -> bool {
         let age = now.saturating_duration_since(job.enqueued);
         matches!(job.place, Place::Queued | Place::Delayed | Place::Limbo(_))
             && sweep.older_than.is_none_or(|least| age >= least)
-            && self.is_named(sweep, id, job)
+            && self.is_named(sweep, job)
     }
 
-    fn is_named(&self, sweep: &Sweep, id: JobId, job: &Job) -> bool {
-        let by_handle =
-            sweep.handle.as_ref().is_none_or(|handle| self.parse_handle(handle) == Some(id));
-        by_handle
-            && sweep.functions.as_ref().is_none_or(|pattern| {
-                let function = self.functions.get(job.function);
-                let pattern = WildMatch::new(pattern);
-                function.is_some_and(|function| pattern.matches(&function.name.to_string()))
-            })
+    fn is_meant_dead(&self, now: Instant, sweep: &Sweep, dead: &DeadJob) -> bool {
+        let died = self.settings.wall_clock(now).duration_since(dead.death.at);
+        let age = died.unwrap_or_default();
+        sweep.older_than.is_none_or(|least| age >= least) && self.is_named(sweep, &dead.job)
+    }
+
+    fn is_named(&self, sweep: &Sweep, job: &Job) -> bool {
+        sweep.functions.as_ref().is_none_or(|pattern| {
+            let function = self.functions.get(job.function);
+            let pattern = WildMatch::new(pattern);
+            function.is_some_and(|function| pattern.matches(&function.name.to_string()))
+        })
     }
 }

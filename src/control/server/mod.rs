@@ -10,6 +10,7 @@ mod commands;
 mod convert;
 mod logs;
 mod queries;
+mod queue;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -106,6 +107,10 @@ fn router(app: App) -> Router {
         .route("/v1/jobs", get(queries::jobs))
         .route("/v1/jobs/{handle}", get(queries::job).delete(queries::cancel))
         .route("/v1/jobs/{handle}/cancel", post(queries::cancel))
+        .route("/v1/jobs/{handle}/payload", get(queue::payload))
+        .route("/v1/pause", post(queue::pause))
+        .route("/v1/resume", post(queue::resume))
+        .route("/v1/queue/{action}", post(queue::sweep))
         .route("/v1/explain/{name}", get(queries::explain))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)

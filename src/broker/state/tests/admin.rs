@@ -184,3 +184,26 @@ fn jobs_are_listed_the_oldest_first_and_only_so_many() {
     assert_eq!(handles(Some("f"), 2), "1 3");
     assert_eq!(handles(Some("nothing"), 9), "");
 }
+
+/// Gearman::Client asks Gearman::Server for these.
+#[test]
+fn perls_own_commands_tell_who_waits_for_what() {
+    check(
+        "w can f
+         c fg f u p
+         d fg f u p
+         d bg g . q
+         c < created 1
+         d < created 1
+         w grab
+         w < assign 1 f p
+         c admin jobs
+         c < f u 10.0.0.9:1 2 / .
+         commit
+         d < created 2
+         c admin jobs
+         c < f u 10.0.0.9:1 2 / g - - 0 / .
+         w admin clients
+         w < 10.0.0.9:1 / 10.0.0.9:1 /  f u 10.0.0.9:1 / 10.0.0.9:1 /  f u 10.0.0.9:1 / .",
+    );
+}

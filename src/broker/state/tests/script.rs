@@ -34,6 +34,7 @@ pub(super) fn check(script: &str) {
 pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
     StateSettings {
         handle_prefix: "H:x".to_owned(),
+        handle_prefix_before: "H:x".to_owned(),
         next: JobId(next),
         reserved: JobId(reserved),
         pid: 42,
