@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{AccessFlags, Gid, Uid, access, fchown, getegid, geteuid, getgroups, pipe2};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{AccessFlags, Gid, Uid, access, getegid, geteuid, getgroups, pipe2};
 use tokio::sync::oneshot;
 
 use super::launch::{Launch, StartError, find_program};
@@ -155,11 +156,11 @@ fn output_pipe(account: Option<&Account>) -> io::Result<(OwnedFd, Stdio)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     // Only our end: the two ends of a pipe do not share this flag.
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    if let Some(account) = account
-        && geteuid().is_root()
-    {
+    if account.is_some_and(|account| Uid::from_raw(account.uid) != geteuid()) {
         // Opening /dev/stdout opens the pipe anew, which asks for the permissions of its inode.
-        fchown(&write, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
+        // Its owner could be given away only with CAP_CHOWN. The way there is the link in /proc of
+        // a process that holds the pipe, which only processes of the same user can follow.
+        fchmod(&write, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH)?;
     }
     Ok((read, Stdio::from(File::from(write))))
 }
