@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::state::Sweep;
+use super::state::{Exported, Sweep};
 use super::view::{JobLoss, JobView, Overview};
 use crate::config::BrokerRules;
-use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{Drain, Exit, FunctionName, JobId, PoolName, SessionId, WorkerId, WorkerName};
 
 /// What the broker tells without being asked.
 ///
@@ -145,6 +145,13 @@ pub enum Command {
         pattern: String,
         /// The patterns whose pause has ended.
         reply: oneshot::Sender<Vec<String>>,
+    },
+    /// Background jobs that wait, a piece at a time.
+    Export {
+        /// Those behind this one.
+        after: JobId,
+        /// The answer.
+        reply: oneshot::Sender<Exported>,
     },
     /// The pauses there are, by their patterns.
     Pauses(oneshot::Sender<Vec<String>>),

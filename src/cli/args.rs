@@ -380,6 +380,34 @@ pub(super) enum QueueVerb {
     Purge(SweepArgs),
     /// Withdraw jobs that wait
     Cancel(SweepArgs),
+    /// Take in jobs: gearmand's libsqlite3 file, an exported file, or those of a running server
+    Import(ImportArgs),
+    /// Write background jobs that wait to a file, or hand them to another Gearman server
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// A file of gearmand's or of `queue export`, or HOST:PORT of a server
+    #[arg(long, value_name = "FILE|HOST:PORT")]
+    pub(super) from: String,
+    /// With a server: the functions whose jobs move, with commas; stop its clients first
+    #[arg(long, value_delimiter = ',', value_name = "FN")]
+    pub(super) functions: Vec<String>,
+    /// With gearmand's file: its table
+    #[arg(long, default_value = "gearman_queue", value_name = "NAME")]
+    pub(super) table: String,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "where", required = true, multiple = false, args = ["file", "to"])]
+pub(super) struct ExportArgs {
+    /// A new file of JSON lines; - is stdout. The jobs stay here
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// A Gearman server that takes them; each is withdrawn here once it is there
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) to: Option<String>,
 }
 
 #[derive(Debug, Args)]

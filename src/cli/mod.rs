@@ -18,6 +18,7 @@ mod format;
 mod interrupt;
 mod jobs;
 mod lines;
+mod moving;
 mod output;
 mod paint;
 mod progress;

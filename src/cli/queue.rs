@@ -3,6 +3,7 @@
 use super::args::{FunctionsArgs, QueueListArgs, QueueVerb, SweepArgs};
 use super::exit::{CliError, Exit};
 use super::format;
+use super::moving;
 use super::output::Screen;
 use super::paint::Ink;
 use super::table::{Cell, Column, Table};
@@ -19,6 +20,8 @@ pub(super) async fn run(
         QueueVerb::List(args) => list(client, screen, args).await,
         QueueVerb::Retry(args) => sweep(client, screen, QueueAction::Retry, args).await,
         QueueVerb::Purge(args) => sweep(client, screen, QueueAction::Purge, args).await,
+        QueueVerb::Import(args) => moving::import(client, screen, args).await,
+        QueueVerb::Export(args) => moving::export(client, screen, args).await,
         QueueVerb::Cancel(args) => sweep(client, screen, QueueAction::Cancel, args).await,
     }
 }

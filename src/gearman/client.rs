@@ -130,6 +130,22 @@ impl Client {
         stream.created().await
     }
 
+    /// Submits such a job with a reducer and gives its handle.
+    ///
+    /// # Errors
+    /// When the server refuses it or is lost.
+    pub async fn submit_reduce_background(
+        &mut self,
+        job: Submission,
+        reducer: Bytes,
+    ) -> Result<Bytes, ClientError> {
+        let mode = SubmitMode::Background;
+        let job = Submission { mode, ..job };
+        self.connection.queue(&Request::SubmitReduce { job, reducer });
+        self.unanswered += 1;
+        JobStream { client: self, mode, stage: Stage::Submitted }.created().await
+    }
+
     /// What the server knows of the job with this handle.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! What an operator does with queues, through the command line.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 
 use crate::rig::{Daemon, until};
 
@@ -101,4 +103,89 @@ fn an_edit_of_the_rules_holds_at_once() {
         String::from_utf8_lossy(&refused.stderr)
     );
     assert!(told.contains("add allow = ["), "{told}");
+}
+
+#[test]
+fn jobs_move_out_to_a_file_and_to_a_server_and_back_in() {
+    let (old, new) = (Daemon::with_pools(POOLS), Daemon::with_pools(POOLS));
+    for payload in ["1", "2", "3"] {
+        old.says(&["submit", "moved", payload, "--background", "--high"]);
+    }
+    let held = old.says(&["submit", "held", "p", "--background", "--unique", "u"]);
+    let file = old.folder.path().join("jobs.jsonl");
+    let file = file.to_str().unwrap();
+    assert_eq!(old.says(&["queue", "export", file]), "4 jobs exported\n");
+    assert_ne!(old.ask(&["queue", "export", file]).status.code(), Some(0), "it is there");
+    assert_eq!(new.says(&["queue", "import", "--from", file]), "4 jobs imported\n");
+    let jobs = |daemon: &Daemon| -> Vec<serde_json::Value> {
+        serde_json::from_str(&daemon.says(&["jobs", "--json"])).unwrap()
+    };
+    assert_eq!(jobs(&new).iter().filter(|job| job["priority"] == "high").count(), 3);
+    assert_eq!(new.says(&["queue", "cancel", "-f", "*"]), "4 jobs cancelled\n");
+
+    let server = format!("127.0.0.1:{}", new.port);
+    assert_eq!(old.says(&["queue", "export", "--to", &server]), "4 jobs exported\n");
+    assert_eq!((jobs(&old).len(), jobs(&new).len()), (0, 4));
+    assert_eq!(old.ask(&["job", held.trim()]).status.code(), Some(4));
+
+    let said = old.says(&["queue", "import", "--from", &server, "--functions", "moved,held"]);
+    assert_eq!(said, "4 jobs imported\n");
+    assert_eq!((jobs(&old).len(), jobs(&new).len()), (4, 0));
+    let unique = jobs(&old).iter().any(|job| job["unique"] == "u" && job["function"] == "held");
+    assert!(unique, "a unique moves too");
+}
+
+/// Debian's gearmand, where it is installed, takes jobs and gives them up again.
+#[test]
+fn jobs_of_gearmands_own_file_move_in() {
+    let Some(gearmand) = Gearmand::start() else { return };
+    let daemon = Daemon::with_pools(POOLS);
+    daemon.says(&["submit", "moved", "p", "--background", "--unique", "u"]);
+    let server = format!("127.0.0.1:{}", gearmand.port);
+    assert_eq!(daemon.says(&["queue", "export", "--to", &server]), "1 job exported\n");
+    let file = gearmand.folder.path().join("queue.sqlite");
+    let said = daemon.says(&["queue", "import", "--from", file.to_str().unwrap()]);
+    assert_eq!(said, "1 job imported\n");
+    let jobs = daemon.says(&["jobs", "--json"]);
+    assert!(jobs.contains("\"unique\": \"u\""), "{jobs}");
+}
+
+/// A stock gearmand with its libsqlite3 queue.
+struct Gearmand {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Gearmand {
+    fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = folder.path().join("queue.sqlite");
+        let started = Command::new("gearmand")
+            .args(["--listen=127.0.0.1", "--queue-type=libsqlite3", "--log-file=none"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--libsqlite3-db={}", file.display()))
+            .args(["--user", &std::env::var("USER").unwrap_or("root".to_owned())])
+            .stderr(Stdio::null())
+            .spawn();
+        match started {
+            Ok(child) => {
+                let gearmand = Self { child, folder, port };
+                until("gearmand listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+                Some(gearmand)
+            }
+            Err(error) => {
+                eprintln!("skipped: Debian's gearmand is not installed: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Gearmand {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }

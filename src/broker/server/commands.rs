@@ -47,6 +47,7 @@ impl Core {
                 answer(reply, ());
             }
             Command::Resume { pattern, reply } => answer(reply, self.resume(&pattern)),
+            Command::Export { after, reply } => answer(reply, self.state.export(after)),
             Command::Pauses(reply) => {
                 answer(reply, self.state.pauses().iter().cloned().collect());
             }

@@ -76,7 +76,7 @@ use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkRepor
 
 pub use effects::{Effects, Outgoing};
 pub use input::Input;
-pub use sweep::{Sweep, SweepAction, Swept};
+pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
 /// What the rules are told once, at the start.
 #[derive(Clone, Debug)]

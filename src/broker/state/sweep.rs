@@ -8,7 +8,8 @@ use wildmatch::WildMatch;
 use super::State;
 use super::dead::DeadJob;
 use super::effects::Effects;
-use super::jobs::{Job, Place};
+use super::jobs::{Job, Place, Record};
+use crate::broker::record::JobRecord;
 use crate::model::JobId;
 
 /// Jobs that one piece looks at.
@@ -49,7 +50,36 @@ pub struct Swept {
     pub next: Option<JobId>,
 }
 
+/// A piece of the background jobs that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Their handles and what is kept of them.
+    pub jobs: Vec<(String, JobRecord)>,
+    /// Where the next piece begins; nothing when this was the last.
+    pub next: Option<JobId>,
+}
+
 impl State {
+    /// The piece of the background jobs that wait that begins behind `after`.
+    #[must_use]
+    pub fn export(&self, after: JobId) -> Exported {
+        let mut exported = Exported::default();
+        for (count, (id, job)) in self.jobs.after(after).enumerate() {
+            if count == PIECE_LEN {
+                return exported;
+            }
+            exported.next = (count + 1 == PIECE_LEN).then_some(id);
+            let waits = matches!(job.place, Place::Queued | Place::Delayed);
+            if waits
+                && job.record != Record::None
+                && let Some(record) = self.record_of(id, job)
+            {
+                exported.jobs.push((self.handles.text(id), record));
+            }
+        }
+        exported
+    }
+
     /// Carries out the piece of a sweep that begins behind `after`.
     pub fn sweep(&mut self, now: Instant, sweep: &Sweep, after: JobId, fx: &mut Effects) -> Swept {
         if let Some(id) = sweep.handle.as_ref().map(|handle| self.parse_handle(handle)) {

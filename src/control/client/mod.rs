@@ -13,13 +13,13 @@ use hyper::body::Bytes;
 use tokio_util::task::TaskTracker;
 
 pub use error::ClientError;
-pub use logs::{LogQuery, LogReader};
+pub use logs::{LogQuery, LogReader, RecordReader};
 
 use wire::{Call, escape};
 
 use super::api::{
-    Done, Explanation, Functions, JobStatus, Names, QueueDone, QueueRequest, ReloadRequest,
-    ScaleRequest, SignalRequest, Status,
+    Done, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone, QueueRequest,
+    ReloadRequest, ScaleRequest, SignalRequest, Status,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -163,6 +163,15 @@ impl ControlClient {
     /// When nobody answers, or no such job is known.
     pub async fn payload(&self, handle: &str) -> Result<Bytes, ClientError> {
         self.bytes(Call::new(Method::GET, format!("/v1/jobs/{}/payload", escape(handle)))).await
+    }
+
+    /// Every background job that waits.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn export(&self) -> Result<RecordReader<ExportedJob>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/queue/export")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
     }
 
     /// Has functions paused.

@@ -110,6 +110,7 @@ fn router(app: App) -> Router {
         .route("/v1/jobs/{handle}/payload", get(queue::payload))
         .route("/v1/pause", post(queue::pause))
         .route("/v1/resume", post(queue::resume))
+        .route("/v1/queue/export", get(queue::export))
         .route("/v1/queue/{action}", post(queue::sweep))
         .route("/v1/explain/{name}", get(queries::explain))
         .fallback(unknown_route)

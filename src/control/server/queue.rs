@@ -1,18 +1,23 @@
 //! Orders about jobs and functions: pauses, dead letters, many jobs at once, payloads.
 
+use std::io;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use tracing::info;
 
 use super::App;
 use super::commands::Order;
+use super::convert;
 use super::refusal::Refusal;
 use crate::broker::Command;
-use crate::broker::state::{Sweep, SweepAction};
+use crate::broker::state::{Exported, Sweep, SweepAction};
 use crate::control::api::{Done, Functions, QueueDone, QueueRequest};
+use crate::model::JobId;
 
 /// Handles that an answer names; the count tells of the others.
 const HANDLES_TOLD: usize = 100;
@@ -100,6 +105,33 @@ pub(super) async fn sweep(
     }
     done.handles.truncate(HANDLES_TOLD);
     Ok(Json(done))
+}
+
+pub(super) async fn export(State(app): State<App>) -> Result<Response, Refusal> {
+    let broker = app.broker()?.clone();
+    // The broker is asked for a piece when the client has read the one before.
+    let pieces = futures_util::stream::unfold(Some(JobId(0)), move |after| {
+        let broker = broker.clone();
+        async move {
+            let after = after?;
+            let exported = broker.ask(|reply| Command::Export { after, reply }).await;
+            Some(match exported {
+                Ok(exported) => (render(&exported), exported.next),
+                Err(gone) => (Err(io::Error::other(gone)), None),
+            })
+        }
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(pieces)).into_response())
+}
+
+fn render(exported: &Exported) -> Result<Bytes, io::Error> {
+    let mut text = Vec::new();
+    for (handle, record) in &exported.jobs {
+        serde_json::to_writer(&mut text, &convert::exported(handle, record))?;
+        text.push(b'\n');
+    }
+    Ok(Bytes::from(text))
 }
 
 pub(super) async fn payload(

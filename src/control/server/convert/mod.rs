@@ -9,11 +9,11 @@ use std::time::{Instant, SystemTime};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::broker::record::{Death, DeathCause};
+use crate::broker::record::{Death, DeathCause, JobRecord};
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::control::api::{
-    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, Explanation, FunctionStatus, HostStatus,
-    JobStatus, RejectedStatus, Status,
+    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, Explanation, ExportedJob, FunctionStatus,
+    HostStatus, JobStatus, RejectedStatus, Status, Text,
 };
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
@@ -71,6 +71,20 @@ pub(super) fn job(job: &JobView, names: &WorkerNames) -> JobStatus {
         times: job.times.clone(),
         death: job.death.as_ref().map(death),
         payload_len: job.payload_len,
+    }
+}
+
+/// One job that moves out.
+pub(super) fn exported(handle: &str, record: &JobRecord) -> ExportedJob {
+    let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).ok();
+    ExportedJob {
+        handle: handle.to_owned(),
+        function: Text::of(&record.function.0),
+        unique: Text::of(&record.unique.0),
+        priority: record.priority.to_string(),
+        run_at: record.run_at.and_then(seconds).map(|at| at.as_secs()),
+        reducer: record.reducer.as_deref().map(Text::of),
+        payload: Text::of(&record.payload),
     }
 }
 
