@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod queue;
 mod values;
 
 use std::path::PathBuf;
@@ -8,6 +9,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
+pub(super) use queue::{
+    ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
+};
 pub(super) use values::{Bounds, Scale};
 
 /// A Gearman job server and the supervisor of the workers that serve it, in one program.
@@ -349,93 +353,6 @@ pub(super) struct ShowJobArgs {
     /// Write its payload to stdout, as it is
     #[arg(long, conflicts_with = "json")]
     pub(super) payload: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FunctionsArgs {
-    /// Functions, or patterns with * and ?
-    #[arg(required = true, value_name = "FN")]
-    pub(super) functions: Vec<String>,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct QueueArgs {
-    #[command(subcommand)]
-    pub(super) verb: QueueVerb,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum QueueVerb {
-    /// List functions: what waits, runs and is dead
-    List(QueueListArgs),
-    /// Put dead letters back into their queues
-    Retry(SweepArgs),
-    /// Drop dead letters
-    Purge(SweepArgs),
-    /// Withdraw jobs that wait
-    Cancel(SweepArgs),
-    /// Take in jobs: gearmand's libsqlite3 file, an exported file, or those of a running server
-    Import(ImportArgs),
-    /// Write background jobs that wait to a file, or hand them to another Gearman server
-    Export(ExportArgs),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ImportArgs {
-    /// A file of gearmand's or of `queue export`, or HOST:PORT of a server
-    #[arg(long, value_name = "FILE|HOST:PORT")]
-    pub(super) from: String,
-    /// With a server: the functions whose jobs move, with commas; stop its clients first
-    #[arg(long, value_delimiter = ',', value_name = "FN")]
-    pub(super) functions: Vec<String>,
-    /// With gearmand's file: its table
-    #[arg(long, default_value = "gearman_queue", value_name = "NAME")]
-    pub(super) table: String,
-}
-
-#[derive(Debug, Args)]
-#[group(id = "where", required = true, multiple = false, args = ["file", "to"])]
-pub(super) struct ExportArgs {
-    /// A new file of JSON lines; - is stdout. The jobs stay here
-    #[arg(value_name = "FILE")]
-    pub(super) file: Option<PathBuf>,
-    /// A Gearman server that takes them; each is withdrawn here once it is there
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(super) to: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct QueueListArgs {
-    /// Only functions of this name or pattern
-    #[arg(value_name = "FN")]
-    pub(super) function: Option<String>,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// Which jobs; all that is given must hold.
-#[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = true, args = ["handles", "function", "older"])]
-pub(super) struct SweepArgs {
-    /// Only these jobs
-    #[arg(value_name = "HANDLE")]
-    pub(super) handles: Vec<String>,
-    /// Only jobs of this function, or of a pattern; '*' is all
-    #[arg(short = 'f', long, value_name = "FN")]
-    pub(super) function: Option<String>,
-    /// Only jobs that were submitted, or died, at least so long ago
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
-    pub(super) older: Option<Duration>,
-    /// Tell what would be done, and do nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,
