@@ -127,9 +127,25 @@ impl Drop for Daemon {
             let log = fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
             eprintln!("--- the daemon's log:\n{log}");
         }
+        let workers = children(self.child.id());
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        // Nobody comes after this daemon who would end what it left, as its next start does.
+        for worker in workers {
+            let status = Command::new("kill")
+                .args(["-9", "--", &format!("-{worker}")])
+                .stderr(Stdio::null())
+                .status();
+            assert!(status.is_ok(), "kill cannot be run");
+        }
     }
+}
+
+/// The processes that a process has started; each of the daemon's leads a group.
+fn children(pid: u32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split(' ').flat_map(str::parse).collect::<Vec<_>>()).collect()
 }
 
 pub(crate) fn spawn(folder: &Path) -> Child {
