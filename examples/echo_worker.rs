@@ -4,8 +4,8 @@
 //! cargo run --example echo_worker
 //! cargo run --example client -- echo hello
 //! ```
-//! It finds its servers in `GEARMAN_SERVERS`, where gear-supervisor puts them, and otherwise at
-//! 127.0.0.1:4730. TERM lets a job in hand finish.
+//! It finds its server in `GEARMAN_HOST` and `GEARMAN_PORT`, where gear-supervisor puts it, and
+//! otherwise at 127.0.0.1:4730. TERM lets a job in hand finish.
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 

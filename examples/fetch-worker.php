@@ -6,7 +6,7 @@
  *     php examples/fetch-worker.php
  *
  * An ordinary php-gearman worker: nothing in it knows who runs it. It finds the server in
- * GEARMAN_SERVERS, where gear-supervisor puts it, and otherwise at 127.0.0.1:4730.
+ * GEARMAN_HOST and GEARMAN_PORT, where gear-supervisor puts it, and otherwise at 127.0.0.1:4730.
  */
 declare(strict_types=1);
 

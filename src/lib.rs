@@ -2,11 +2,13 @@
 //!
 //! ARCHITECTURE.md is the map of these rooms.
 
+pub mod bench;
 pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod gearman;
+pub mod gearmand;
 pub mod host;
 pub mod identity;
 pub mod logs;

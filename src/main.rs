@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use gear_supervisor::gearmand;
 use gear_supervisor::pool::process::shim;
 use gear_supervisor::work;
 
@@ -11,6 +12,9 @@ fn main() -> ExitCode {
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == shim::WORD) {
         return shim::run();
+    }
+    if let Some(words) = gearmand::is_asked_for(std::env::args_os()) {
+        return gearmand::main(&words);
     }
     gear_supervisor::cli::main()
 }

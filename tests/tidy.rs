@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 600;
 
 /// Rooms, and the rooms that they must not name.
-const FORBIDDEN: [(&str, &[&str]); 14] = [
+const FORBIDDEN: [(&str, &[&str]); 16] = [
     ("model", &["broker", "pool", "config", "control", "supervisor", "protocol", "serde"]),
     ("protocol", &["broker", "pool", "tokio", "std::net", "std::fs", "supervisor"]),
     ("broker", &["pool", "scaler", "supervisor", "control", "cli", "logs"]),
@@ -22,6 +22,8 @@ const FORBIDDEN: [(&str, &[&str]); 14] = [
     ("logs", &["broker", "pool", "scaler", "supervisor", "control", "cli"]),
     ("config", &["broker", "pool", "scaler", "supervisor", "control", "cli", "logs"]),
     ("gearman", &["broker", "pool", "supervisor", "control", "cli"]),
+    ("bench", &["broker", "pool", "supervisor", "control", "cli", "config"]),
+    ("gearmand", &["supervisor", "control", "cli", "logs", "scaler", "identity"]),
     ("work", &["broker", "pool", "supervisor", "control", "cli", "config"]),
 ];
 

@@ -34,6 +34,8 @@ pub enum BrokerEvent {
     },
     /// The store failed (`Some`) or works again (`None`).
     Store(Option<String>),
+    /// A stored job ended because its payload is damaged or missing on disk.
+    Lost(JobLoss),
     /// A job ended without a result: it cost too many attempts.
     GivenUp {
         /// The job.
@@ -93,6 +95,8 @@ pub enum Command {
         /// Told when it is idle.
         reply: oneshot::Sender<()>,
     },
+    /// The process is about to be killed for its job: that is charged, though it may drain.
+    Charge(WorkerId),
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),
     /// Most worker processes of the pool that may hold jobs at once.
@@ -123,7 +127,7 @@ pub enum Command {
         /// The handle.
         handle: String,
         /// The answer; nothing when no job has the handle.
-        reply: oneshot::Sender<Option<Bytes>>,
+        reply: oneshot::Sender<Result<Option<Bytes>, Unread>>,
     },
     /// Do something to many jobs; answered with their handles when it is done.
     Sweep {
@@ -151,7 +155,7 @@ pub enum Command {
         /// Those behind this one.
         after: JobId,
         /// The answer.
-        reply: oneshot::Sender<Exported>,
+        reply: oneshot::Sender<Result<Exported, Unread>>,
     },
     /// The pauses there are, by their patterns.
     Pauses(oneshot::Sender<Vec<String>>),
@@ -216,6 +220,11 @@ pub enum JobsOf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker has stopped")]
 pub struct BrokerGone;
+
+/// What was asked for is on disk, and could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the disk with the stored jobs does not read just now; try again")]
+pub struct Unread;
 
 /// Sends commands to the broker's thread.
 #[derive(Clone, Debug)]

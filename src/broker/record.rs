@@ -101,6 +101,28 @@ pub struct Extras {
     pub paused: Vec<String>,
 }
 
+/// What a job is about: the part of a record that may be long, and may be on disk only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its unique; may be empty.
+    pub unique: Unique,
+    /// The workload.
+    pub payload: Bytes,
+}
+
+/// What came of reading a job's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// It.
+    Content(Content),
+    /// Nothing yet: others filled the answer. It may be asked for again.
+    Later,
+    /// The disk did not read; it may be asked for again after a while.
+    Failed,
+    /// It is not there, or damaged, and never will be.
+    Lost,
+}
+
 /// One change to the records; a commit makes many of them durable at once, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -126,6 +148,22 @@ pub enum Change {
         /// The last number of the block.
         through: JobId,
     },
+}
+
+impl Change {
+    /// Whether it adds to what is kept, and so needs room on a disk that may have none.
+    #[must_use]
+    pub fn adds(&self) -> bool {
+        match self {
+            Self::Put(_) | Self::PutSchedule(_) | Self::Pause(_) => true,
+            Self::Update(update) => update.death.is_some(),
+            Self::Delete(_)
+            | Self::Purge(_)
+            | Self::DeleteSchedule(_)
+            | Self::Resume(_)
+            | Self::ReserveHandles { .. } => false,
+        }
+    }
 }
 
 /// The position of a change in the order in which the rules made them, from 1.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::record::Death;
-use crate::model::{FunctionName, Priority, Unique, WorkerId};
+use crate::model::{FunctionName, JobId, Priority, Unique, WorkerId};
 
 /// The broker at one moment.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +96,8 @@ pub struct JobView {
     pub progress: Option<(u32, u32)>,
     /// Payload length in bytes.
     pub payload_len: usize,
+    /// Its number, when its unique and payload are on disk only and have yet to be added here.
+    pub on_disk: Option<JobId>,
 }
 
 /// What became of the job of a worker that died.

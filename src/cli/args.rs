@@ -51,6 +51,15 @@ pub(super) enum Verb {
     Ask(Question),
     /// Serve functions with a plain program, at any Gearman server
     Work(WorkArgs),
+    /// Put load on any Gearman server and tell its rates and latencies
+    Bench(BenchArgs),
+    /// A Gearman server alone, with gearmand's options; see gearmand --help
+    #[command(disable_help_flag = true)]
+    Gearmand {
+        /// gearmand's options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        options: Vec<std::ffi::OsString>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -166,6 +175,43 @@ pub(super) struct WorkArgs {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// The kind of load
+    #[arg(value_enum)]
+    pub(super) mode: crate::bench::Mode,
+    /// The server
+    #[arg(default_value = "127.0.0.1:4730", value_name = "HOST:PORT")]
+    pub(super) server: String,
+    /// Connections that submit
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(super) connections: usize,
+    /// Jobs of each that are not answered yet
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) in_flight: usize,
+    /// Workers; with mixed as many clients wait for results
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(super) workers: usize,
+    /// Functions that each worker registers
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) functions: usize,
+    /// Bytes of a payload
+    #[arg(long, default_value_t = 100, value_name = "BYTES")]
+    pub(super) size: usize,
+    /// How many jobs [default: what comes in 5 s; drain: 100000]
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    pub(super) count: Option<u64>,
+    /// For how long
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(super) duration: Option<Duration>,
+    /// The server's process, to tell its CPU time and memory
+    #[arg(long, value_name = "PID")]
+    pub(super) server_pid: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Pools, workers, `all`, or patterns.

@@ -67,6 +67,9 @@ fn start(source: &Source, verbose: u8) -> Result<Exit, CliError> {
         Err(error @ DaemonError::BadFile(_)) => {
             Err(CliError::new(Exit::BadFile, error.to_string()))
         }
+        Err(error @ DaemonError::EssentialFailed { .. }) => {
+            Err(CliError::new(Exit::EssentialFailed, error.to_string()))
+        }
         Err(error) if error.is_held() => Err(CliError::new(Exit::Held, error.to_string())),
         Err(error) => Err(CliError::failed(error.to_string())),
     }

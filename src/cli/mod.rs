@@ -8,6 +8,7 @@
 mod args;
 mod ask;
 mod attach;
+mod bench;
 mod check;
 mod commands;
 mod console;
@@ -68,6 +69,12 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         }
         Some(Verb::Check(check)) => check::run(&check, &cli.target, &mut Screen::stdout()),
         Some(Verb::Work(work)) => work::run(&work),
+        // The program's first look at its arguments took it, unless an option stood before.
+        Some(Verb::Gearmand { .. }) => Err(CliError::new(
+            Exit::Usage,
+            "gearmand comes first: gear-supervisor gearmand OPTION…",
+        )),
+        Some(Verb::Bench(bench)) => bench::run(&bench, &mut Screen::stdout()),
         Some(Verb::Completions { shell }) => completions(shell),
         Some(Verb::Ask(question)) => ask::run(question, &cli.target),
     }

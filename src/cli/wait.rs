@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// How far the workers are.
 #[derive(Debug, PartialEq, Eq)]
 enum Readiness {
-    /// All are RUNNING.
+    /// All are RUNNING, or have done their work.
     Ready,
     /// Not yet: this is missing.
     Missing(String),
@@ -66,7 +66,10 @@ fn readiness(status: &Status, names: &[String]) -> Result<Readiness, CliError> {
                 "{name} is stopped; start it with gear-supervisor start {name}"
             )));
         }
-        if let Some(fatal) = pool.workers.iter().find(|worker| worker.state == "FATAL") {
+        let is_hopeless = |worker: &&WorkerStatus| {
+            worker.state == "FATAL" || (worker.state == "EXITED" && worker.failed)
+        };
+        if let Some(fatal) = pool.workers.iter().find(is_hopeless) {
             return Ok(Readiness::Hopeless(describe(fatal)));
         }
         let single = names.iter().all(|name| !NamePattern::new(name).is_pool());
@@ -76,7 +79,10 @@ fn readiness(status: &Status, names: &[String]) -> Result<Readiness, CliError> {
 }
 
 fn missing_of(pool: &PoolStatus, single_workers: bool) -> Option<String> {
-    let is_ready = |worker: &&WorkerStatus| !worker.outgoing && worker.state == "RUNNING";
+    // One that has done its work is waited for as one that runs.
+    let is_ready = |worker: &&WorkerStatus| {
+        !worker.outgoing && matches!(worker.state.as_str(), "RUNNING" | "EXITED")
+    };
     let laggard = pool.workers.iter().find(|worker| !worker.outgoing && !is_ready(worker));
     let ready = pool.workers.iter().filter(is_ready).count();
     if let (true, Some(worker)) = (single_workers, laggard) {

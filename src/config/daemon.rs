@@ -28,6 +28,9 @@ const PACKET_LEN_MAX: usize = 64 << 20;
 /// Bounds of `max_packet`: a listing must fit in; the protocol's length field has 32 bits.
 const PACKET_LEN_RANGE: std::ops::RangeInclusive<u64> = 4096..=u32::MAX as u64;
 
+/// Default of `memory_budget`, in bytes: payloads of stored jobs in memory, all of a usual queue, little of a deep one.
+pub const MEMORY_BUDGET: usize = 64 << 20;
+
 /// Reads `[supervisor]`; `file` gives the name when the table does not.
 pub(super) fn supervisor(
     table: &Table<'_>,
@@ -90,6 +93,7 @@ pub(super) fn broker(table: &Table<'_>, functions: &Table<'_>) -> BrokerSettings
         listen,
         servers: table.read("servers", |v| v.each(values::server)).unwrap_or_default(),
         store,
+        memory_budget: table.read("memory_budget", memory_budget).unwrap_or(MEMORY_BUDGET),
         packet_len_max: table.read("max_packet", packet_len).unwrap_or(PACKET_LEN_MAX),
         handle_prefix: table.read("handle_prefix", |v| v.parse(values::handle_prefix)),
         rules: Arc::new(rules),
@@ -201,6 +205,12 @@ fn packet_len(value: &Value<'_>) -> Parsed<usize> {
         Wrong::new(format!("{len} bytes are not from 4 KiB to below 4 GiB"))
             .hint("write as in \"64MiB\"")
     })
+}
+
+fn memory_budget(value: &Value<'_>) -> Parsed<usize> {
+    let len = value.size()?;
+    let too_much = || Wrong::new(format!("{len} bytes are more than there can be"));
+    usize::try_from(len).ok().ok_or_else(|| too_much().hint("write as in \"64MiB\""))
 }
 
 fn workers_max(value: &Value<'_>) -> Parsed<u32> {

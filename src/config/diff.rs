@@ -95,11 +95,8 @@ impl Changes {
 
 impl PoolChange {
     fn between(old: &Arc<PoolSettings>, new: &Arc<PoolSettings>) -> Option<Self> {
-        let live = named([
-            ("stop", old.stop != new.stop),
-            ("backoff", old.backoff != new.backoff),
-            ("log", old.log != new.log),
-        ]);
+        let mut live = named([("stop", old.stop != new.stop), ("log", old.log != new.log)]);
+        live.extend(old.upkeep.differing(&new.upkeep));
         let program = program_keys(&old.program, &new.program);
         let (old, new) = (Arc::clone(old), Arc::clone(new));
         (old != new).then_some(Self { old, new, program, live })
@@ -171,6 +168,7 @@ fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("broker.servers", old.broker.servers != new.broker.servers),
         ("broker.store", old.broker.store != new.broker.store),
         ("broker.handle_prefix", old.broker.handle_prefix != new.broker.handle_prefix),
+        ("broker.memory_budget", old.broker.memory_budget != new.broker.memory_budget),
         ("broker.max_packet", old.broker.packet_len_max != new.broker.packet_len_max),
     ])
 }

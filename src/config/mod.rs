@@ -22,10 +22,12 @@ mod sources;
 mod surroundings;
 mod table;
 mod trust;
+mod upkeep;
 mod values;
 mod watch;
 mod wrong;
 
+pub use daemon::MEMORY_BUDGET;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};
@@ -33,4 +35,5 @@ pub use load::{known_keys, load, load_text, socket_of};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};
 pub use surroundings::Surroundings;
+pub use upkeep::{Ready, ReadyOn, Restart, Upkeep};
 pub use watch::{WatchError, Watcher};

@@ -15,10 +15,11 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::settings::{
-    Account, Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep,
+    Account, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
+use super::upkeep::Upkeep;
 use super::values::{self, one_of};
 use super::wrong::{Parsed, Wrong};
 use crate::model::PoolName;
@@ -31,8 +32,6 @@ const LOG_LEN: u64 = 10 << 20;
 const LOGS_KEPT: u32 = 5;
 const COUNT: Count = Count { min: 1, max: 1 };
 const TERM_WAIT: Duration = Duration::from_secs(5);
-const BACKOFF: Backoff =
-    Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) };
 
 /// What pools are read with.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +56,7 @@ struct Keys {
     env_file: Option<PathBuf>,
     umask: Option<u32>,
     stop: Option<Vec<StopStep>>,
-    backoff: Option<Backoff>,
+    upkeep: Upkeep,
     log: Option<LogKey>,
 }
 
@@ -104,7 +103,7 @@ impl<'a> Reader<'a> {
             name: name.clone(),
             count: keys.count.unwrap_or(COUNT),
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
-            backoff: keys.backoff.unwrap_or(BACKOFF),
+            upkeep: keys.upkeep.clone(),
             log: LogSettings {
                 file: log_file,
                 size_max: log.size_max,
@@ -130,7 +129,7 @@ impl<'a> Reader<'a> {
             env_file: table.read("env_file", Value::path),
             umask: table.read("umask", Value::mode),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
-            backoff: table.read("backoff", backoff),
+            upkeep: Upkeep::read(table),
             log: table.read("log", log),
         }
     }
@@ -267,21 +266,6 @@ fn env(table: &Table<'_>) -> Vec<(String, String)> {
         variables.extend(text.map(|text| (name.to_owned(), text)));
     }
     variables
-}
-
-fn backoff(value: &Value<'_>) -> Parsed<Backoff> {
-    let table = value.table()?;
-    let initial = table.read("initial", Value::duration).unwrap_or(BACKOFF.initial);
-    let max = table.read("max", Value::duration).unwrap_or_else(|| initial.max(BACKOFF.max));
-    table.finish();
-    if initial.is_zero() {
-        let wrong = Wrong::new("a pause of nothing would start workers in a busy loop");
-        return Err(wrong.hint("write initial = \"200ms\" or so"));
-    }
-    if initial > max {
-        return Err(Wrong::new("initial is above max").hint("raise max or lower initial"));
-    }
-    Ok(Backoff { initial, max })
 }
 
 fn log(value: &Value<'_>) -> Parsed<LogKey> {

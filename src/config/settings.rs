@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
 use super::sources::Sources;
+use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
 
 /// How long a function that nobody uses is shown.
@@ -91,6 +92,8 @@ pub struct BrokerSettings {
     pub store: StoreKind,
     /// Largest packet body, in bytes.
     pub packet_len_max: usize,
+    /// Bytes of payloads of stored jobs that are held in memory.
+    pub memory_budget: usize,
     /// What handles begin with, when that was set.
     pub handle_prefix: Option<String>,
     /// What may change while it runs.
@@ -153,8 +156,8 @@ pub struct PoolSettings {
     pub count: Count,
     /// What an idle worker gets when it is to stop, in order.
     pub stop: Vec<StopStep>,
-    /// Pauses between starts that fail.
-    pub backoff: Backoff,
+    /// When workers are ready, started again, or given up.
+    pub upkeep: Upkeep,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -233,6 +236,10 @@ pub struct Backoff {
     pub initial: Duration,
     /// The pause doubles up to this.
     pub max: Duration,
+    /// So many such deaths make the pool broken: one worker is tried at a time.
+    pub limit: u32,
+    /// Only deaths within this time count for the limit.
+    pub window: Duration,
 }
 
 /// Where a pool's output goes.

@@ -262,6 +262,21 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A list of whole numbers, one number, or a string with commas.
+    pub(super) fn numbers(&self) -> Parsed<Vec<u32>> {
+        match self.is {
+            DeValue::Array(items) => {
+                let at = |item: &'a Spanned<DeValue<'a>>| {
+                    let value = Value { is: item.get_ref(), span: item.span(), ..self.clone() };
+                    value.number().map_err(|wrong| wrong.at(item.span()))
+                };
+                items.iter().map(at).collect()
+            }
+            DeValue::String(_) => self.each(values::number),
+            _ => Ok(vec![self.number()?]),
+        }
+    }
+
     /// `true` or `false`, also as a string.
     pub(super) fn flag(&self) -> Parsed<bool> {
         match self.is {

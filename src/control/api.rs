@@ -187,6 +187,9 @@ pub struct WorkerStatus {
     pub cpu_percent: Option<f32>,
     /// Resident bytes.
     pub rss: Option<u64>,
+    /// Whether it is down against what is wanted.
+    #[serde(default)]
+    pub failed: bool,
     /// How often its slot's process was replaced after it had died by itself.
     pub restarts: u64,
     /// `killed by KILL; job moved to slow:2, attempt 2 of 3`
@@ -339,6 +342,34 @@ pub enum LogRecord {
         base64: Option<String>,
     },
     /// The reader was too slow: so many lines were dropped here.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// `GET /v1/events`: one of these per line, from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EventRecord {
+    /// A worker's state changed.
+    Moved {
+        /// When.
+        time: String,
+        /// `POOL:N`
+        worker: String,
+        /// True for a process whose successor runs.
+        outgoing: bool,
+        /// Its process id.
+        pid: Option<i32>,
+        /// The state before.
+        from: String,
+        /// The state since.
+        to: String,
+        /// Why.
+        why: String,
+    },
+    /// The reader was too slow: so many changes were dropped here.
     Missed {
         /// How many.
         missed: u64,

@@ -1,7 +1,7 @@
 //! Networks of IP addresses, such as `10.0.0.0/8`.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The addresses that share their first bits.
@@ -28,6 +28,13 @@ pub enum InvalidNetwork {
 }
 
 impl Network {
+    /// Networks that hold every address.
+    #[must_use]
+    pub fn everywhere() -> [Self; 2] {
+        [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
+            .map(|address| Self { address, prefix_len: 0 })
+    }
+
     /// Whether an address is one of these; IPv4 addresses in IPv6 clothes count as what they are.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

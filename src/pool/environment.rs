@@ -33,6 +33,9 @@ const DAEMON_ONLY: &[&str] = &[
 ];
 
 /// Where the broker is; set anew, or not at all.
+///
+/// GEARMAN_SERVERS is not set: libgearman adds its servers to those that a program adds itself, and
+/// then holds two connections to one broker, on which its clients wait for ever now and then.
 const BROKER: &[&str] = &["GEARMAN_SERVERS", "GEARMAN_HOST", "GEARMAN_PORT"];
 
 /// What belongs to the daemon's user and not to a worker's.
@@ -94,7 +97,7 @@ fn argv(place: Place<'_>) -> Vec<String> {
         if program.stream {
             argv.push("--stream".to_owned());
         }
-        argv.push("--".to_owned());
+        argv.extend(["--server".to_owned(), place.servers.join(","), "--".to_owned()]);
         argv
     };
     match program.protocol {
@@ -123,13 +126,14 @@ fn env(
         env.insert("SHELL".into(), "/bin/sh".into());
     }
     let words = words(place);
-    for (name, word) in [("HOST", "{host}"), ("PORT", "{port}"), ("SERVERS", "{servers}")] {
+    for (name, word) in [("HOST", "{host}"), ("PORT", "{port}")] {
         if let Some((_, value)) = words.iter().find(|(of, _)| *of == word) {
             env.insert(format!("GEARMAN_{name}").into(), value.into());
         }
     }
     // What the file says wins; a worker's identity does not change.
-    env.extend(program.env.iter().map(|(name, value)| (name.into(), value.into())));
+    let own = program.env.iter();
+    env.extend(own.map(|(name, value)| (name.into(), substitute(value, &words).into())));
     env.insert("GEAR_POOL".into(), place.settings.name.as_str().into());
     env.insert("GEAR_WORKER".into(), place.worker.to_string().into());
     env.insert("GEAR_INDEX".into(), place.worker.index.to_string().into());
@@ -137,7 +141,7 @@ fn env(
     env
 }
 
-/// The words that are replaced in a command, and what by.
+/// The words that are replaced in a command and in the values of `env`, and what by.
 fn words(place: Place<'_>) -> Vec<(&'static str, String)> {
     let mut words =
         vec![("{worker}", place.worker.to_string()), ("{index}", place.worker.index.to_string())];
@@ -173,10 +177,9 @@ fn substitute(argument: &str, words: &[(&'static str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::*;
-    use crate::config::{Backoff, Count, LogFormat, LogSettings};
+    use crate::config::{Count, LogFormat, LogSettings, Upkeep};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -193,7 +196,7 @@ mod tests {
             },
             count: Count { min: 1, max: 1 },
             stop: Vec::new(),
-            backoff: Backoff { initial: Duration::ZERO, max: Duration::ZERO },
+            upkeep: Upkeep::default(),
             log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
         }
     }
@@ -224,13 +227,18 @@ mod tests {
     #[test]
     fn a_worker_knows_its_name_and_its_broker_and_nothing_of_the_daemons_own() {
         let settings = settings(PoolProtocol::Gearman, &["w"]);
-        let inherited =
-            [("NOTIFY_SOCKET", "/x"), ("WATCHDOG_USEC", "1"), ("LANG", "C"), ("PATH", "/p")];
+        let inherited = [
+            ("GEARMAN_SERVERS", "old"),
+            ("NOTIFY_SOCKET", "/x"),
+            ("WATCHDOG_USEC", "1"),
+            ("LANG", "C"),
+            ("PATH", "/p"),
+        ];
         let launch = made(&settings, &["[::1]:10"], &inherited);
         let expected = [
             ("GEARMAN_HOST", Some("::1")),
             ("GEARMAN_PORT", Some("10")),
-            ("GEARMAN_SERVERS", Some("[::1]:10")),
+            ("GEARMAN_SERVERS", None),
             ("GEAR_POOL", Some("mail")),
             ("GEAR_WORKER", Some("mail:3")),
             ("GEAR_INDEX", Some("3")),
@@ -243,6 +251,16 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(get(&launch, name), value, "{name}");
         }
+    }
+
+    #[test]
+    fn a_worker_that_reads_another_variable_is_given_it_by_the_file() {
+        let mut settings = settings(PoolProtocol::Gearman, &["w"]);
+        let servers = ("GEARMAN_SERVERS".to_owned(), "{servers}".to_owned());
+        settings.program.env.extend([servers, ("JSON".to_owned(), "{}".to_owned())]);
+        let launch = made(&settings, &["127.0.0.1:9", "[::1]:10"], &[]);
+        assert_eq!(get(&launch, "GEARMAN_SERVERS"), Some("127.0.0.1:9,[::1]:10"));
+        assert_eq!(get(&launch, "JSON"), Some("{}"));
     }
 
     #[test]
@@ -259,10 +277,21 @@ mod tests {
         let mut lines = settings(PoolProtocol::Lines, &["py", "w.py"]);
         lines.program.functions = vec!["a".to_owned(), "b".to_owned()];
         lines.program.stream = true;
-        let expected = ["/bin/gear", "work", "a,b", "--lines", "--stream", "--", "py", "w.py"];
-        assert_eq!(made(&lines, &["h:1"], &[]).argv, expected);
+        let expected = [
+            "/bin/gear",
+            "work",
+            "a,b",
+            "--lines",
+            "--stream",
+            "--server",
+            "h:1,[::1]:2",
+            "--",
+            "py",
+            "w.py",
+        ];
+        assert_eq!(made(&lines, &["h:1", "[::1]:2"], &[]).argv, expected);
         let exec = made(&settings(PoolProtocol::Exec, &["wc", "-w"]), &["h:1"], &[]);
-        assert_eq!(exec.argv, ["/bin/gear", "work", "mail", "--", "wc", "-w"]);
+        assert_eq!(exec.argv, ["/bin/gear", "work", "mail", "--server", "h:1", "--", "wc", "-w"]);
         assert_eq!(get(&exec, "GEAR_FUNCTIONS"), Some("mail"));
     }
 

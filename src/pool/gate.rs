@@ -32,6 +32,8 @@ pub enum GateRequest {
         /// Told when it is idle.
         reply: oneshot::Sender<()>,
     },
+    /// Jobs that the process holds when it ends are charged, though it drains.
+    Charge(WorkerId),
     /// The stop signal was sent: wake the process if it sleeps in its library.
     Nudge(WorkerId),
     /// The process ended.

@@ -50,6 +50,8 @@ pub struct SlotView {
     pub since: Instant,
     /// When the process was started.
     pub started: Option<Instant>,
+    /// Whether it is down against what is wanted.
+    pub failed: bool,
     /// How often the slot's process was replaced after it had died by itself.
     pub restarts: u64,
     /// How the slot's previous process ended.
@@ -97,6 +99,8 @@ pub struct LastExit {
     pub at: Instant,
     /// Whether we had asked it to stop.
     pub asked: bool,
+    /// What it had to be ended for; empty when nothing.
+    pub blame: String,
 }
 
 impl SlotState {

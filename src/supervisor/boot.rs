@@ -14,15 +14,17 @@ use tracing::{info, warn};
 use super::carrier::{Carrier, Names};
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
-use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
+use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
+use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
-use crate::pool::WorkerIds;
+use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
+use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
 use crate::telemetry::{self, TelemetryError};
 
 /// Requests of pools under way at most; a pool waits for room.
@@ -83,6 +85,14 @@ pub enum DaemonError {
     /// The daemon's own log did not start.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A pool without which the daemon is not to run has failed.
+    #[error("the essential pool {pool} has failed: {reason}")]
+    EssentialFailed {
+        /// The pool.
+        pool: PoolName,
+        /// Why.
+        reason: String,
+    },
     /// The system refused something.
     #[error("{what}: {source}")]
     Io {
@@ -92,6 +102,12 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<PoolFailure> for DaemonError {
+    fn from(PoolFailure { pool, reason }: PoolFailure) -> Self {
+        Self::EssentialFailed { pool, reason }
+    }
 }
 
 impl DaemonError {
@@ -107,6 +123,7 @@ impl DaemonError {
             | Self::Identity(_)
             | Self::Processes(_)
             | Self::Telemetry(_)
+            | Self::EssentialFailed { .. }
             | Self::Io { .. } => false,
         }
     }
@@ -138,11 +155,10 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let options = ProcessesOptions {
-        own_binary: OWN_BINARY.into(),
-        ledger: Some(state_dir.path().join("workers")),
-        file_limit: Some(file_limit),
-    };
+    let ledger = Some(state_dir.path().join("workers"));
+    let file_limit = Some(file_limit);
+    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
+    let intents = open_intents(&state_dir)?;
     let processes = Processes::open(options, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
@@ -165,7 +181,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     };
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone());
+    let (news, failures) = PoolNews::new();
+    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
     let (edits_in, edits) = mpsc::channel(1);
     let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
         .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
@@ -182,10 +199,12 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         tasks: tasks.clone(),
         routes: routes_in,
         watcher,
+        news,
+        intents,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
-    let inbox = Inbox { commands, demand, edits, signals };
-    Supervisor::new(settings, rooms).run(inbox).await;
+    let inbox = Inbox { commands, demand, edits, signals, failures };
+    let failure = Supervisor::new(settings, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {
         warn!(%error, "the control socket ended badly");
@@ -195,7 +214,13 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     stop.cancel();
     end_tasks(&tasks).await;
     info!("stopped");
-    Ok(())
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
+    let what = "the intents cannot be read";
+    Intents::open(state_dir.path().join("intents"))
+        .map_err(|source| DaemonError::Io { what, source })
 }
 
 /// Starts the broker, unless servers outside are used.
@@ -210,11 +235,14 @@ fn open_broker(
     let options = BrokerOptions {
         listen: settings.broker.listen.clone(),
         packet_len_max: settings.broker.packet_len_max,
+        memory_budget: settings.broker.memory_budget,
         store: settings.broker.store,
         state_dir: Arc::clone(state_dir),
         attempts_max: ATTEMPTS_MAX,
+        habits: Habits::default(),
         handle_prefix: settings.broker.handle_prefix.clone(),
         rules: Arc::clone(&settings.broker.rules),
+        sockets: SocketOptions::default(),
         events,
     };
     Broker::start(options).map(Some)

@@ -102,6 +102,7 @@ impl Carrier {
             }
             GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
             GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
+            GateRequest::Charge(worker) => Command::Charge(worker),
             GateRequest::Nudge(worker) => Command::Nudge(worker),
             GateRequest::Gone { worker, exit } => Command::Gone { worker, exit },
             GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },
@@ -120,6 +121,14 @@ impl Carrier {
             }
             BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
             BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
+            BrokerEvent::Lost(loss) => {
+                let (job, function) = (&loss.handle, &loss.function);
+                error!(
+                    job,
+                    %function,
+                    "the job failed without being run: its payload cannot be read from the disk"
+                );
+            }
             BrokerEvent::GivenUp { loss, death } => {
                 let cause =
                     death.map_or("its time ran out".to_owned(), |(_, exit)| exit.to_string());

@@ -50,7 +50,7 @@ impl Supervisor {
                 reply(answer, done);
             }
             SupervisorCommand::Scale { names, to, hold, actor, answer } => {
-                info!(actor, "scale {} to {to:?}", listed(&names));
+                info!(actor, "scale {} to {to}", listed(&names));
                 let until = hold.and_then(|hold| Instant::now().checked_add(hold));
                 self.hold(&names, to, until, answer).await;
             }
@@ -128,10 +128,11 @@ impl Supervisor {
             if !names.iter().any(|pattern| pattern.matches_pool(name)) {
                 continue;
             }
-            entry.hold = match to {
+            let hold = match to {
                 ScaleTo::Bounds { min, max } => Some(Hold { bounds: Count { min, max }, until }),
                 ScaleTo::Auto => None,
             };
+            entry.set_hold(hold, &self.rooms.intents);
             entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
             entry.follow_bounds(&self.rooms.gate).await;
             settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));

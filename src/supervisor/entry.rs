@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::handle::Brief;
 use crate::config::{Count, PoolSettings};
 use crate::model::WorkerId;
-use crate::pool::{PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
+use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::PoolState;
 
 /// Decisions kept for `explain`, the oldest dropped first.
@@ -42,6 +42,26 @@ pub(super) struct EndedJobs {
     seen: HashMap<WorkerId, u64>,
 }
 
+impl From<HoldMind> for Hold {
+    fn from(mind: HoldMind) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let until =
+            mind.until.map(|until| Instant::now() + Duration::from_secs(until).saturating_sub(now));
+        Self { bounds: Count { min: mind.min, max: mind.max }, until }
+    }
+}
+
+impl From<Hold> for HoldMind {
+    fn from(hold: Hold) -> Self {
+        let until = hold.until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            let at = SystemTime::now() + left;
+            at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+        });
+        Self { min: hold.bounds.min, max: hold.bounds.max, until }
+    }
+}
+
 impl Entry {
     pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
         let target = settings.count.min;
@@ -56,6 +76,12 @@ impl Entry {
             reason: String::new(),
             decisions: VecDeque::new(),
         }
+    }
+
+    /// Sets or releases an operator's hold, on disk too.
+    pub(super) fn set_hold(&mut self, hold: Option<Hold>, intents: &Intents) {
+        self.hold = hold;
+        intents.change(&self.settings.name, |mind| mind.hold = hold.map(HoldMind::from));
     }
 
     /// The bounds in force: a hold goes before the file.
@@ -105,7 +131,7 @@ impl EndedJobs {
 /// Whether a pool has come to rest at its target, or cannot.
 pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
     let current = view.slots.iter().filter(|slot| slot.role == SlotRole::Current);
-    let mut running = 0;
+    let (mut running, mut resting) = (0, 0);
     let mut moving = view.slots.iter().any(|slot| slot.role == SlotRole::Predecessor);
     for slot in current {
         match slot.state {
@@ -115,10 +141,11 @@ pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
                 return Some(Err(format!("{name} is in {state}: {}", slot.detail)));
             }
             SlotState::Starting | SlotState::Stopping => moving = true,
-            SlotState::Stopped | SlotState::Exited => {}
+            SlotState::Stopped | SlotState::Exited => resting += 1,
         }
     }
-    (!moving && (running == view.target || view.intent == PoolIntent::Stopped)).then_some(Ok(()))
+    let is_there = running <= view.target && running + resting >= view.target;
+    (!moving && (is_there || view.intent == PoolIntent::Stopped)).then_some(Ok(()))
 }
 
 /// Waits until a pool has come to rest at `target`.

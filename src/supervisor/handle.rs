@@ -1,6 +1,7 @@
 //! How the control socket (and anything else inside) talks to the supervisor.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,11 +9,11 @@ use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::{BrokerHandle, Overview};
-use crate::config::Settings;
+use crate::config::{Count, Settings};
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
 use crate::model::NamePattern;
-use crate::pool::PoolView;
+use crate::pool::{PoolNews, PoolView};
 
 /// The daemon at one moment.
 #[derive(Clone, Debug)]
@@ -80,6 +81,16 @@ pub enum ScaleTo {
     },
     /// Back to the file.
     Auto,
+}
+
+/// `1..8`, `4`, or `auto`: as it is typed.
+impl fmt::Display for ScaleTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bounds { min, max } => Count { min: *min, max: *max }.fmt(f),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
 }
 
 /// Why a command was not carried out.
@@ -165,6 +176,8 @@ pub struct SupervisorHandle {
     pub broker: Option<BrokerHandle>,
     /// Workers' output.
     pub logs: LogsHandle,
+    /// Changes of workers' states.
+    pub news: PoolNews,
 }
 
 impl SupervisorHandle {
@@ -177,8 +190,9 @@ impl SupervisorHandle {
         commands: mpsc::Sender<SupervisorCommand>,
         broker: Option<BrokerHandle>,
         logs: LogsHandle,
+        news: PoolNews,
     ) -> Self {
-        Self { commands, broker, logs }
+        Self { commands, broker, logs, news }
     }
 
     /// Carries out a command and waits for its effect.

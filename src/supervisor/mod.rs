@@ -11,6 +11,7 @@ mod carrier;
 mod commands;
 mod entry;
 mod handle;
+mod plan;
 mod reload;
 mod scaling;
 mod service;

@@ -9,21 +9,36 @@ use tracing::{error, info, warn};
 
 use super::commands::reply;
 use super::entry::{Entry, settle};
-use super::handle::{Answer, CommandError, Rejected};
-use super::task::Supervisor;
+use super::handle::{Answer, CommandError, ConfigState, Rejected};
+use super::plan::Plan;
+use super::task::{Rooms, Supervisor};
 use crate::broker::Command;
 use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
 use crate::logs::LogsRequest;
-use crate::pool::{PoolCommand, PoolHandle, PoolView};
+use crate::pool::PoolCommand;
 
 /// An edit that removes pools is applied after so long without another one: a file that was cut
 /// short while it was written is often valid and lacks its last pools.
 const QUIET_BEFORE_REMOVAL: Duration = Duration::from_secs(5);
+/// How long `docker stop` waits before it kills, unless it is told otherwise.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(10);
 /// A removed pool finishes its jobs, however long they take.
 const NO_HURRY: Duration = Duration::MAX;
 
-/// Something that is still to happen, and then said.
-type Effect = BoxFuture<'static, Result<String, String>>;
+/// Something that is still to happen.
+struct Effect {
+    /// What was done, or why it was not.
+    done: BoxFuture<'static, Result<String, String>>,
+    /// Whether the log has told all of it already.
+    is_told: bool,
+}
+
+impl Effect {
+    /// Told when it has happened.
+    fn new(done: impl Future<Output = Result<String, String>> + Send + 'static) -> Self {
+        Self { done: Box::pin(done), is_told: false }
+    }
+}
 
 impl Supervisor {
     /// The start: the difference from no pools at all.
@@ -32,16 +47,22 @@ impl Supervisor {
         let changes = config::diff(&settings.without_pools(), &settings);
         let effects = self.apply(settings, &changes).await;
         self.say_when_done(effects, None);
-        if nix::unistd::getpid().as_raw() == 1 {
-            let grace = humantime::format_duration(self.settings.supervisor.shutdown_grace);
-            info!(
-                "running as PID 1 with shutdown_grace = {grace}; docker kills after 10 s unless \
-                 it is started with a longer --stop-timeout"
+        let grace = self.settings.supervisor.shutdown_grace;
+        if nix::unistd::getpid().as_raw() == 1 && grace > DOCKER_PATIENCE {
+            let grace = humantime::format_duration(grace);
+            warn!(
+                "running as PID 1: `docker stop` kills after 10 s unless it is told otherwise, \
+                 and shutdown_grace is {grace}; give the container a longer --stop-timeout \
+                 (compose: stop_grace_period), or set shutdown_grace to less"
             );
         }
+        info!("{} of {}", self.serving(), self.settings.file.display());
+        self.service.ready(&self.serving());
+    }
+
+    fn serving(&self) -> String {
         let pools = self.pools.len();
-        info!("serving {pools} pools of {}", self.settings.file.display());
-        self.service.ready(&format!("serving {pools} pools"));
+        format!("serving {pools} {}", if pools == 1 { "pool" } else { "pools" })
     }
 
     /// The watcher saw an edit.
@@ -52,6 +73,7 @@ impl Supervisor {
                 Ok(_) => {
                     self.config.rejected = None;
                     info!("the edited file is right; reload applies it");
+                    self.service.ready(&self.serving());
                 }
                 Err(errors) => self.reject(errors),
             },
@@ -59,6 +81,7 @@ impl Supervisor {
                 Ok(new) if self.is_doubtful(&new) => {
                     info!("the edit removes pools: applied in 5 s unless another edit follows");
                     self.quiet_until = Some(Instant::now() + QUIET_BEFORE_REMOVAL);
+                    self.service.ready(&self.serving());
                 }
                 Ok(new) => self.take(new, None).await,
                 Err(errors) => self.reject(errors),
@@ -107,8 +130,10 @@ impl Supervisor {
         Ok(new)
     }
 
-    /// Reads the file, and watches what was read.
+    /// Reads the file, and watches what was read. Whatever comes of it ends with word to the
+    /// service manager, which waits for it.
     fn read(&mut self) -> Result<Settings, Vec<String>> {
+        self.service.reloading();
         let read = config::load(&self.settings.file, &Surroundings::of_process());
         let watch = |supervisor: &Self, sources: &Sources| {
             if let Some(watcher) = &supervisor.rooms.watcher {
@@ -132,26 +157,30 @@ impl Supervisor {
             error!("{line}");
         }
         let running = at_clock(self.config.loaded_at);
-        error!("the file was not applied; still running the file of {running}");
+        let said = format!("the file was not applied; still running the file of {running}");
+        error!("{said}");
+        self.service.ready(&said);
         self.config.rejected = Some(Rejected { at: SystemTime::now(), errors });
     }
 
     /// Puts new settings in force.
     async fn take(&mut self, new: Settings, answer: Option<Answer>) {
         self.quiet_until = None;
-        self.config =
-            crate::supervisor::ConfigState { loaded_at: SystemTime::now(), rejected: None };
+        let was_rejected = self.config.rejected.is_some();
+        self.config = ConfigState { loaded_at: SystemTime::now(), rejected: None };
         let changes = config::diff(&self.settings, &new);
         if changes.is_empty() {
             self.settings = Arc::new(new);
-            return self.say_when_done(Vec::new(), answer);
+            self.service.ready(&self.serving());
+            let again = if was_rejected { " right again" } else { " right" };
+            let said = format!("the file is{again}, and changes nothing that runs");
+            return self.say_when_done(vec![Effect::new(async { Ok(said) })], answer);
         }
-        self.service.reloading();
         for key in &changes.at_restart {
             warn!("{key} changed: takes effect when the daemon is started again");
         }
         let effects = self.apply(Arc::new(new), &changes).await;
-        self.service.ready(&format!("serving {} pools", self.pools.len()));
+        self.service.ready(&self.serving());
         self.say_when_done(effects, answer);
     }
 
@@ -160,11 +189,14 @@ impl Supervisor {
         let rules_changed = self.settings.broker.rules != new.broker.rules;
         self.settings = new;
         let mut effects: Vec<Effect> = Vec::new();
+        self.rooms
+            .intents
+            .keep(|name| self.settings.pools.keys().any(|kept| kept.as_str() == name));
         for pool in &changes.added {
             self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
                 let (name, count, handle) = (pool.name.clone(), pool.count, entry.handle.clone());
-                effects.push(Box::pin(async move {
+                effects.push(Effect::new(async move {
                     settle(handle, count.min)
                         .await
                         .map(|()| format!("{name} added: {count} started"))
@@ -180,7 +212,7 @@ impl Supervisor {
             let (pool, settings) = (change.name().clone(), change.new.log.clone());
             self.tell_logs(LogsRequest::Configure { pool, settings }).await;
             if let Some(entry) = self.pools.get_mut(change.name()) {
-                effects.push(configure(entry, change).await);
+                effects.push(configure(entry, change, &self.rooms).await);
             }
         }
         if rules_changed && let Some(broker) = &self.rooms.broker {
@@ -206,7 +238,7 @@ impl Supervisor {
         }
         self.leaving.push(entry.handle);
         let logs = self.rooms.logs.clone();
-        Box::pin(async move {
+        Effect::new(async move {
             closed.await.or(Err(format!("{name} could not be closed")))?;
             if logs.tell(LogsRequest::Forget(name.clone())).await.is_err() {
                 warn!("the logs have ended");
@@ -218,19 +250,20 @@ impl Supervisor {
     fn listen(&self) -> Option<Effect> {
         let broker = self.rooms.broker.clone()?;
         let addresses = self.settings.broker.listen.clone();
-        Some(Box::pin(async move {
+        Some(Effect::new(async move {
             let listening = broker.ask(|reply| Command::Listen { addresses, reply }).await;
             listening.map_err(|gone| gone.to_string())??;
             Ok("listening addresses changed".to_owned())
         }))
     }
 
-    /// Logs each effect when it has happened, and answers whoever waits for all of them.
+    /// Logs each effect when it has happened, unless that was told before, and answers whoever waits for all of them.
     fn say_when_done(&self, effects: Vec<Effect>, answer: Option<Answer>) {
         self.rooms.tasks.spawn(async move {
-            let logged = effects.into_iter().map(|effect| async {
-                let result = effect.await;
+            let logged = effects.into_iter().map(|effect| async move {
+                let result = effect.done.await;
                 match &result {
+                    Ok(_) if effect.is_told => {}
                     Ok(line) => info!("{line}"),
                     Err(line) => warn!("{line}"),
                 }
@@ -247,46 +280,35 @@ impl Supervisor {
     }
 }
 
-/// Gives a pool its new settings. An edit of the count releases an operator's hold on it.
-async fn configure(entry: &mut Entry, change: &PoolChange) -> Effect {
+/// Gives a pool its new settings, and tells at once what that will do; a second line follows when
+/// workers had to finish their jobs for it. An edit of the count releases an operator's hold.
+async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Effect {
     entry.settings = Arc::clone(&change.new);
     let mut said = change.to_string();
-    if change.changes_count() && entry.hold.take().is_some() {
+    let is_released = change.changes_count() && entry.hold.is_some();
+    if is_released {
+        entry.set_hold(None, &rooms.intents);
         said.push_str(", which ends the hold");
     }
-    let bounds = entry.bounds();
-    entry.target = entry.target.clamp(bounds.min, bounds.max);
-    let before = workers(&entry.handle.view());
+    let (before, bounds) = (entry.target, entry.bounds());
+    entry.target = before.clamp(bounds.min, bounds.max);
+    entry.wanted = entry.target;
+    let plan = Plan::of(change, entry.handle.view().intent, before, entry.target);
+    info!("{said}: {}", plan.begun());
     let (reply, done) = oneshot::channel();
     let settings = Arc::clone(&change.new);
     let command = PoolCommand::Configure { settings, target: entry.target, reply };
     let gone = entry.handle.tell(command).await.is_err();
-    let handle: PoolHandle = entry.handle.clone();
-    Box::pin(async move {
+    if is_released {
+        entry.follow_bounds(&rooms.gate).await;
+    }
+    let done = async move {
         if gone || done.await.is_err() {
             return Err(format!("{said}: the pool has been closed"));
         }
-        Ok(format!("{said}: {}", counted(&before, &workers(&handle.view()))))
-    })
-}
-
-type Workers = std::collections::BTreeMap<u32, crate::model::WorkerId>;
-
-fn workers(view: &PoolView) -> Workers {
-    let slots = view.slots.iter();
-    slots.filter_map(|slot| Some((slot.name.index, slot.worker?))).collect()
-}
-
-/// `2 started, 0 restarted`, and what was stopped if anything was.
-fn counted(before: &Workers, after: &Workers) -> String {
-    let started = after.keys().filter(|index| !before.contains_key(index)).count();
-    let stopped = before.keys().filter(|index| !after.contains_key(index)).count();
-    let restarted = after
-        .iter()
-        .filter(|(index, worker)| before.get(index).is_some_and(|old| old != *worker))
-        .count();
-    let stopped = if stopped > 0 { format!(", {stopped} stopped") } else { String::new() };
-    format!("{started} started, {restarted} restarted{stopped}")
+        Ok(format!("{said}: {}", plan.done()))
+    };
+    Effect { done: Box::pin(done), is_told: !plan.takes_time() }
 }
 
 /// The time of day, as a person says it.

@@ -63,7 +63,7 @@ impl Supervisor {
         for entry in self.pools.values_mut() {
             let over = entry.hold.and_then(|hold| hold.until).is_some_and(|until| until <= now);
             if over {
-                entry.hold = None;
+                entry.set_hold(None, &self.rooms.intents);
                 entry.explain("the hold is over: the file decides again".to_owned(), true);
                 entry.follow_bounds(&self.rooms.gate).await;
             }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
+/// What the end takes beyond the jobs in hand.
+const MARGIN: Duration = Duration::from_secs(10);
+
 /// Tells the service manager how the daemon does.
 #[derive(Debug, Default)]
 pub(super) struct Service {
@@ -27,8 +30,15 @@ impl Service {
         }
     }
 
-    pub(super) fn stopping(&mut self, status: &str) {
-        self.notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    /// A grace above the manager's own stop timeout is asked for, so that it does not kill first.
+    pub(super) fn stopping(&mut self, status: &str, grace: Duration) {
+        let longest = (grace + MARGIN).as_micros();
+        let longest = u32::try_from(longest).unwrap_or(u32::MAX);
+        self.notify(&[
+            NotifyState::Stopping,
+            NotifyState::ExtendTimeoutUsec(longest),
+            NotifyState::Status(status),
+        ]);
     }
 
     pub(super) fn alive(&mut self) {

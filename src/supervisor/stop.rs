@@ -72,10 +72,10 @@ impl Supervisor {
             n => format!("{n} jobs in hand, finishing (again = kill)"),
         };
         info!("{said}");
-        self.service.stopping(&said);
         let mut stopping = Stopping::default();
         stopping.answers.extend(answer);
         let grace = self.settings.supervisor.shutdown_grace;
+        self.service.stopping(&said, grace);
         let handles: Vec<_> = self.every_pool().cloned().collect();
         for pool in handles {
             let (reply, closed) = oneshot::channel();

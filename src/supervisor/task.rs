@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::carrier::{Demand, Routes};
-use super::entry::Entry;
+use super::entry::{Entry, Hold};
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
@@ -21,7 +21,9 @@ use crate::host::{HostReader, ProcessReader};
 use crate::logs::{LogsHandle, LogsRequest};
 use crate::model::PoolName;
 use crate::pool::process::Processes;
-use crate::pool::{Gate, Pool, PoolHandle, PoolOptions, Servers, WorkerIds};
+use crate::pool::{
+    Gate, Intents, Pool, PoolFailure, PoolHandle, PoolNews, PoolOptions, Servers, WorkerIds,
+};
 
 /// How often holds and elastic pools are looked at without an event.
 const TICK: Duration = Duration::from_secs(1);
@@ -38,6 +40,8 @@ pub(super) struct Rooms {
     pub(super) routes: watch::Sender<Routes>,
     /// `None` when the kernel gives no watch.
     pub(super) watcher: Option<Watcher>,
+    pub(super) news: PoolNews,
+    pub(super) intents: Intents,
 }
 
 /// What comes in.
@@ -46,6 +50,7 @@ pub(super) struct Inbox {
     pub(super) demand: mpsc::Receiver<Demand>,
     pub(super) edits: mpsc::Receiver<()>,
     pub(super) signals: Signals,
+    pub(super) failures: mpsc::Receiver<PoolFailure>,
 }
 
 /// Owns the daemon.
@@ -65,6 +70,8 @@ pub(super) struct Supervisor {
     pub(super) usage: ProcessReader,
     pub(super) service: Service,
     pub(super) stopping: Option<Stopping>,
+    /// The essential pool for which the daemon ends.
+    pub(super) failure: Option<PoolFailure>,
 }
 
 enum Event {
@@ -72,6 +79,7 @@ enum Event {
     Demand,
     Edited,
     Signal(i32),
+    Failed(PoolFailure),
     Tick,
     Alive,
     PoolsClosed,
@@ -92,11 +100,13 @@ impl Supervisor {
             usage: ProcessReader::new(),
             service: Service::default(),
             stopping: None,
+            failure: None,
         }
     }
 
-    /// Starts everything, serves, and returns when every pool is closed.
-    pub(super) async fn run(mut self, mut inbox: Inbox) {
+    /// Starts everything, serves, and returns when every pool is closed; with the pool that ended
+    /// the daemon, if one did.
+    pub(super) async fn run(mut self, mut inbox: Inbox) -> Option<PoolFailure> {
         self.boot().await;
         let alive = Service::period();
         let mut beat = alive.map(tokio::time::interval);
@@ -104,6 +114,7 @@ impl Supervisor {
             let event = self.next_event(&mut inbox, beat.as_mut()).await;
             self.handle(event).await;
         }
+        self.failure
     }
 
     fn is_over(&self) -> bool {
@@ -122,6 +133,7 @@ impl Supervisor {
             Some(signal) = inbox.signals.next() => Event::Signal(signal),
             Some(Demand) = inbox.demand.recv() => Event::Demand,
             Some(()) = inbox.edits.recv() => Event::Edited,
+            Some(failure) = inbox.failures.recv() => Event::Failed(failure),
             () = wait_closed(closed) => Event::PoolsClosed,
             () = wait_until(tick) => Event::Tick,
             () = wait_beat(beat) => Event::Alive,
@@ -133,7 +145,12 @@ impl Supervisor {
             Event::Command(command) => self.obey(command).await,
             Event::Signal(signal) => self.signalled(signal).await,
             // Nothing is started any more: it would outlive the daemon.
-            Event::Demand | Event::Edited | Event::Tick if self.stopping.is_some() => {}
+            Event::Demand | Event::Edited | Event::Tick | Event::Failed(_)
+                if self.stopping.is_some() => {}
+            Event::Failed(failure) => {
+                self.failure = Some(failure);
+                self.stop(None).await;
+            }
             Event::Demand => self.scaling.ask(Instant::now()),
             Event::Edited => self.edited().await,
             Event::Tick => self.ticked().await,
@@ -167,9 +184,13 @@ impl Supervisor {
         let pool = settings.name.clone();
         self.tell_logs(LogsRequest::Configure { pool, settings: settings.log.clone() }).await;
         let external = &self.settings.broker.servers;
+        let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
+        entry_hold =
+            entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
+        let target = entry_hold.map_or(settings.count.min, |hold| hold.bounds.min);
         let options = PoolOptions {
             settings: Arc::clone(settings),
-            target: settings.count.min,
+            target,
             processes: self.rooms.processes.clone(),
             gate: self.rooms.gate.clone(),
             logs: self.rooms.logs.clone(),
@@ -180,9 +201,15 @@ impl Supervisor {
             } else {
                 Servers::External(external.as_slice().into())
             },
+            news: self.rooms.news.clone(),
+            intents: self.rooms.intents.clone(),
         };
         let handle = Pool::start(options);
-        let entry = Entry::new(handle, Arc::clone(settings));
+        let mut entry = Entry::new(handle, Arc::clone(settings));
+        entry.hold = entry_hold;
+        if entry_hold.is_some() {
+            entry.follow_bounds(&self.rooms.gate).await;
+        }
         self.pools.insert(settings.name.clone(), entry);
         self.publish_routes();
     }

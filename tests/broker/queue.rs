@@ -8,6 +8,7 @@ use bytes::Bytes;
 use gear_supervisor::broker::state::{Sweep, SweepAction};
 use gear_supervisor::broker::{Command, JobsOf, JobsQuery};
 use gear_supervisor::config::{BrokerRules, FunctionRule, FunctionRules, StoreKind};
+use gear_supervisor::model::JobId;
 use gear_supervisor::protocol::{GrabStyle, Request, Response, Schedule, SubmitMode, WorkReport};
 
 use crate::rig::{ChildBroker, Rig, job};
@@ -154,4 +155,39 @@ fn many_jobs_are_cancelled_at_once() {
     assert_eq!(list(&rig, JobsOf::Oldest), []);
     rig.stop();
     assert!(list(&Rig::new(Path::new(folder.path())), JobsOf::Oldest).is_empty());
+}
+
+#[test]
+fn payloads_that_are_on_disk_only_are_exported_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::new(folder.path());
+    let (mut client, mut worker) = (rig.connect(), rig.connect());
+    let dead = client.submit(job("bad", "why", SubmitMode::Background));
+    worker.can_do("bad");
+    assert_eq!(worker.grab().0, dead);
+    worker.send(&Request::Work { handle: dead.clone(), report: WorkReport::Fail });
+    worker.sync();
+    let large = "x".repeat(3 << 20);
+    let wanted: Vec<(String, usize)> = [&large, &large, "small"]
+        .map(|payload| (client.submit(job("f", payload, SubmitMode::Background)), payload.len()))
+        .map(|(handle, len)| (String::from_utf8(handle.to_vec()).unwrap(), len))
+        .into();
+    rig.stop();
+
+    let rig = Rig::new(folder.path());
+    let mut found = Vec::new();
+    let mut pieces = 0;
+    let mut after = Some(JobId(0));
+    while let Some(from) = after {
+        let piece = rig.ask(|reply| Command::Export { after: from, reply }).unwrap().unwrap();
+        found.extend(piece.jobs.into_iter().map(|(handle, job)| (handle, job.payload.len())));
+        (pieces, after) = (pieces + 1, piece.next);
+    }
+    assert_eq!((found, pieces), (wanted, 2), "a piece holds only so many bytes");
+    let handle = String::from_utf8(dead.to_vec()).unwrap();
+    let payload = rig.ask(|reply| Command::Payload { handle, reply }).unwrap().unwrap();
+    assert_eq!(payload.unwrap(), "why");
+    let [letter] = &list(&rig, JobsOf::Dead)[..] else { panic!("not one dead letter") };
+    assert_eq!(letter.payload_len, 3);
+    rig.stop();
 }

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gear_supervisor::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread};
+use gear_supervisor::broker::server::{
+    Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions,
+};
+use gear_supervisor::broker::state::Habits;
 use gear_supervisor::broker::store::StateDir;
-use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command};
+use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobView, JobsQuery};
 use gear_supervisor::config::{ListenAddress, StoreKind};
-use gear_supervisor::model::Priority;
+use gear_supervisor::model::{FunctionName, Priority};
 use gear_supervisor::protocol::{
     Decoder, GrabStyle, Incoming, Request, Response, Submission, SubmitMode, WorkReport,
 };
@@ -25,6 +28,8 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const PACKET_LEN_MAX: usize = 4 << 20;
 /// Tells a child of the test program to serve a broker on this state folder.
 const SERVE: &str = "GEAR_TEST_SERVE";
+/// Bytes of payloads that the child holds in memory.
+pub(crate) const SERVE_MEMORY: &str = "GEAR_TEST_SERVE_MEMORY";
 /// The child's limit of open files.
 const SERVE_FILES: &str = "GEAR_TEST_SERVE_FILES";
 
@@ -48,15 +53,23 @@ pub(crate) fn start(
     let options = BrokerOptions {
         listen,
         packet_len_max: PACKET_LEN_MAX,
+        memory_budget: memory_budget(),
         store,
         state_dir: Arc::new(StateDir::open(folder).unwrap()),
         attempts_max: 3,
+        habits: Habits::default(),
         handle_prefix: None,
         rules: Arc::default(),
+        sockets: SocketOptions::default(),
         events: sender,
     };
     let (handle, thread) = Broker::start(options)?;
     Ok(Rig { handle, events, thread })
+}
+
+/// Small in children that ask for it.
+fn memory_budget() -> usize {
+    env::var(SERVE_MEMORY).map_or(64 << 20, |bytes| bytes.parse().unwrap())
 }
 
 impl Rig {
@@ -88,6 +101,12 @@ impl Rig {
 
     pub(crate) fn tell(&self, command: Command) {
         wait_for(self.handle.tell(command)).unwrap();
+    }
+
+    /// Jobs that wait or run, the oldest first.
+    pub(crate) fn jobs(&self, function: Option<FunctionName>) -> Vec<JobView> {
+        let query = JobsQuery { function, limit: 100, ..JobsQuery::default() };
+        self.ask(|reply| Command::Jobs { query, reply }).unwrap()
     }
 
     pub(crate) fn stop(self) {
@@ -227,12 +246,18 @@ pub(crate) struct ChildBroker {
 impl ChildBroker {
     /// `files`: how many the child may open.
     pub(crate) fn new(folder: &Path, files: Option<u64>) -> Self {
+        let files = files.map(|files| (SERVE_FILES, files.to_string()));
+        Self::with(folder, files)
+    }
+
+    /// A child with more in its environment.
+    pub(crate) fn with(
+        folder: &Path,
+        env: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let mut program = Program::new(env::current_exe().unwrap());
         program.args(["--exact", "rig::child_serves", "--nocapture"]);
-        program.env(SERVE, folder).stdout(Stdio::piped());
-        if let Some(files) = files {
-            program.env(SERVE_FILES, files.to_string());
-        }
+        program.env(SERVE, folder).envs(env).stdout(Stdio::piped());
         let mut child = program.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines

@@ -93,7 +93,7 @@ fn a_held_port_keeps_the_broker_from_starting_and_is_explained() {
     let listen = vec![ListenAddress::Tcp(holder.local_addr().unwrap())];
     let Err(error) = start(folder.path(), StoreKind::Disk, listen) else { panic!("it started") };
     assert!(error.is_held());
-    let pid = format!("(pid {}); stop it, or set another", std::process::id());
+    let pid = format!("(pid {}); stop that one, or set another", std::process::id());
     assert!(error.to_string().contains(&pid), "{error}");
 }
 

@@ -17,7 +17,7 @@ use gear_supervisor::logs::{
     LogEntry, LogFilter, LogLine, LogStream, LogsHandle, LogsRequest, Subscription,
 };
 use gear_supervisor::model::{NamePattern, PoolName, WorkerId, WorkerName};
-use gear_supervisor::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
+use gear_supervisor::pool::{PoolIntent, PoolNews, PoolView, SlotRole, SlotState, SlotView};
 use gear_supervisor::supervisor::{
     Answer, Brief, CommandError, ConfigState, Rejected, Snapshot, SupervisorCommand,
     SupervisorHandle,
@@ -54,7 +54,12 @@ impl Daemon {
         let tasks = TaskTracker::new();
         let (command_sender, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
         let (log_sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
-        let handle = SupervisorHandle::new(command_sender, None, LogsHandle::new(log_sender));
+        let handle = SupervisorHandle::new(
+            command_sender,
+            None,
+            LogsHandle::new(log_sender),
+            PoolNews::new().0,
+        );
         let server = ControlServer::bind(&home.path().join("control.sock"), 0o600, None).unwrap();
         tasks.spawn(server.run(handle, CancellationToken::new(), tasks.clone()));
         tasks.spawn(supervise(commands));
@@ -194,6 +199,7 @@ fn slot(name: &str) -> SlotView {
         since: Instant::now(),
         started: Instant::now().checked_sub(Duration::from_secs(9)),
         role: SlotRole::Current,
+        failed: false,
         restarts: 0,
         last_exit: None,
         outdated: false,

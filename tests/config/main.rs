@@ -149,8 +149,9 @@ fn every_form_of_a_key_is_taken() {
     let log = pool("log = { max_size = \"1MiB\", keep = 0, format = \"raw\" }").log;
     assert_eq!((log.size_max, log.keep, log.format), (1 << 20, 0, LogFormat::Raw));
     assert!(log.file.unwrap().ends_with("logs/p.log"));
-    let backoff = Backoff { initial: Duration::from_mins(1), max: Duration::from_mins(1) };
-    assert_eq!(pool("backoff = { initial = \"1m\" }").backoff, backoff);
+    let minute = Duration::from_mins(1);
+    let backoff = Backoff { initial: minute, max: minute, limit: 3, window: minute * 10 };
+    assert_eq!(pool("backoff = { initial = \"1m\" }").upkeep.backoff, backoff);
     assert_eq!(pool("stop = \"INT 1s, KILL\"").stop[0].signal, Signal::SIGINT);
     assert_eq!(pool("protocol = \"lines\"").program.functions, ["p"]);
     assert_eq!(pool("umask = \"027\"").program.umask, Some(0o27));

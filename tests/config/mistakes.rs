@@ -128,8 +128,8 @@ fn a_value_of_another_kind_is_refused() {
             "1:26: supervisor.socket_mode: permission bits are octal; write \"0600\"",
         ),
         (
-            "defaults.max_jobs = 5",
-            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, functions, group, log, protocol, stop, stream, umask, user",
+            "defaults.exit_code = 5",
+            "1:10: defaults.exit_code: unknown key; did you mean exit_codes?",
         ),
     ]);
 }

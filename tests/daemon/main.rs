@@ -1,11 +1,20 @@
 //! The whole program as a person uses it: a daemon, its command line, real processes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod edits;
+mod examples;
+mod first_process;
+mod held;
+mod php;
 mod queue;
 mod raw;
 mod rig;
+mod service;
 mod shasum;
+mod units;
+mod upkeep;
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -32,6 +32,15 @@ impl Daemon {
 
     /// A daemon beside files that its workers use.
     pub(crate) fn with_pools_in(folder: TempDir, pools: &str) -> Self {
+        Self::started(folder, pools, |folder| command_of(Path::new(PROGRAM), folder))
+    }
+
+    /// A daemon that is started in a way of its own.
+    pub(crate) fn started(
+        folder: TempDir,
+        pools: &str,
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = folder.path().display();
         let head = format!(
@@ -39,7 +48,7 @@ impl Daemon {
              socket = \"{path}/s.sock\"\n[broker]\nlisten = [\"127.0.0.1:{port}\"]\n"
         );
         fs::write(folder.path().join("workers.toml"), format!("{head}{pools}")).unwrap();
-        let child = spawn(folder.path());
+        let child = command(folder.path()).spawn().unwrap();
         let daemon = Self { child, folder, port };
         daemon.until_up();
         daemon
@@ -96,6 +105,19 @@ impl Daemon {
         workers.iter().map(named).collect()
     }
 
+    /// The state of a worker; empty when there is none.
+    pub(crate) fn state(&self, worker: &str) -> String {
+        self.worker(worker)["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A worker as `status` shows it.
+    pub(crate) fn worker(&self, name: &str) -> serde_json::Value {
+        let pool = name.split(':').next().unwrap();
+        let mut workers = self.workers(pool);
+        workers.retain(|worker| worker["name"] == name && worker["outgoing"] == false);
+        workers.pop().unwrap_or_default()
+    }
+
     /// The pids of a pool's workers that have a job in hand.
     pub(crate) fn busy(&self, pool: &str) -> Vec<i64> {
         let mut workers = self.workers(pool);
@@ -116,6 +138,11 @@ impl Daemon {
         });
     }
 
+    /// What the daemon has said.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("out")).unwrap_or_default()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         kill(signal, self.child.id().into());
     }
@@ -124,28 +151,15 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
-            eprintln!("--- the daemon's log:\n{log}");
+            eprintln!("--- the daemon's log:\n{}", self.log());
         }
-        let workers = children(self.child.id());
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        // Nobody comes after this daemon who would end what it left, as its next start does.
-        for worker in workers {
-            let status = Command::new("kill")
-                .args(["-9", "--", &format!("-{worker}")])
-                .stderr(Stdio::null())
-                .status();
-            assert!(status.is_ok(), "kill cannot be run");
+        // Killed, it would leave its workers behind; the second signal ends their jobs.
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal("-TERM");
+            self.signal("-QUIT");
+            self.child.wait().unwrap();
         }
     }
-}
-
-/// The processes that a process has started; each of the daemon's leads a group.
-fn children(pid: u32) -> Vec<i32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split(' ').flat_map(str::parse).collect::<Vec<_>>()).collect()
 }
 
 pub(crate) fn spawn(folder: &Path) -> Child {
@@ -153,10 +167,16 @@ pub(crate) fn spawn(folder: &Path) -> Child {
 }
 
 pub(crate) fn spawn_program(program: &Path, folder: &Path) -> Child {
+    command_of(program, folder).spawn().unwrap()
+}
+
+/// The command that runs the daemon of a folder, with its log in the file `out`.
+pub(crate) fn command_of(program: &Path, folder: &Path) -> Command {
     let log = fs::File::options().create(true).append(true).open(folder.join("out")).unwrap();
     let mut command = Command::new(program);
     command.arg("-c").arg(folder.join("workers.toml")).stdin(Stdio::null());
-    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    command
 }
 
 pub(crate) fn kill(signal: &str, pid: i64) {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep,
+    Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
 use gear_supervisor::model::{Exit, NamePattern, WorkerId};
 use gear_supervisor::pool::{
-    GateRequest, Pick, Pool, PoolCommand, PoolHandle, PoolIntent, PoolOptions, PoolView, Servers,
-    SlotRole, SlotState, SlotView,
+    GateRequest, Intents, Pick, Pool, PoolCommand, PoolHandle, PoolIntent, PoolNews, PoolOptions,
+    PoolView, Servers, SlotRole, SlotState, SlotView,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -66,6 +66,8 @@ impl Stage {
             ids: IDS.clone(),
             tracker: tracker.clone(),
             servers: Servers::Own,
+            news: PoolNews::new().0,
+            intents: Intents::default(),
         });
         Self { pool, seen, tracker }
     }
@@ -156,6 +158,7 @@ impl Seen {
                 }
                 (Some(worker), "drain".to_owned())
             }
+            GateRequest::Charge(worker) => (Some(worker), "charge".to_owned()),
             GateRequest::Nudge(worker) => (Some(worker), "nudge".to_owned()),
             GateRequest::Gone { worker, exit } => (Some(worker), format!("gone: {exit}")),
             GateRequest::Limit { workers_max, .. } => (None, format!("limit {workers_max}")),
@@ -177,6 +180,8 @@ async fn play_logs(mut requests: mpsc::Receiver<LogsRequest>, seen: Arc<watch::S
 
 fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSettings {
     let step = |signal, seconds| StopStep { signal, wait: Duration::from_secs(seconds) };
+    let (initial, max) = (Duration::from_millis(5), Duration::from_millis(20));
+    let backoff = Backoff { initial, max, ..Upkeep::default().backoff };
     PoolSettings {
         name: "p".parse().unwrap(),
         program: Program {
@@ -191,7 +196,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         },
         count: Count { min: count, max: count },
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
-        backoff: Backoff { initial: Duration::from_millis(5), max: Duration::from_millis(20) },
+        upkeep: Upkeep { backoff, ..Upkeep::default() },
         log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
     }
 }
@@ -226,7 +231,9 @@ fn a_worker_finds_its_private_port_and_its_output_is_kept() {
         let (worker, pid) = (view.slots[0].worker.unwrap(), view.slots[0].pid.unwrap());
         let line = read_line(&stage.output(pid).await);
         assert_eq!(line, format!("{} p:1", stage.seen.borrow().ports[&worker]));
-        assert_eq!(stage.seen.borrow().marks, [format!("p:1 started pid {pid}")]);
+        let marks =
+            ["p:1 STOPPED → STARTING: it is to run".to_owned(), format!("p:1 started pid {pid}")];
+        assert_eq!(stage.seen.borrow().marks[..2], marks);
         assert_eq!(stage.seen.borrow().story[0], (None, "limit 1".to_owned()));
         stage.close(Duration::from_secs(5)).await;
     });
@@ -379,7 +386,8 @@ fn a_plain_program_never_has_two_processes() {
 fn what_cannot_be_started_is_told_and_tried_again() {
     run(async {
         let stage = Stage::new(settings(PoolProtocol::Gearman, &["no-such-thing"], 2), 2);
-        stage.until(|view| view.slots.len() == 2 && all(view, SlotState::Backoff)).await;
+        let waits = |slot: &SlotView| matches!(slot.state, SlotState::Backoff | SlotState::Fatal);
+        stage.until(|view| view.slots.len() == 2 && view.slots.iter().all(waits)).await;
         let pick = Pick::Pool;
         let started = stage.pool.ask(|reply| PoolCommand::Start { pick, reply }).await.unwrap();
         let reason = started.unwrap_err();

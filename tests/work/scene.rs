@@ -72,7 +72,7 @@ impl Server {
         let (host, port) = address.split_once(':').unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec \"$@\" >&2", "sh"]).args(command);
-        shell.env("GEARMAN_SERVERS", &address).env("GEARMAN_HOST", host).env("GEARMAN_PORT", port);
+        shell.env("GEARMAN_HOST", host).env("GEARMAN_PORT", port);
         Adapter { process: Process::spawn(&mut shell).unwrap() }
     }
 

@@ -14,13 +14,13 @@ use super::core::{Core, now};
 use super::ledger::Ledger;
 use super::listen::{ListenError, Listener};
 use super::listeners::Listeners;
-use super::load::{load_state, open_store};
+use super::load::{open_state, open_store};
 use super::shell::Shell;
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
 use crate::broker::Command;
 use crate::broker::state::{Input, Sweep};
-use crate::broker::store::{StateDir, StoreReport, StoreThread};
+use crate::broker::store::{ReadReport, ReadThread, StateDir, StoreReport, StoreThread};
 use crate::config::ListenAddress;
 use crate::model::JobId;
 
@@ -38,6 +38,8 @@ pub struct Broker {
     commands: mpsc::Receiver<Command>,
     reports: mpsc::Receiver<StoreReport>,
     store_ended: bool,
+    /// `None` when nothing is read, or the reader has ended.
+    read: Option<mpsc::Receiver<ReadReport>>,
     /// Held for its lock, until the store is closed.
     _state_dir: Arc<StateDir>,
 }
@@ -46,6 +48,8 @@ pub struct Broker {
 enum Next {
     Command(Command),
     Report(StoreReport),
+    /// What was read; nothing when the reader has ended.
+    Read(Option<ReadReport>),
     Deadline,
     /// The store's thread panicked.
     StoreEnded,
@@ -62,16 +66,27 @@ impl Broker {
     ) -> Result<(Self, Vec<ListenAddress>), BrokerStartError> {
         // Before the store, whose reading may take a while: a held port is told at once.
         let bound: Result<Vec<Listener>, ListenError> =
-            options.listen.iter().map(Listener::bind).collect();
+            options.listen.iter().map(|address| Listener::bind(address, options.sockets)).collect();
         let bound = bound?;
         let addresses = bound.iter().map(Listener::address).collect::<io::Result<_>>()?;
         let mut store = open_store(&options)?;
-        let state = load_state(store.as_mut(), &options)?;
+        let mut opened = open_state(store.as_mut(), &options)?;
+        let reader = store.reader().map(|reader| ReadThread::start(reader, opened.last));
+        let (reads, read) = match reader {
+            Some(started) => started.map(|(thread, read)| (Some(thread), Some(read)))?,
+            None => (None, None),
+        };
+        if reads.is_some() {
+            opened.state.begin_loading();
+        }
         let (store, reports) = StoreThread::start(store)?;
-        let mut core = Core::new(state, Ledger::new(store), options.events, options.packet_len_max);
+        let ledger = Ledger::new(store);
+        let mut core =
+            Core::new(opened.state, ledger, reads, options.events, options.packet_len_max);
+        core.deaths = opened.deaths;
         core.allow.clone_from(&options.rules.allow);
         let shell = Rc::new(Shell::new(core));
-        let mut listeners = Listeners::new(Rc::clone(&shell));
+        let mut listeners = Listeners::new(Rc::clone(&shell), options.sockets);
         for (asked, listener) in options.listen.into_iter().zip(bound) {
             listeners.serve(asked, listener);
         }
@@ -81,6 +96,7 @@ impl Broker {
             commands,
             reports,
             store_ended: false,
+            read,
             _state_dir: options.state_dir,
         };
         Ok((broker, addresses))
@@ -93,6 +109,11 @@ impl Broker {
             match self.next().await {
                 Next::Command(command) => self.command(command).await,
                 Next::Report(report) => self.shell.core.borrow_mut().committed(report),
+                Next::Read(Some(report)) => {
+                    self.shell.core.borrow_mut().read(report);
+                    self.catch_up().await;
+                }
+                Next::Read(None) => self.read = None,
                 Next::Deadline => {
                     let mut core = self.shell.core.borrow_mut();
                     core.armed = None;
@@ -122,6 +143,7 @@ impl Broker {
             report = self.reports.recv(), if !self.store_ended => {
                 report.map_or(Next::StoreEnded, Next::Report)
             }
+            report = recv(&mut self.read), if self.read.is_some() => Next::Read(report),
             command = self.commands.recv() => match command {
                 Some(Command::Shutdown(reply)) => Next::Shutdown(Some(reply)),
                 Some(command) => Next::Command(command),
@@ -146,7 +168,7 @@ impl Broker {
                 self.listeners.gone(worker).await;
                 self.shell.core.borrow_mut().gone(worker, exit);
             }
-            Command::Sweep { sweep, reply } => {
+            Command::Sweep { sweep, reply } if !core().state.is_loading() => {
                 let handles = self.sweep(&sweep).await;
                 answer(reply, handles);
             }
@@ -155,6 +177,14 @@ impl Broker {
                 answer(reply, changed.map_err(|error| error.to_string()));
             }
             other => core().obey(other),
+        }
+    }
+
+    /// Carries out what was asked of jobs while stored ones were still to come.
+    async fn catch_up(&mut self) {
+        let waited = self.shell.core.borrow_mut().take_postponed();
+        for command in waited {
+            self.command(command).await;
         }
     }
 
@@ -187,6 +217,10 @@ impl Broker {
         if timeout(PART_WITHIN, self.shell.tasks.wait()).await.is_err() {
             info!(target: TARGET, left = self.shell.tasks.len(), "closing connections");
         }
+        self.read = None;
+        if let Some(reads) = self.shell.core.borrow_mut().reads.take() {
+            reads.close();
+        }
         if self.shell.core.borrow_mut().ledger.close().is_err() {
             error!(target: TARGET, "the store's thread has panicked");
         }
@@ -208,5 +242,12 @@ impl Broker {
             }
             drained.await;
         }
+    }
+}
+
+async fn recv(read: &mut Option<mpsc::Receiver<ReadReport>>) -> Option<ReadReport> {
+    match read {
+        Some(read) => read.recv().await,
+        None => None,
     }
 }

@@ -4,7 +4,7 @@
 //! effects out: changes go to the store as one batch, each touched connection gets one write. It
 //! runs without an await, so nobody sees a half of it; its length is bounded, so nobody waits long.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,14 +21,17 @@ use super::session::Session;
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
-use crate::broker::BrokerEvent;
+use crate::broker::record::Death;
 use crate::broker::state::{Effects, Input, State};
-use crate::broker::store::{StoreReport, StoreStopped};
-use crate::model::{Network, SessionId, WorkerId, WorkerName};
+use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
+use crate::broker::{BrokerEvent, Command};
+use crate::model::{JobId, Network, SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
-/// Packets of one connection in one turn at most.
-const TURN_PACKETS_MAX: usize = 256;
+/// Packets of one connection in one turn at most. While 200 workers register 5,000 functions each,
+/// a submission beside them takes 64–77 ms (p99) with 256 and 10–13 ms with 32; the rate of four
+/// connections with 64 jobs in flight is the same.
+const TURN_PACKETS_MAX: usize = 32;
 /// How long a turn may take before it is cut.
 const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 /// Packets between two looks at the clock.
@@ -49,6 +52,14 @@ pub(super) struct Core {
     /// Those that turned out to have ended while they were written to.
     pub(super) ended: Vec<SessionId>,
     pub(super) ledger: Ledger,
+    /// `None` when the store keeps nothing.
+    pub(super) reads: Option<ReadThread>,
+    /// Stored jobs that are dead letters and have not come yet.
+    pub(super) deaths: BTreeMap<JobId, Death>,
+    /// Stored jobs that have come so far, but for dead letters.
+    pub(super) jobs_read: usize,
+    /// What is asked of jobs while stored ones are still to come.
+    pub(super) postponed: Vec<Command>,
     pub(super) news: News,
     pub(super) drains: HashMap<WorkerId, Vec<oneshot::Sender<()>>>,
     pub(super) names: HashMap<WorkerId, WorkerName>,
@@ -86,6 +97,7 @@ impl Core {
     pub(super) fn new(
         state: State,
         ledger: Ledger,
+        reads: Option<ReadThread>,
         events: mpsc::Sender<BrokerEvent>,
         packet_len_max: usize,
     ) -> Self {
@@ -96,6 +108,10 @@ impl Core {
             touched: Vec::new(),
             ended: Vec::new(),
             ledger,
+            reads,
+            deaths: BTreeMap::new(),
+            jobs_read: 0,
+            postponed: Vec::new(),
             news: News::new(events),
             drains: HashMap::new(),
             names: HashMap::new(),
@@ -171,6 +187,7 @@ impl Core {
         let was_full = self.ledger.is_full();
         let (through, input) = match report {
             StoreReport::Committed(seq) => (seq, Input::Committed(seq)),
+            StoreReport::Recorded(seq) => (seq, Input::Recorded(seq)),
             StoreReport::NotCommitted { through, reason } => {
                 if !self.store_fails {
                     warn!(target: TARGET, reason, "background jobs cannot be stored");
@@ -178,7 +195,12 @@ impl Core {
                 (through, Input::NotCommitted { through, reason })
             }
         };
-        let fails = matches!(input, Input::NotCommitted { .. });
+        let fails = match input {
+            Input::Committed(_) => false,
+            Input::NotCommitted { .. } => true,
+            // It had no room for jobs before, or it would have said so.
+            _ => self.store_fails,
+        };
         if self.store_fails && !fails {
             info!(target: TARGET, "background jobs can be stored again");
         }

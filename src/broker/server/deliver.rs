@@ -8,6 +8,7 @@ use tracing::{trace, warn};
 use super::core::Core;
 use super::session::{Session, Written};
 use super::show::{ShowOutgoing, ShowPeer, TARGET};
+use crate::broker::record::Fetched;
 use crate::broker::state::{Input, Outgoing};
 use crate::model::SessionId;
 
@@ -21,6 +22,7 @@ impl Core {
         while !self.fx.is_empty() || !self.touched.is_empty() || !self.ended.is_empty() {
             // The records go first: the disk works while we write.
             self.pass_on_changes(now);
+            self.pass_on_fetches(now);
             self.encode_output();
             self.begin_closes();
             self.answer_drains();
@@ -48,6 +50,18 @@ impl Core {
         let changes = std::mem::take(&mut self.fx.changes);
         if let Err((through, stopped)) = self.ledger.hand_over(changes) {
             let input = Input::NotCommitted { through, reason: stopped.to_string() };
+            self.state.handle(now, input, &mut self.fx);
+        }
+    }
+
+    fn pass_on_fetches(&mut self, now: Instant) {
+        if self.fx.fetches.is_empty() {
+            return;
+        }
+        let jobs = std::mem::take(&mut self.fx.fetches);
+        let Some(reads) = &self.reads else { return };
+        for job in reads.fetch(jobs).err().unwrap_or_default() {
+            let input = Input::Fetched { job, outcome: Fetched::Failed };
             self.state.handle(now, input, &mut self.fx);
         }
     }

@@ -21,20 +21,42 @@ use tokio::net::{TcpListener, UnixListener};
 use super::holder::{describe, holder_of};
 use crate::config::ListenAddress;
 
-/// Connections that wait to be accepted at most; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 /// Everybody may connect, as to a loopback port; the folder's permissions can narrow it.
 const SOCKET_FILE_MODE: u32 = 0o666;
-/// A silent peer is asked after a minute, and given up a minute later.
-const KEEPALIVE_IDLE_SECONDS: u32 = 60;
-const KEEPALIVE_EVERY_SECONDS: u32 = 10;
-const KEEPALIVE_PROBES: u32 = 6;
+
+/// How sockets are set up. By default a silent peer is asked after a minute, and given up a minute
+/// later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Connections that wait to be accepted at most; the kernel cuts it to `net.core.somaxconn`.
+    pub backlog: i32,
+    /// Silence after which a peer is asked whether it lives.
+    pub keepalive_idle_seconds: u32,
+    /// Time between two such questions.
+    pub keepalive_interval_seconds: u32,
+    /// Questions without an answer after which it is given up.
+    pub keepalive_probes: u32,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            keepalive_idle_seconds: 60,
+            keepalive_interval_seconds: 10,
+            keepalive_probes: 6,
+        }
+    }
+}
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process listens there.
-    #[error("{address} is held by {holder}; stop it, or set another [broker] listen")]
+    #[error(
+        "{address} is held by {holder}; stop that one, or set another [broker] listen, or run \
+         workers for it: name it in [broker] servers"
+    )]
     Held {
         /// The address.
         address: ListenAddress,
@@ -72,11 +94,14 @@ pub(super) struct SocketFile {
 
 impl Listener {
     /// Binds a public address; needs a runtime.
-    pub(super) fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
+    pub(super) fn bind(
+        address: &ListenAddress,
+        options: SocketOptions,
+    ) -> Result<Self, ListenError> {
         let failed = |source| ListenError::Io { address: address.clone(), source };
         match address {
-            ListenAddress::Tcp(ip) => match listen_tcp(*ip) {
-                Ok(listener) => Self::adopt(listener).map_err(failed),
+            ListenAddress::Tcp(ip) => match listen_tcp(*ip, options.backlog) {
+                Ok(listener) => Self::adopt(listener, options).map_err(failed),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     let unseen = || "another process (root can see which)".to_owned();
                     let holder = holder_of(*ip).unwrap_or_else(unseen);
@@ -95,9 +120,9 @@ impl Listener {
     }
 
     /// Takes over a socket that somebody else bound, such as a worker's private one.
-    pub(super) fn adopt(listener: StdTcpListener) -> io::Result<Self> {
+    pub(super) fn adopt(listener: StdTcpListener, options: SocketOptions) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        prepare(&listener)?;
+        prepare(&listener, options)?;
         Ok(Self::Tcp(TcpListener::from_std(listener)?))
     }
 
@@ -128,7 +153,7 @@ impl Drop for SocketFile {
     }
 }
 
-fn listen_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
+fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<StdTcpListener> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, ReuseAddr, &true)?;
@@ -137,17 +162,17 @@ fn listen_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
         setsockopt(&fd, Ipv6V6Only, &true)?;
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&fd, Backlog::new(BACKLOG)?)?;
+    listen(&fd, Backlog::new(backlog)?)?;
     Ok(StdTcpListener::from(fd))
 }
 
 /// Accepted sockets inherit these, which spares four calls per connection.
-fn prepare(listener: &impl AsFd) -> io::Result<()> {
+fn prepare(listener: &impl AsFd, options: SocketOptions) -> io::Result<()> {
     setsockopt(listener, TcpNoDelay, &true)?;
     setsockopt(listener, KeepAlive, &true)?;
-    setsockopt(listener, TcpKeepIdle, &KEEPALIVE_IDLE_SECONDS)?;
-    setsockopt(listener, TcpKeepInterval, &KEEPALIVE_EVERY_SECONDS)?;
-    setsockopt(listener, TcpKeepCount, &KEEPALIVE_PROBES)?;
+    setsockopt(listener, TcpKeepIdle, &options.keepalive_idle_seconds)?;
+    setsockopt(listener, TcpKeepInterval, &options.keepalive_interval_seconds)?;
+    setsockopt(listener, TcpKeepCount, &options.keepalive_probes)?;
     Ok(())
 }
 
@@ -188,9 +213,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_held_port_is_refused_with_its_holder_and_both_ways_out() {
-        let first = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
-        let error = Listener::bind(&first.address().unwrap()).unwrap_err().to_string();
-        let pid = format!("(pid {}); stop it, or set another", std::process::id());
+        let first = Listener::bind(
+            &ListenAddress::Tcp(([127, 0, 0, 1], 0).into()),
+            SocketOptions::default(),
+        )
+        .unwrap();
+        let error = Listener::bind(&first.address().unwrap(), SocketOptions::default())
+            .unwrap_err()
+            .to_string();
+        let pid = format!("(pid {}); stop that one, or set another", std::process::id());
         assert!(error.contains(" is held by ") && error.contains(&pid), "{error}");
     }
 
@@ -200,9 +231,9 @@ mod tests {
         let path = folder.path().join("gearman.sock");
         drop(StdUnixListener::bind(&path).unwrap());
         let address = ListenAddress::Unix(path.clone());
-        let listener = Listener::bind(&address).unwrap();
+        let listener = Listener::bind(&address, SocketOptions::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_FILE_MODE);
-        let error = Listener::bind(&address).unwrap_err().to_string();
+        let error = Listener::bind(&address, SocketOptions::default()).unwrap_err().to_string();
         assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
         drop(listener);
         assert!(!path.exists(), "the socket file stayed");
@@ -213,7 +244,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes");
         fs::write(&path, "keep me").unwrap();
-        let error = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap_err().to_string();
+        let error = Listener::bind(&ListenAddress::Unix(path.clone()), SocketOptions::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("exists and is no socket"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "keep me");
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::accept;
-use super::listen::{ListenError, Listener};
+use super::listen::{ListenError, Listener, SocketOptions};
 use super::shell::Shell;
 use super::show::TARGET;
 use crate::config::ListenAddress;
@@ -19,6 +19,7 @@ use crate::model::WorkerId;
 #[derive(Debug)]
 pub(super) struct Listeners {
     shell: Rc<Shell>,
+    options: SocketOptions,
     public: Vec<Public>,
     private: HashMap<WorkerId, Accepting>,
 }
@@ -54,8 +55,8 @@ impl Accepting {
 }
 
 impl Listeners {
-    pub(super) fn new(shell: Rc<Shell>) -> Self {
-        Self { shell, public: Vec::new(), private: HashMap::new() }
+    pub(super) fn new(shell: Rc<Shell>, options: SocketOptions) -> Self {
+        Self { shell, options, public: Vec::new(), private: HashMap::new() }
     }
 
     /// Accepts from a public socket.
@@ -70,7 +71,7 @@ impl Listeners {
 
     /// Accepts from the private socket of a worker process.
     pub(super) fn admit(&mut self, worker: WorkerId, listener: StdTcpListener) {
-        let listener = match Listener::adopt(listener) {
+        let listener = match Listener::adopt(listener, self.options) {
             Ok(listener) => listener,
             Err(error) => {
                 error!(target: TARGET, %worker, %error, "a worker's socket cannot be served");
@@ -99,7 +100,7 @@ impl Listeners {
             .collect();
         let leaving = self.public.extract_if(.., |public| !wanted.contains(&public.asked));
         let leaving: Vec<Public> = leaving.collect();
-        let bound = match bind_all(&added) {
+        let bound = match bind_all(&added, self.options) {
             Ok(bound) => {
                 stop_all(leaving).await;
                 bound
@@ -107,7 +108,7 @@ impl Listeners {
             // The new one may be in the way of the old one, as 0.0.0.0 is of 127.0.0.1.
             Err(_) if !leaving.is_empty() => {
                 let old = stop_all(leaving).await;
-                match bind_all(&added) {
+                match bind_all(&added, self.options) {
                     Ok(bound) => bound,
                     Err(error) => {
                         self.restore(old);
@@ -133,7 +134,7 @@ impl Listeners {
 
     fn restore(&mut self, old: Vec<ListenAddress>) {
         for asked in old {
-            match Listener::bind(&asked) {
+            match Listener::bind(&asked, self.options) {
                 Ok(listener) => self.serve(asked, listener),
                 Err(error) => error!(target: TARGET, "{error}"),
             }
@@ -141,8 +142,11 @@ impl Listeners {
     }
 }
 
-fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>, ListenError> {
-    addresses.iter().map(Listener::bind).collect()
+fn bind_all(
+    addresses: &[ListenAddress],
+    options: SocketOptions,
+) -> Result<Vec<Listener>, ListenError> {
+    addresses.iter().map(|address| Listener::bind(address, options)).collect()
 }
 
 /// Stops the tasks and waits until their sockets are closed.

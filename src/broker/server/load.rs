@@ -1,19 +1,21 @@
 //! From the store to the rules: what a start finds of the broker before it.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::core::now;
+use super::core::{Core, now};
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
-use crate::broker::record::{Change, Extras};
-use crate::broker::state::{State, StateSettings};
-use crate::broker::store::{DiskStore, MemoryStore, Store, StoreError};
+use crate::broker::record::{Change, Death, Extras, JobRecord};
+use crate::broker::state::{Input, State, StateSettings};
+use crate::broker::store::{DiskStore, MemoryStore, ReadReport, Store};
 use crate::config::StoreKind;
 use crate::model::JobId;
 use crate::protocol::HANDLE_LEN_MAX;
@@ -26,67 +28,125 @@ const HANDLE_NUMBER_LEN: usize = 21;
 /// Opens the store that the options ask for.
 pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, BrokerStartError> {
     let host = gethostname().map_err(io::Error::from)?;
-    let prefix = options.handle_prefix.clone();
-    let prefix = prefix.unwrap_or_else(|| handle_prefix(&host.to_string_lossy()));
+    let prefix = match &options.handle_prefix {
+        Some(prefix) => shorten(prefix.clone()),
+        None => handle_prefix(&host.to_string_lossy()),
+    };
     Ok(match options.store {
         StoreKind::Disk => Box::new(DiskStore::open(&options.state_dir, &prefix)?),
         StoreKind::Memory => Box::new(MemoryStore::new(&prefix, SystemTime::now())),
     })
 }
 
-/// The rules with the jobs that the store kept, and with a block of handles reserved.
-pub(super) fn load_state(
+/// What a start finds before any job is read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The rules as they begin, with a block of handles reserved.
+    pub(super) state: State,
+    /// The last job of the run before.
+    pub(super) last: JobId,
+    /// Which of the stored jobs are dead letters.
+    pub(super) deaths: BTreeMap<JobId, Death>,
+}
+
+/// The rules as they begin; the jobs that the store kept are still to come.
+pub(super) fn open_state(
     store: &mut dyn Store,
     options: &BrokerOptions,
-) -> Result<State, StoreError> {
+) -> Result<Opened, BrokerStartError> {
     let (started, started_at) = (now(), SystemTime::now());
     let meta = store.meta()?;
     let reserved = JobId(meta.reserved.0 + HANDLES_AT_START);
     store.commit(&[Change::ReserveHandles { through: reserved }])?;
+    let keeps = options.store == StoreKind::Disk;
+    let prefix = options.handle_prefix.clone().map(shorten);
     let mut state = State::new(StateSettings {
-        handle_prefix: options.handle_prefix.clone().unwrap_or(meta.handle_prefix.clone()),
+        handle_prefix: prefix.unwrap_or_else(|| meta.handle_prefix.clone()),
         handle_prefix_before: meta.handle_prefix,
         next: JobId(meta.reserved.0 + 1),
         reserved,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attempts_max: options.attempts_max,
+        habits: options.habits,
         rules: Arc::clone(&options.rules),
         zone: TimeZone::system(),
+        held_bytes_max: if keeps { options.memory_budget } else { usize::MAX },
+        hash_key: hash_key(),
         started,
         started_at,
     });
-    let Extras { mut deaths, schedules, paused } = store.extras()?;
+    let Extras { deaths, schedules, paused } = store.extras()?;
     // Before the jobs, so that each finds its function as it is.
     for pattern in paused {
         state.restore_pause(pattern);
     }
-    let mut count = 0_u64;
-    store.scan(&mut |record| {
-        if let Some(death) = deaths.remove(&record.id) {
-            return state.restore_dead(started, record, death);
-        }
-        state.restore(started, record);
-        count += 1;
-    })?;
     for schedule in schedules {
         let id = schedule.id;
         if let Err(error) = state.restore_schedule(started, schedule) {
             warn!(target: TARGET, "recurring job {id} does not run: {error}");
         }
     }
-    if count > 0 {
-        info!(target: TARGET, jobs = count, "background jobs kept from before wait again");
+    Ok(Opened { state, last: meta.reserved, deaths })
+}
+
+/// Two hashes of the standard library's secret keys.
+fn hash_key() -> [u8; 16] {
+    let half = || RandomState::new().hash_one(0).to_le_bytes();
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&half());
+    key[8..].copy_from_slice(&half());
+    key
+}
+
+impl Core {
+    /// Takes in what was read from the store.
+    pub(super) fn read(&mut self, report: ReadReport) {
+        let now = now();
+        match report {
+            ReadReport::Jobs(jobs) => self.restore(now, jobs),
+            ReadReport::ScanFailed(reason) => {
+                error!(target: TARGET, reason, "not all stored jobs could be read yet");
+            }
+            ReadReport::ScanDone => self.loaded(now),
+            ReadReport::Contents(contents) => {
+                for (job, outcome) in contents {
+                    self.state.handle(now, Input::Fetched { job, outcome }, &mut self.fx);
+                }
+            }
+        }
+        self.deliver(now);
     }
-    Ok(state)
+
+    fn restore(&mut self, now: Instant, jobs: Vec<JobRecord>) {
+        for record in jobs {
+            if let Some(death) = self.deaths.remove(&record.id) {
+                self.state.restore_dead(now, record, death, &mut self.fx);
+            } else {
+                self.jobs_read += 1;
+                self.state.restore(now, record, &mut self.fx);
+            }
+        }
+    }
+
+    fn loaded(&mut self, now: Instant) {
+        if self.jobs_read > 0 {
+            let jobs = self.jobs_read;
+            info!(target: TARGET, jobs, "background jobs kept from before wait again");
+        }
+        self.state.loaded(now, &mut self.fx);
+    }
 }
 
 /// `H:host`, short enough that every handle fits into libgearman's buffer.
 fn handle_prefix(host: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let host: String = host.chars().filter(|c| plain(*c)).collect();
-    let mut prefix = format!("H:{host}");
-    prefix.truncate(HANDLE_LEN_MAX - HANDLE_NUMBER_LEN);
+    shorten(format!("H:{host}"))
+}
+
+fn shorten(mut prefix: String) -> String {
+    prefix.truncate(prefix.floor_char_boundary(HANDLE_LEN_MAX - HANDLE_NUMBER_LEN));
     prefix
 }
 

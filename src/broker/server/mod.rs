@@ -33,5 +33,5 @@ mod start;
 mod stream;
 
 pub use broker::Broker;
-pub use listen::ListenError;
+pub use listen::{ListenError, SocketOptions};
 pub use start::{BrokerOptions, BrokerPanicked, BrokerStartError, BrokerThread};

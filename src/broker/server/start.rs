@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::broker::Broker;
-use super::listen::ListenError;
+use super::listen::{ListenError, SocketOptions};
+use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StoreError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{BrokerRules, ListenAddress, StoreKind};
@@ -24,15 +25,21 @@ pub struct BrokerOptions {
     pub packet_len_max: usize,
     /// Where background jobs are kept.
     pub store: StoreKind,
+    /// Bytes of payloads of stored jobs that are held in memory; the rest is on disk alone.
+    pub memory_budget: usize,
     /// The locked folder for it.
     pub state_dir: Arc<StateDir>,
     /// Deaths of workers with one job in hand at which the job is given up, unless the rules say
     /// otherwise for its function.
     pub attempts_max: u32,
+    /// Where gearmand's way can be chosen.
+    pub habits: Habits,
     /// What handles begin with; `None`: as the store says, or the host's name.
     pub handle_prefix: Option<String>,
     /// What may change while it runs.
     pub rules: Arc<BrokerRules>,
+    /// How sockets are set up.
+    pub sockets: SocketOptions,
     /// Where news go; dropped and counted while it is full.
     pub events: mpsc::Sender<BrokerEvent>,
 }

@@ -174,15 +174,16 @@ impl State {
         };
         Some(OutstandingRow {
             function: self.functions.get(job.function)?.name.clone(),
-            unique: job.unique.clone(),
+            unique: job.content().map_or_else(|| "".into(), |content| content.unique.clone()),
             worker: worker.map(|session| whole_address(&session.peer)),
-            listeners: job.clients.values().sum(),
+            listeners: job.clients().values().sum(),
         })
     }
 
     fn unique_rows(&self) -> Vec<Unique> {
         let recurring = self.schedule_ids().filter_map(|id| self.schedule_unique(id));
-        self.jobs.iter().map(|(_, job)| &job.unique).chain(recurring).cloned().collect()
+        let held = self.jobs.iter().filter_map(|(_, job)| job.content());
+        held.map(|content| &content.unique).chain(recurring).cloned().collect()
     }
 }
 

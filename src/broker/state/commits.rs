@@ -13,7 +13,9 @@ use super::effects::{Effects, Outgoing};
 use super::jobs::{Job, Place, Record};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::broker::record::{Change, ChangeSeq, Death, JobRecord, JobUpdate, ScheduleRecord};
+use crate::broker::record::{
+    Change, ChangeSeq, Content, Death, JobRecord, JobUpdate, ScheduleRecord,
+};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{ErrorCode, Response};
 
@@ -131,30 +133,31 @@ impl State {
             }
             return None;
         }
-        let record = self.record_of(id, job)?;
+        // Of a job that is no record yet, the content is in memory.
+        let record = self.record_of(id, job, job.content()?)?;
         let seq = self.commits.push(Change::Put(record), fx);
         self.jobs.get_mut(id)?.record = Record::Pending(seq);
         Some(seq)
     }
 
     /// The job as the store keeps it.
-    pub(super) fn record_of(&self, id: JobId, job: &Job) -> Option<JobRecord> {
+    pub(super) fn record_of(&self, id: JobId, job: &Job, content: &Content) -> Option<JobRecord> {
         Some(JobRecord {
             id,
             function: self.functions.get(job.function)?.name.clone(),
-            unique: job.unique.clone(),
+            unique: content.unique.clone(),
             priority: job.priority,
             attempts: job.attempts,
-            enqueued_at: self.settings.wall_clock(job.enqueued),
+            enqueued_at: self.settings.wall_of(job.enqueued),
             run_at: job.run_at(),
             reducer: job.reducer().cloned(),
-            payload: job.payload.clone(),
+            payload: content.payload.clone(),
         })
     }
 
     /// What may have changed of the job since it was stored.
     pub(super) fn update_of(&self, id: JobId, job: &Job, death: Option<Death>) -> JobUpdate {
-        let enqueued_at = self.settings.wall_clock(job.enqueued);
+        let enqueued_at = self.settings.wall_of(job.enqueued);
         JobUpdate { id, attempts: job.attempts, enqueued_at, death }
     }
 
@@ -176,11 +179,23 @@ impl State {
 
     /// Ends a record.
     pub(super) fn delete_record(&mut self, id: JobId, fx: &mut Effects) {
-        self.commits.redo.remove(&Redo::Job(id));
-        self.commits.push(Change::Delete(id), fx);
+        // What failed to be stored may be that it is no dead letter any more.
+        let is_behind = self.commits.redo.remove(&Redo::Job(id));
+        let change = if is_behind { Change::Purge(id) } else { Change::Delete(id) };
+        self.commits.push(change, fx);
     }
 
     pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
+        self.recorded(now, through, fx);
+        if self.commits.error.take().is_some() {
+            fx.events.push(BrokerEvent::Store(None));
+            self.timers.clear(Timer::Redo);
+            self.redo(now, fx);
+        }
+    }
+
+    /// Changes are durable; whether the store works again is another question.
+    pub(super) fn recorded(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
         while let Some(pending) = self.commits.pop(through) {
             match pending {
                 Pending::Put { job, waiters } => {
@@ -190,11 +205,6 @@ impl State {
                 Pending::Update(_) => {}
                 Pending::Reserve { through } => self.handles.granted(through),
             }
-        }
-        if self.commits.error.take().is_some() {
-            fx.events.push(BrokerEvent::Store(None));
-            self.timers.clear(Timer::Redo);
-            self.redo(now, fx);
         }
     }
 
@@ -258,12 +268,14 @@ impl State {
         self.resolve_all(waiters, &created, fx);
         if let Some(dead) = self.dead.by_id.get_mut(&id) {
             dead.job.record = Record::Kept;
+            dead.job.forget_content();
         }
         self.schedule_stored(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.record = Record::Kept;
         if job.place == Place::Storing {
             self.line_up(now, id, fx);
+            self.spare_memory(id);
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Worker {
     /// Since when it holds none, once it has registered a function.
     pub(super) idle_since: Option<Instant>,
     pub(super) duty: Duty,
+    /// Its jobs are charged when it ends, though it may drain.
+    pub(super) is_charged: bool,
 }
 
 /// Whether a process is given jobs.
@@ -81,6 +83,12 @@ impl Crews {
     /// Whether it may be given one sooner or later.
     pub(super) fn is_serving(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.duty == Duty::Serving)
+    }
+
+    /// Whether jobs that it loses are charged.
+    pub(super) fn is_answerable(&self, worker: WorkerId) -> bool {
+        let is_charged = |worker: &Worker| worker.duty == Duty::Serving || worker.is_charged;
+        self.workers.get(&worker).is_some_and(is_charged)
     }
 
     fn pool_of(&mut self, worker: WorkerId) -> Option<&mut Pool> {
@@ -139,8 +147,17 @@ impl State {
             done: 0,
             idle_since: None,
             duty: Duty::Serving,
+            is_charged: false,
         };
         self.crews.workers.insert(worker, process);
+    }
+
+    /// The process is about to be killed for what it does with its job: that counts against the
+    /// job, whether it drains or not.
+    pub fn charge_at_end(&mut self, worker: WorkerId) {
+        if let Some(process) = self.crews.workers.get_mut(&worker) {
+            process.is_charged = true;
+        }
     }
 
     /// Stops giving jobs to the process if it holds none; atomic with dispatch.

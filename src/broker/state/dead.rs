@@ -10,7 +10,9 @@ use std::time::Instant;
 use super::State;
 use super::commits::Redo;
 use super::effects::Effects;
-use super::jobs::{Clients, Job, Place, Record};
+use super::functions::FunctionKey;
+use super::jobs::{Job, Place, Record};
+use super::sameness::Sameness;
 use crate::broker::JobView;
 use crate::broker::record::{Change, Death, JobRecord};
 use crate::model::{FunctionName, JobId};
@@ -24,7 +26,10 @@ const OUTPUT_LEN_MAX: usize = 4096;
 /// One dead letter.
 #[derive(Debug)]
 pub(super) struct DeadJob {
+    /// Its content is in memory only while it is on no disk.
     pub(super) job: Job,
+    /// What made it the same as another job.
+    same: Option<Sameness>,
     pub(super) death: Death,
 }
 
@@ -43,35 +48,54 @@ impl State {
         report: &WorkReport,
         fx: &mut Effects,
     ) -> Option<Place> {
-        let job = self.take_out(id)?;
+        let mut job = self.take_out(id)?;
         self.tell(id, &job, report, fx);
         let place = job.place;
         shorten(&mut death.output);
-        let mut job = Job { clients: Clients::new(), progress: None, place: Place::Storing, ..job };
+        job.forget_audience();
+        job.place = Place::Storing;
+        // It was in a worker's hands, so its content is in memory.
+        let content = job.content()?;
+        let same = self.jobs.sameness(&content.unique, &content.payload);
         if job.record == Record::None && !self.is_in_memory(job.function) {
-            job.record = self.commits.push(Change::Put(self.record_of(id, &job)?), fx).into();
+            let record = self.record_of(id, &job, content)?;
+            job.record = self.commits.push(Change::Put(record), fx).into();
+        }
+        if job.record == Record::Kept {
+            job.forget_content();
         }
         let key = job.function;
-        self.dead.by_id.insert(id, DeadJob { job, death });
+        self.dead.by_id.insert(id, DeadJob { job, same, death });
         self.update_dead(id, fx);
-        let function = self.functions.get_mut(key)?;
+        self.file_dead(id, key, fx);
+        Some(place)
+    }
+
+    /// A dead letter that the store kept; its content stays on disk.
+    pub fn restore_dead(
+        &mut self,
+        now: Instant,
+        record: JobRecord,
+        death: Death,
+        fx: &mut Effects,
+    ) {
+        let id = record.id;
+        let (job, content) = self.job_of(now, record);
+        let same = self.jobs.sameness(&content.unique, &content.payload);
+        let key = job.function;
+        self.dead.by_id.insert(id, DeadJob { job, same, death });
+        self.file_dead(id, key, fx);
+    }
+
+    /// Adds a dead letter to those of its function, which keeps only so many.
+    fn file_dead(&mut self, id: JobId, key: FunctionKey, fx: &mut Effects) {
+        let Some(function) = self.functions.get_mut(key) else { return };
         function.dead.insert(id);
         if function.dead.len() > DEAD_MAX
             && let Some(oldest) = function.dead.first().copied()
         {
             self.purge(oldest, fx);
         }
-        Some(place)
-    }
-
-    /// A dead letter that the store kept; at start.
-    pub fn restore_dead(&mut self, now: Instant, record: JobRecord, death: Death) {
-        let id = record.id;
-        let job = self.job_of(now, record);
-        if let Some(function) = self.functions.get_mut(job.function) {
-            function.dead.insert(id);
-        }
-        self.dead.by_id.insert(id, DeadJob { job, death });
     }
 
     /// Adds the last lines of the worker that died with the job, if it is a dead letter still.
@@ -86,14 +110,16 @@ impl State {
     /// Puts a dead letter back into its queue, as though nothing had happened to it.
     pub(super) fn retry(&mut self, now: Instant, id: JobId, fx: &mut Effects) -> bool {
         let Some(dead) = self.exhume(id) else { return false };
-        let mut job = Job { attempts: 0, enqueued: now, ..dead.job };
+        let mut job = dead.job;
+        job.attempts = 0;
+        job.enqueued = self.settings.moment(now);
         if !job.is_stored() {
             job.record = Record::Memory;
         }
         if let Some(function) = self.functions.get_mut(job.function) {
             function.held.insert(id);
         }
-        self.jobs.insert(id, job);
+        self.jobs.put_back(id, job, dead.same);
         self.update_record(id, fx);
         self.line_up(now, id, fx);
         true

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::State;
 use super::crews::Duty;
 use super::effects::Effects;
+use super::habits::Charges;
 use super::jobs::{Job, Place};
 use super::losses::Losses;
 use super::timers::Timer;
@@ -45,6 +46,8 @@ enum Blame {
     Dead(WorkerId, Exit),
     /// It took longer than its worker allows.
     Time,
+    /// Its connection ended, and every such end counts.
+    Loss,
 }
 
 /// How the last attempt at a job was lost.
@@ -54,6 +57,8 @@ enum Lost {
     Died(WorkerId, Exit),
     /// Its time ran out, in the hands of this worker if it is one of ours.
     Late(Option<WorkerId>),
+    /// The connection of a worker that is none of ours ended.
+    Left,
 }
 
 impl State {
@@ -61,9 +66,11 @@ impl State {
     pub fn gone(&mut self, now: Instant, worker: WorkerId, exit: Exit, fx: &mut Effects) {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         let (duty, sessions) = (process.duty, process.sessions.clone());
+        let is_charged = process.is_charged;
         self.bar(now, worker, if duty == Duty::Serving { Duty::Drained } else { duty });
         let blame = match duty {
             Duty::Serving => Blame::Dead(worker, exit),
+            Duty::Draining | Duty::Drained if is_charged => Blame::Dead(worker, exit),
             Duty::Draining | Duty::Drained => Blame::Nobody,
         };
         for session in sessions {
@@ -77,7 +84,8 @@ impl State {
     pub(super) fn lose(&mut self, now: Instant, session: SessionId, fx: &mut Effects) {
         let worker = self.sessions.get(&session).and_then(|session| session.worker);
         let blame = match worker {
-            Some(worker) if self.crews.is_serving(worker) => Blame::Suspect(worker),
+            Some(worker) if self.crews.is_answerable(worker) => Blame::Suspect(worker),
+            None if self.settings.habits.charges == Charges::EveryLoss => Blame::Loss,
             Some(_) | None => Blame::Nobody,
         };
         self.take_back_all(now, session, blame, fx);
@@ -140,7 +148,7 @@ impl State {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Place::Running { session, .. } = job.place else { return };
         let holder = self.sessions.get(&session).and_then(|session| session.worker);
-        job.progress = None;
+        job.set_progress(None);
         // Of no place until it is decided where it goes.
         job.place = Place::Storing;
         let unwanted = job.is_unwanted();
@@ -155,9 +163,11 @@ impl State {
         }
         match blame {
             Blame::Nobody => self.requeue(now, id, fx),
-            Blame::Time => {
+            Blame::Time | Blame::Loss => {
                 if self.charge(id, fx) {
-                    self.give_up(now, id, Lost::Late(holder), fx);
+                    let is_late = matches!(blame, Blame::Time);
+                    let how = if is_late { Lost::Late(holder) } else { Lost::Left };
+                    self.give_up(now, id, how, fx);
                 } else {
                     self.requeue(now, id, fx);
                 }
@@ -220,6 +230,7 @@ impl State {
                 (DeathCause::Died, Some(worker), exit.to_string(), Some((worker, exit)))
             }
             Lost::Late(worker) => (DeathCause::TimedOut, worker, String::new(), None),
+            Lost::Left => (DeathCause::Died, None, String::new(), None),
         };
         fx.events.push(BrokerEvent::GivenUp { loss, death: end });
         let worker = worker.map(|worker| self.worker_name(worker)).unwrap_or_default();
@@ -239,7 +250,7 @@ impl State {
         self.crews.workers.get(&worker).map(|worker| worker.name.to_string()).unwrap_or_default()
     }
 
-    fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
+    pub(super) fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
         let job = self.jobs.get(id)?;
         Some(JobLoss {
             handle: self.handles.text(id),

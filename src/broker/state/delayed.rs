@@ -29,8 +29,8 @@ pub(super) struct Delayed {
 impl State {
     /// Tells what the wall clock says; it may have been set since.
     pub fn set_clock(&mut self, now: Instant, wall: SystemTime) {
-        self.settings.started = now;
-        self.settings.started_at = wall;
+        let passed = now.saturating_duration_since(self.settings.started);
+        self.settings.started_at = wall.checked_sub(passed).unwrap_or(wall);
     }
 
     /// Puts a job into its queue, or beside it while its time has not come.

@@ -112,7 +112,8 @@ impl State {
             && let Some(session) = self.sessions.get(&id)
             && let Some((slot, style)) = session.answers.held()
         {
-            let answer = Outgoing::Packet(self.assign(now, id, style));
+            let Some(answer) = self.assign(now, id, style, fx) else { return };
+            let answer = Outgoing::Packet(answer);
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.answers.resolve(id, slot, answer, fx);
             }
@@ -129,25 +130,37 @@ impl State {
         }
         self.functions.enqueue(key, job.priority, id);
         self.will_expire(now, id);
-        if self.call(now, key, fx) == Call::Nobody {
-            self.starved(key, fx);
+        match self.call(now, key, fx) {
+            Call::Enough => {}
+            Call::Woken => self.wake_others(now, key, fx),
+            Call::Nobody => self.starved(key, fx),
         }
     }
 
-    /// Gives the session the job whose turn it is.
-    fn assign(&mut self, now: Instant, session: SessionId, style: GrabStyle) -> Response {
+    /// Gives the session the job whose turn it is; nothing when that has to be read first.
+    fn assign(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        style: GrabStyle,
+        fx: &mut Effects,
+    ) -> Option<Response> {
         let picked = self.pick(session).and_then(|(key, priority)| {
             let first = self.functions.get(key)?.queued(priority).first().copied()?;
             Some((key, priority, first))
         });
-        let Some((key, priority, id)) = picked else { return Response::NoJob };
+        let Some((key, priority, id)) = picked else { return Some(Response::NoJob) };
+        if self.jobs.get(id).is_some_and(|job| job.content().is_none()) {
+            return self.await_content(now, session, (key, priority), fx);
+        }
         self.functions.dequeue(key, priority, id);
         self.functions.end_turn(key);
         self.fetched(now, key);
         self.hold(session, id);
         self.start_running(now, session, key, id);
         self.moved(id, session);
-        self.assignment(id, style)
+        self.read_ahead(key, priority, fx);
+        Some(self.assignment(id, style))
     }
 
     fn pick(&self, session: SessionId) -> Option<(FunctionKey, Priority)> {
@@ -174,18 +187,19 @@ impl State {
     fn assignment(&self, id: JobId, style: GrabStyle) -> Response {
         let Some(job) = self.jobs.get(id) else { return Response::NoJob };
         let Some(function) = self.functions.get(job.function) else { return Response::NoJob };
+        let Some(content) = job.content() else { return Response::NoJob };
         Response::JobAssign {
             handle: self.handles.bytes(id),
             function: function.name.clone(),
             unique: match style {
                 GrabStyle::Plain => None,
-                GrabStyle::Unique | GrabStyle::All => Some(job.unique.clone()),
+                GrabStyle::Unique | GrabStyle::All => Some(content.unique.clone()),
             },
             reducer: match style {
                 GrabStyle::Plain | GrabStyle::Unique => None,
                 GrabStyle::All => job.reducer().cloned(),
             },
-            payload: job.payload.clone(),
+            payload: content.payload.clone(),
         }
     }
 }

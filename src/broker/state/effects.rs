@@ -2,7 +2,7 @@
 
 use crate::broker::BrokerEvent;
 use crate::broker::record::{Change, ChangeSeq};
-use crate::model::{SessionId, WorkerId};
+use crate::model::{JobId, SessionId, WorkerId};
 use crate::protocol::{AdminReply, Response};
 
 /// Things to do after a turn, in order within each list. The shell drains and reuses it.
@@ -12,6 +12,8 @@ pub struct Effects {
     pub sends: Vec<(SessionId, Outgoing)>,
     /// Changes for the store.
     pub changes: Vec<(ChangeSeq, Change)>,
+    /// Stored jobs whose contents are to be read; each is answered with `Input::Fetched`.
+    pub fetches: Vec<JobId>,
     /// Connections to close once everything sent to them is written.
     pub closes: Vec<SessionId>,
     /// Draining workers that hold no job any more.
@@ -35,6 +37,7 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.sends.is_empty()
             && self.changes.is_empty()
+            && self.fetches.is_empty()
             && self.closes.is_empty()
             && self.drained.is_empty()
             && self.events.is_empty()

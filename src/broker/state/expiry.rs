@@ -3,7 +3,7 @@
 //! Such a job is stale, as a check is whose time is over: its clients are told that it failed, and
 //! it is no dead letter. The time counts from when the job could have run first.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::State;
 use super::delayed::{LATER_MAX, NEXT_AFTER};
@@ -64,15 +64,13 @@ impl State {
     fn expires(&self, now: Instant, id: JobId) -> Option<Instant> {
         let job = self.jobs.get(id)?;
         let after = self.functions.get(job.function)?.rule.expire_after?;
-        self.waits_since(now, job).checked_add(after)
+        now.checked_add(after.saturating_sub(self.waited(now, job)))
     }
 
-    /// Since when it could have run.
-    fn waits_since(&self, now: Instant, job: &Job) -> Instant {
-        let due = job.run_at().and_then(|at| {
-            let waited = self.settings.wall_clock(now).duration_since(at).ok()?;
-            now.checked_sub(waited)
-        });
-        due.map_or(job.enqueued, |due| due.max(job.enqueued))
+    /// How long it could have run by now.
+    fn waited(&self, now: Instant, job: &Job) -> Duration {
+        let waited = self.settings.since(now, job.enqueued);
+        let due = job.run_at().and_then(|at| self.settings.wall_clock(now).duration_since(at).ok());
+        due.map_or(waited, |due| due.min(waited))
     }
 }

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::sessions::Abilities;
@@ -16,10 +17,7 @@ use crate::model::{FunctionName, JobId, Priority, SessionId};
 
 /// A function by its place in the table; valid while the function exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FunctionKey(usize);
-
-/// The lowest key, for ranges.
-pub(super) const FIRST_KEY: FunctionKey = FunctionKey(0);
+pub(super) struct FunctionKey(u32);
 
 /// One value for each priority.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +73,8 @@ pub(super) struct Function {
     /// Jobs ended since the start.
     pub(super) ended: u64,
     served: u64,
+    /// Grabs until it is looked whether contents are to be read ahead.
+    pub(super) look_in: usize,
 }
 
 /// All functions.
@@ -85,6 +85,12 @@ pub(super) struct Functions {
     /// Functions with jobs that may be assigned.
     ready: ByPriority<BTreeSet<Turn>>,
     turns: u64,
+}
+
+impl FunctionKey {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 impl<T> ByPriority<T> {
@@ -134,6 +140,7 @@ impl Function {
             limits: ByPriority::default(),
             ended: 0,
             served: 0,
+            look_in: 0,
         }
     }
 
@@ -177,11 +184,11 @@ impl Function {
 
 impl Functions {
     pub(super) fn get(&self, key: FunctionKey) -> Option<&Function> {
-        self.table.get(key.0)
+        self.table.get(key.index())
     }
 
     pub(super) fn get_mut(&mut self, key: FunctionKey) -> Option<&mut Function> {
-        self.table.get_mut(key.0)
+        self.table.get_mut(key.index())
     }
 
     pub(super) fn key(&self, name: &FunctionName) -> Option<FunctionKey> {
@@ -190,14 +197,17 @@ impl Functions {
 
     /// Adds a function; there is none of its name.
     pub(super) fn add(&mut self, name: &FunctionName) -> FunctionKey {
-        let key = FunctionKey(self.table.insert(Function::new(name.clone())));
-        self.by_name.insert(name.clone(), key);
+        // A copy: the name came inside a packet, which would stay as long as the function.
+        let name = FunctionName(Bytes::copy_from_slice(&name.0));
+        let index = self.table.insert(Function::new(name.clone()));
+        let key = FunctionKey(u32::try_from(index).expect("memory ends before four billion names"));
+        self.by_name.insert(name, key);
         key
     }
 
     /// Forgets a function; the caller has seen that nothing refers to it.
     pub(super) fn remove(&mut self, key: FunctionKey) {
-        if let Some(function) = self.table.try_remove(key.0) {
+        if let Some(function) = self.table.try_remove(key.index()) {
             self.by_name.remove(&function.name);
         }
     }
@@ -214,7 +224,7 @@ impl Functions {
 
     /// Makes a job assignable.
     pub(super) fn enqueue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
-        let Some(function) = self.table.get_mut(key.0) else { return };
+        let Some(function) = self.table.get_mut(key.index()) else { return };
         function.queued.get_mut(priority).insert(job);
         if !function.paused {
             let turn = function.turn(key);
@@ -224,7 +234,7 @@ impl Functions {
 
     /// Takes a job out of its queue.
     pub(super) fn dequeue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
-        let Some(function) = self.table.get_mut(key.0) else { return };
+        let Some(function) = self.table.get_mut(key.index()) else { return };
         let queue = function.queued.get_mut(priority);
         queue.remove(&job);
         if queue.is_empty() {
@@ -235,7 +245,7 @@ impl Functions {
 
     /// Offers the function's jobs no longer, or again.
     pub(super) fn set_paused(&mut self, key: FunctionKey, paused: bool) {
-        let Some(function) = self.table.get_mut(key.0) else { return };
+        let Some(function) = self.table.get_mut(key.index()) else { return };
         function.paused = paused;
         let turn = function.turn(key);
         for priority in Priority::ALL {
@@ -250,7 +260,7 @@ impl Functions {
 
     /// Puts the function behind all others.
     pub(super) fn end_turn(&mut self, key: FunctionKey) {
-        let Some(function) = self.table.get_mut(key.0) else { return };
+        let Some(function) = self.table.get_mut(key.index()) else { return };
         let old = function.turn(key);
         self.turns += 1;
         function.served = self.turns;

@@ -1,8 +1,8 @@
 //! What happens to the state.
 
 use crate::broker::Peer;
-use crate::broker::record::ChangeSeq;
-use crate::model::{SessionId, WorkerId};
+use crate::broker::record::{ChangeSeq, Fetched};
+use crate::model::{JobId, SessionId, WorkerId};
 use crate::protocol::{AdminCommand, AdminError, MalformedPacket, Request};
 
 /// One thing that happened outside.
@@ -58,6 +58,15 @@ pub enum Input {
     },
     /// All changes up to this one are durable.
     Committed(ChangeSeq),
+    /// All changes up to this one are durable, and yet the store takes no jobs.
+    Recorded(ChangeSeq),
+    /// What came of reading the content of a stored job; see `Effects::fetches`.
+    Fetched {
+        /// The job.
+        job: JobId,
+        /// Its content, or why not.
+        outcome: Fetched,
+    },
     /// The changes after the last committed one and up to this one could not be stored.
     NotCommitted {
         /// The last change that failed.

@@ -1,4 +1,7 @@
 //! Jobs by number, and by what makes two submissions the same job.
+//!
+//! Millions may wait, so a job holds little: what only a few jobs have is boxed, its content may be
+//! on disk alone, and what it has in common with another submission is a hash.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,40 +9,51 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::functions::{FIRST_KEY, FunctionKey};
-use crate::broker::record::ChangeSeq;
+use super::functions::FunctionKey;
+use super::sameness::{Hashing, Sameness, Uniques};
+use crate::broker::record::{ChangeSeq, Content};
 use crate::model::{JobId, Priority, SessionId, Unique, WorkerId};
 
 /// Who waits for a job, and how many submissions of each it answers.
 pub(super) type Clients = BTreeMap<SessionId, usize>;
 
+static NOBODY: Clients = Clients::new();
+
+/// What a held content costs beside its bytes: the value and its allocations.
+const CONTENT_COST: usize = 160;
+
 /// One job.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) function: FunctionKey,
-    pub(super) unique: Unique,
     pub(super) priority: Priority,
-    pub(super) payload: Bytes,
-    pub(super) enqueued: Instant,
     /// Deaths of workers that held it.
     pub(super) attempts: u32,
-    pub(super) clients: Clients,
+    pub(super) enqueued: Moment,
     pub(super) record: Record,
     pub(super) place: Place,
-    /// How much is done of how much, as its worker told.
-    pub(super) progress: Option<(u32, u32)>,
-    /// What few jobs have, so that the others are spared its room.
-    pub(super) special: Option<Box<Special>>,
+    rare: Option<Box<Rare>>,
+    content: Option<Box<Content>>,
+    /// Of what makes it the same as another; of any value when nothing does.
+    same: u64,
 }
 
-/// What few jobs have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Special {
+/// What few jobs have, so that the others are spared its room.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    clients: Clients,
+    /// How much is done of how much, as its worker told.
+    progress: Option<(u32, u32)>,
     /// Not to be run before.
-    pub(super) run_at: Option<SystemTime>,
+    run_at: Option<SystemTime>,
     /// The function that puts the parts of its result together.
-    pub(super) reducer: Option<Bytes>,
+    reducer: Option<Bytes>,
 }
+
+/// A point in time, in nanoseconds since the start and of half the size of an [`Instant`]; it may
+/// lie before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(pub(super) i64);
 
 /// Whether the store has the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,23 +96,33 @@ pub(super) enum Place {
     Limbo(WorkerId),
 }
 
-/// What makes two submissions to a function the same job.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sameness {
-    /// Its unique.
-    Unique(Bytes),
-    /// Its workload, asked for by the unique `-`.
-    Workload(Bytes),
-}
-
 /// All jobs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Jobs {
-    by_id: BTreeMap<JobId, Job>,
-    by_sameness: BTreeMap<(Sameness, FunctionKey), JobId>,
+    by_id: BTreeMap<JobId, Box<Job>>,
+    uniques: Uniques,
+    hashing: Hashing,
+    held_bytes: usize,
+    /// Jobs whose content is on disk alone.
+    on_disk: usize,
 }
 
 impl Job {
+    /// A job that is in no queue and in no store yet.
+    pub(super) fn new(function: FunctionKey, priority: Priority, enqueued: Moment) -> Self {
+        Self {
+            function,
+            priority,
+            attempts: 0,
+            enqueued,
+            record: Record::None,
+            place: Place::Storing,
+            rare: None,
+            content: None,
+            same: 0,
+        }
+    }
+
     /// Whether the store has a record of it, or is about to.
     pub(super) fn is_stored(&self) -> bool {
         matches!(self.record, Record::Pending(_) | Record::Kept)
@@ -106,20 +130,63 @@ impl Job {
 
     /// Whether nobody wants it: no client waits, and no store keeps it.
     pub(super) fn is_unwanted(&self) -> bool {
-        self.clients.is_empty() && self.record == Record::None
+        self.clients().is_empty() && self.record == Record::None
     }
 
     /// When it may run first, if that was asked for.
     pub(super) fn run_at(&self) -> Option<SystemTime> {
-        self.special.as_ref()?.run_at
+        self.rare.as_ref()?.run_at
     }
 
+    /// The function that puts the parts of its result together.
     pub(super) fn reducer(&self) -> Option<&Bytes> {
-        self.special.as_ref()?.reducer.as_ref()
+        self.rare.as_ref()?.reducer.as_ref()
     }
 
-    fn sameness(&self) -> Option<Sameness> {
-        Sameness::of(&self.unique, &self.payload)
+    pub(super) fn set_special(&mut self, run_at: Option<SystemTime>, reducer: Option<Bytes>) {
+        if run_at.is_some() || reducer.is_some() {
+            let rare = self.rare.get_or_insert_default();
+            // A copy: it came inside a packet, which would stay in memory with the payload.
+            let reducer = reducer.map(|reducer| Bytes::copy_from_slice(&reducer));
+            (rare.run_at, rare.reducer) = (run_at, reducer);
+        }
+    }
+
+    /// Its unique and payload; nothing when they are on disk alone.
+    pub(super) fn content(&self) -> Option<&Content> {
+        self.content.as_deref()
+    }
+
+    /// Leaves the content of a job that is in no table to the disk.
+    pub(super) fn forget_content(&mut self) {
+        self.content = None;
+    }
+
+    /// Forgets who waited for it.
+    pub(super) fn forget_audience(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.clients.clear();
+            rare.progress = None;
+        }
+    }
+
+    pub(super) fn clients(&self) -> &Clients {
+        self.rare.as_ref().map_or(&NOBODY, |rare| &rare.clients)
+    }
+
+    pub(super) fn clients_mut(&mut self) -> &mut Clients {
+        &mut self.rare.get_or_insert_default().clients
+    }
+
+    /// How much is done of how much, as its worker told.
+    pub(super) fn progress(&self) -> Option<(u32, u32)> {
+        self.rare.as_ref()?.progress
+    }
+
+    pub(super) fn set_progress(&mut self, progress: Option<(u32, u32)>) {
+        if progress.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().progress = progress;
+        }
     }
 }
 
@@ -129,82 +196,134 @@ impl From<ChangeSeq> for Record {
     }
 }
 
-impl Special {
-    /// Nothing for a job that has none of it.
-    pub(super) fn of(run_at: Option<SystemTime>, reducer: Option<Bytes>) -> Option<Box<Self>> {
-        (run_at.is_some() || reducer.is_some()).then(|| Box::new(Self { run_at, reducer }))
-    }
-}
-
-impl Sameness {
-    /// Nothing for an empty unique, and for `-` with an empty workload: those never coalesce.
-    pub(super) fn of(unique: &Unique, payload: &Bytes) -> Option<Self> {
-        match unique.0.as_ref() {
-            b"" => None,
-            b"-" if payload.is_empty() => None,
-            b"-" => Some(Self::Workload(payload.clone())),
-            _ => Some(Self::Unique(unique.0.clone())),
-        }
-    }
-}
-
 impl Jobs {
+    pub(super) fn new(hashing: Hashing) -> Self {
+        Self { by_id: BTreeMap::new(), uniques: Uniques::new(), hashing, held_bytes: 0, on_disk: 0 }
+    }
+
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     /// All jobs, the oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.by_id.iter().map(|(id, job)| (*id, job))
+        self.by_id.iter().map(|(id, job)| (*id, job.as_ref()))
     }
 
     /// All jobs, the newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.by_id.iter().rev().map(|(id, job)| (*id, job))
+        self.by_id.iter().rev().map(|(id, job)| (*id, job.as_ref()))
     }
 
     /// The jobs behind this one.
     pub(super) fn after(&self, id: JobId) -> impl Iterator<Item = (JobId, &Job)> {
         let range = (Bound::Excluded(id), Bound::Unbounded);
-        self.by_id.range(range).map(|(id, job)| (*id, job))
+        self.by_id.range(range).map(|(id, job)| (*id, job.as_ref()))
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    pub(super) fn insert(&mut self, id: JobId, job: Job) {
-        if let Some(sameness) = job.sameness() {
-            self.by_sameness.entry((sameness, job.function)).or_insert(id);
-        }
-        self.by_id.insert(id, job);
+    /// Takes a job in with its content.
+    pub(super) fn insert(&mut self, id: JobId, mut job: Job, content: Content) {
+        let same = self.sameness(&content.unique, &content.payload);
+        job.content = Some(Box::new(content));
+        self.put_back(id, job, same);
     }
 
+    /// Takes a job in whose content stays on disk.
+    pub(super) fn insert_stored(&mut self, id: JobId, job: Job, content: &Content) {
+        let same = self.sameness(&content.unique, &content.payload);
+        self.put_back(id, job, same);
+    }
+
+    /// Takes a job in as it is, its content in memory or not. Of two that are the same, as a dead
+    /// letter that is put back may be, both can be joined.
+    pub(super) fn put_back(&mut self, id: JobId, mut job: Job, same: Option<Sameness>) {
+        if let Some(same) = same {
+            job.same = same.high();
+            self.uniques.insert(same, id);
+        }
+        match job.content() {
+            Some(content) => self.held_bytes += cost(content),
+            None => self.on_disk += 1,
+        }
+        self.by_id.insert(id, Box::new(job));
+    }
+
+    /// Takes a job out; what is in memory of its content stays with it.
     pub(super) fn remove(&mut self, id: JobId) -> Option<Job> {
         let job = self.by_id.remove(&id)?;
-        if let Some(sameness) = job.sameness() {
-            let key = (sameness, job.function);
-            if self.by_sameness.get(&key) == Some(&id) {
-                self.by_sameness.remove(&key);
-            }
+        match job.content() {
+            Some(content) => self.held_bytes -= cost(content),
+            None => self.on_disk -= 1,
         }
-        Some(job)
+        self.uniques.remove(job.same, id);
+        Some(*job)
+    }
+
+    /// What makes a submission the same job as another.
+    pub(super) fn sameness(&self, unique: &Unique, payload: &Bytes) -> Option<Sameness> {
+        self.hashing.of(unique, payload)
     }
 
     /// The job that a submission joins.
-    pub(super) fn same(&self, function: FunctionKey, sameness: Sameness) -> Option<JobId> {
-        self.by_sameness.get(&(sameness, function)).copied()
+    pub(super) fn same(&self, function: FunctionKey, same: Sameness) -> Option<JobId> {
+        let is_of = |id: &JobId| self.get(*id).is_some_and(|job| job.function == function);
+        self.uniques.find(same).find(is_of)
     }
 
     /// The first job with this unique, of any function.
     pub(super) fn with_unique(&self, unique: &Unique) -> Option<JobId> {
-        let wanted = Sameness::Unique(unique.0.clone());
-        let from = (wanted, FIRST_KEY);
-        let ((found, _), id) = self.by_sameness.range(&from..).next()?;
-        (*found == from.0).then_some(*id)
+        let function = |id: &JobId| self.get(*id).map(|job| job.function);
+        self.uniques.find(self.sameness(unique, &Bytes::new())?).min_by_key(function)
+    }
+
+    /// Keeps a job's content in memory.
+    pub(super) fn hold(&mut self, id: JobId, content: Content) {
+        let Some(job) = self.by_id.get_mut(&id) else { return };
+        if job.content.is_none() {
+            self.held_bytes += cost(&content);
+            self.on_disk -= 1;
+            job.content = Some(Box::new(content));
+        }
+    }
+
+    /// Leaves a job's content to the disk.
+    pub(super) fn release(&mut self, id: JobId) {
+        let Some(job) = self.by_id.get_mut(&id) else { return };
+        if let Some(content) = job.content.take() {
+            self.held_bytes -= cost(&content);
+            self.on_disk += 1;
+        }
+    }
+
+    /// What the held contents take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Whether any content is on disk alone.
+    pub(super) fn any_on_disk(&self) -> bool {
+        self.on_disk > 0
+    }
+}
+
+fn cost(content: &Content) -> usize {
+    CONTENT_COST + content.unique.0.len() + content.payload.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_small() {
+        assert!(size_of::<Job>() <= 88, "{} bytes", size_of::<Job>());
     }
 }

@@ -20,11 +20,15 @@
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
 //! | `admin`, `overview` | text commands, and what is shown |
-//! | `functions`, `jobs`, `sessions`, `timers` | the tables themselves |
+//! | `habits` | what can be set to gearmand's way |
+//! | `loading` | what waits until all stored jobs are read |
+//! | `contents` | which jobs' payloads are in memory |
+//! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
 mod answers;
 mod commits;
+mod contents;
 mod crews;
 mod dead;
 mod deaths;
@@ -33,13 +37,16 @@ mod dispatch;
 mod effects;
 mod expiry;
 mod functions;
+mod habits;
 mod handles;
 mod input;
 mod jobs;
+mod loading;
 mod losses;
 mod overview;
 mod reports;
 mod rules;
+mod sameness;
 mod schedules;
 mod sessions;
 mod sleepers;
@@ -51,31 +58,36 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 
 use self::commits::Commits;
+use self::contents::Contents;
 use self::crews::Crews;
 use self::dead::Dead;
 use self::deaths::Deaths;
 use self::delayed::Delayed;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
-use self::jobs::{Clients, Job, Jobs, Place, Record, Special};
+use self::jobs::{Job, Jobs, Moment, Record};
+use self::loading::{Loading, Postponed};
 use self::reports::not_found;
+use self::sameness::Hashing;
 use self::schedules::Schedules;
 use self::sessions::{Identity, Session};
 use self::timers::{Timer, Timers};
 use super::Peer;
-use super::record::JobRecord;
+use super::record::{Content, JobRecord};
 use crate::config::BrokerRules;
 use crate::model::{JobId, SessionId};
 use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
 pub use effects::{Effects, Outgoing};
+pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
+pub use overview::Payload;
 pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
 /// What the rules are told once, at the start.
@@ -97,13 +109,19 @@ pub struct StateSettings {
     /// Deaths of workers with one job in hand at which the job is given up, unless the file says
     /// otherwise for its function.
     pub attempts_max: u32,
+    /// Where gearmand's way can be chosen.
+    pub habits: Habits,
     /// What the file says of functions.
     pub rules: Arc<BrokerRules>,
     /// Where we are, for times of the day.
     pub zone: TimeZone,
-    /// The moment at which the clock was looked at last, on the one that every `now` is read from.
+    /// Bytes of unique and payload of stored jobs above which they are left to the disk.
+    pub held_bytes_max: usize,
+    /// A secret of this run, so that nobody can choose uniques that collide.
+    pub hash_key: [u8; 16],
+    /// The moment of the start, on the clock that every `now` is read from.
     pub started: Instant,
-    /// The same moment on the wall clock; records carry wall-clock times.
+    /// The same moment on the wall clock, which may be set later; records carry its times.
     pub started_at: SystemTime,
 }
 
@@ -117,6 +135,9 @@ pub struct State {
     sessions: BTreeMap<SessionId, Session>,
     crews: Crews,
     commits: Commits,
+    contents: Contents,
+    /// While stored jobs are being read.
+    loading: Option<Loading>,
     deaths: Deaths,
     delayed: Delayed,
     dead: Dead,
@@ -131,11 +152,31 @@ pub struct State {
 }
 
 impl StateSettings {
-    /// A moment of this run as wall-clock time.
-    fn wall_clock(&self, at: Instant) -> SystemTime {
-        let after = at.saturating_duration_since(self.started);
-        let before = self.started.saturating_duration_since(at);
-        (self.started_at + after).checked_sub(before).unwrap_or(self.started_at)
+    /// What the wall clock says.
+    fn wall_clock(&self, now: Instant) -> SystemTime {
+        self.wall_of(self.moment(now))
+    }
+
+    /// A moment as wall-clock time, by what the clock said when it was looked at last.
+    fn wall_of(&self, at: Moment) -> SystemTime {
+        let distance = Duration::from_nanos(at.0.unsigned_abs());
+        let wall = if at.0 < 0 {
+            self.started_at.checked_sub(distance)
+        } else {
+            self.started_at.checked_add(distance)
+        };
+        wall.unwrap_or(self.started_at)
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        let after = nanos(at.saturating_duration_since(self.started));
+        Moment(after.saturating_sub(nanos(self.started.saturating_duration_since(at))))
+    }
+
+    /// How long ago a moment was.
+    fn since(&self, now: Instant, then: Moment) -> Duration {
+        let passed = self.moment(now).0.saturating_sub(then.0);
+        Duration::from_nanos(u64::try_from(passed).unwrap_or(0))
     }
 }
 
@@ -150,12 +191,14 @@ impl State {
                 settings.next,
                 settings.reserved,
             ),
+            jobs: Jobs::new(Hashing::new(settings.hash_key)),
             settings,
-            jobs: Jobs::default(),
             functions: Functions::default(),
             sessions: BTreeMap::new(),
             crews: Crews::default(),
             commits: Commits::default(),
+            contents: Contents::default(),
+            loading: None,
             deaths: Deaths::default(),
             delayed: Delayed::default(),
             dead: Dead::default(),
@@ -169,37 +212,28 @@ impl State {
         state
     }
 
-    /// Puts a job that the store kept back into its queue; at start, in the order of ids.
-    pub fn restore(&mut self, now: Instant, record: JobRecord) {
+    /// Puts a job that the store kept back into its queue; after the start, in the order in which
+    /// they are to run. Its content stays on disk until it is about to be needed, so the record
+    /// may lack its payload unless its unique is `-`.
+    pub fn restore(&mut self, now: Instant, record: JobRecord, fx: &mut Effects) {
         let id = record.id;
-        let job = self.job_of(now, record);
-        let (key, priority) = (job.function, job.priority);
-        let delayed = job.run_at().filter(|at| *at > self.settings.wall_clock(now));
-        self.jobs.insert(id, Job { place: Place::Queued, ..job });
-        if let Some(at) = delayed {
-            return self.delay(now, id, at);
-        }
-        self.functions.enqueue(key, priority, id);
-        self.will_expire(now, id);
+        let (job, content) = self.job_of(now, record);
+        self.jobs.insert_stored(id, job, &content);
+        self.line_up(now, id, fx);
     }
 
     /// A job as the store kept it, of no place yet.
-    fn job_of(&mut self, now: Instant, record: JobRecord) -> Job {
+    fn job_of(&mut self, now: Instant, record: JobRecord) -> (Job, Content) {
         // A clock that was set back makes a job young, not the start fail.
         let waited = self.settings.wall_clock(now).duration_since(record.enqueued_at);
-        Job {
-            function: self.ensure_function(&record.function),
-            unique: record.unique,
-            priority: record.priority,
-            payload: record.payload,
-            enqueued: now.checked_sub(waited.unwrap_or_default()).unwrap_or(now),
-            attempts: record.attempts,
-            clients: Clients::new(),
-            record: Record::Kept,
-            place: Place::Storing,
-            progress: None,
-            special: Special::of(record.run_at, record.reducer),
-        }
+        let waited = nanos(waited.unwrap_or_default());
+        let enqueued = Moment(self.settings.moment(now).0.saturating_sub(waited));
+        let function = self.ensure_function(&record.function);
+        let mut job = Job::new(function, record.priority, enqueued);
+        job.attempts = record.attempts;
+        job.record = Record::Kept;
+        job.set_special(record.run_at, record.reducer);
+        (job, Content { unique: record.unique, payload: record.payload })
     }
 
     /// Takes one input and appends what is to be done about it.
@@ -214,9 +248,11 @@ impl State {
             }
             Input::Closed { session } => self.closed(now, session, fx),
             Input::Committed(through) => self.committed(now, through, fx),
+            Input::Recorded(through) => self.recorded(now, through, fx),
             Input::NotCommitted { through, reason } => {
                 self.not_committed(now, through, reason, fx);
             }
+            Input::Fetched { job, outcome } => self.fetched_content(now, job, outcome, fx),
             Input::Deadline => self.deadline(now, fx),
             Input::Request { session, .. }
             | Input::Malformed { session, .. }
@@ -224,7 +260,11 @@ impl State {
             | Input::Unreadable { session, .. }
             | Input::Admin { session, .. }
                 if !self.listens_to(session) => {}
-            Input::Request { session, request } => self.request(now, session, request, fx),
+            Input::Request { session, request } => {
+                if let Some(request) = self.postpone(session, Postponed::Request(request)) {
+                    self.begin(now, session, request, fx);
+                }
+            }
             Input::Malformed { session, error } => {
                 self.refuse(session, ErrorCode::InvalidPacket, error.to_string(), fx);
             }
@@ -232,7 +272,11 @@ impl State {
                 self.refuse(session, ErrorCode::InvalidMagic, "Request magic expected", fx);
             }
             Input::Unreadable { session, reason } => self.unreadable(now, session, reason, fx),
-            Input::Admin { session, command } => self.admin(session, command, fx),
+            Input::Admin { session, command } => {
+                if let Some(command) = self.postpone(session, Postponed::Admin(command)) {
+                    self.begin(now, session, command, fx);
+                }
+            }
         }
     }
 
@@ -246,22 +290,28 @@ impl State {
     /// until there are fewer.
     #[must_use]
     pub fn answers_owed(&self, session: SessionId) -> usize {
-        self.sessions.get(&session).map_or(0, |session| session.answers.len())
+        let postponed = self.loading.as_ref().map_or(0, |loading| loading.len_of(session));
+        postponed + self.sessions.get(&session).map_or(0, |session| session.answers.len())
     }
 
     fn opened(&mut self, session: SessionId, peer: Peer) {
         self.ranks += 1;
-        self.sessions.insert(session, Session::new(peer, self.ranks));
+        let mut opened = Session::new(peer, self.ranks);
+        opened.wants_exceptions = self.settings.habits.exceptions == Exceptions::Always;
+        self.sessions.insert(session, opened);
     }
 
     fn closed(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
         let woken_for = self.awake(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.is_closing = true;
+        if let Some(loading) = &mut self.loading {
+            loading.forget(id);
+        }
         // As a client first: a job that it waited for and ran itself is then wanted by nobody.
         for job in std::mem::take(&mut session.waits_for) {
             if let Some(job) = self.jobs.get_mut(job) {
-                job.clients.remove(&id);
+                job.clients_mut().remove(&id);
             }
             self.drop_if_unwanted(job, fx);
         }
@@ -385,4 +435,8 @@ impl State {
     fn refuse(&mut self, id: SessionId, code: ErrorCode, text: impl Into<Bytes>, fx: &mut Effects) {
         self.answer(id, Response::error(code, text), fx);
     }
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -13,6 +13,15 @@ use crate::broker::{FunctionView, JobView, JobsOf, JobsQuery, Overview, WorkerVi
 use crate::model::{FunctionName, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{JobStatus, Response};
 
+/// Where a payload is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// In memory: this.
+    Held(Bytes),
+    /// With the stored job of this number.
+    OnDisk(JobId),
+}
+
 impl State {
     /// The broker at this moment.
     #[must_use]
@@ -106,11 +115,15 @@ impl State {
 
     /// The payload of a job, of a dead letter, or of each run of a recurring job.
     #[must_use]
-    pub fn payload(&self, handle: &str) -> Option<Bytes> {
+    pub fn payload(&self, handle: &str) -> Option<Payload> {
         let id = self.parse_handle(handle)?;
         let dead = || self.dead.by_id.get(&id).map(|dead| &dead.job);
-        let job = self.jobs.get(id).or_else(dead);
-        job.map(|job| job.payload.clone()).or_else(|| self.schedule_payload(id))
+        let place_of = |job: &Job| match job.content() {
+            Some(content) => Payload::Held(content.payload.clone()),
+            None => Payload::OnDisk(id),
+        };
+        let recurring = || self.schedule_payload(id).map(Payload::Held);
+        self.jobs.get(id).or_else(dead).map(place_of).or_else(recurring)
     }
 
     pub(super) fn parse_handle(&self, handle: &str) -> Option<JobId> {
@@ -144,7 +157,7 @@ impl State {
         FunctionView {
             queued: Priority::ALL.map(|priority| function.queued(priority).len()),
             delayed: function.delayed_len(),
-            oldest: oldest.map(|since| now.saturating_duration_since(since)),
+            oldest: oldest.map(|since| self.settings.since(now, since)),
             running: function.running,
             performers: function.performers.len(),
             ended: function.ended,
@@ -187,19 +200,20 @@ impl State {
         Some(JobView {
             handle: self.handles.text(id),
             function: self.functions.get(job.function)?.name.clone(),
-            unique: job.unique.clone(),
+            unique: job.content().map_or_else(|| "".into(), |content| content.unique.clone()),
             priority: job.priority,
             background: job.record != Record::None,
-            age: now.saturating_duration_since(job.enqueued),
+            age: self.settings.since(now, job.enqueued),
             running,
             worker,
             attempt: job.attempts + 1,
             clients: clients(job),
-            progress: job.progress,
+            progress: job.progress(),
             death: None,
             times: None,
             due: job.run_at().and_then(|at| at.duration_since(wall).ok()),
-            payload_len: job.payload.len(),
+            payload_len: job.content().map_or(0, |content| content.payload.len()),
+            on_disk: job.content().is_none().then_some(id),
         })
     }
 
@@ -209,11 +223,11 @@ impl State {
 }
 
 fn clients(job: &Job) -> usize {
-    job.clients.values().sum()
+    job.clients().values().sum()
 }
 
 fn job_status(job: &Job) -> JobStatus {
-    let (numerator, denominator) = job.progress.unwrap_or_default();
+    let (numerator, denominator) = job.progress().unwrap_or_default();
     JobStatus {
         known: true,
         running: matches!(job.place, Place::Running { .. }),

@@ -48,7 +48,7 @@ impl State {
                     return;
                 }
                 if let Some(job) = self.jobs.get_mut(id) {
-                    job.progress = Some((number(numerator), number(denominator)));
+                    job.set_progress(Some((number(numerator), number(denominator))));
                 }
                 self.tell_clients(id, report, fx);
             }
@@ -124,7 +124,7 @@ impl State {
                 self.timers.clear(Timer::Wake(job.function));
             }
         }
-        for client in job.clients.keys() {
+        for client in job.clients().keys() {
             if let Some(session) = self.sessions.get_mut(client) {
                 session.waits_for.remove(&id);
             }
@@ -145,17 +145,19 @@ impl State {
     }
 
     fn tell_clients(&mut self, id: JobId, report: &WorkReport, fx: &mut Effects) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let clients = std::mem::take(&mut job.clients);
+        let Some(job) = self.jobs.get_mut(id).filter(|job| !job.clients().is_empty()) else {
+            return;
+        };
+        let clients = std::mem::take(job.clients_mut());
         self.forward(id, &clients, report, fx);
         if let Some(job) = self.jobs.get_mut(id) {
-            job.clients = clients;
+            *job.clients_mut() = clients;
         }
     }
 
     /// Tells the clients of a job that has ended.
     pub(super) fn tell(&mut self, id: JobId, job: &Job, report: &WorkReport, fx: &mut Effects) {
-        self.forward(id, &job.clients, report, fx);
+        self.forward(id, job.clients(), report, fx);
     }
 
     /// Sends news to each client, once for each submission that it answers.

@@ -16,7 +16,6 @@ use super::commits::Redo;
 use super::delayed::LOOK_AFTER;
 use super::effects::{Effects, Outgoing};
 use super::functions::FunctionKey;
-use super::jobs::Sameness;
 use super::timers::Timer;
 use crate::broker::JobView;
 use crate::broker::record::{Change, ScheduleRecord};
@@ -157,8 +156,12 @@ impl State {
         self.commits.push(change, fx);
     }
 
-    /// Makes the runs that are due.
+    /// Makes the runs that are due. While stored jobs are still to come it is not known which runs
+    /// are not over; [`State::loaded`] calls this again.
     pub(super) fn recur(&mut self, now: Instant, fx: &mut Effects) {
+        if self.is_loading() {
+            return;
+        }
         let wall = self.settings.wall_clock(now);
         while let Some((_, id)) = self.schedules.due.first().copied().filter(|(at, _)| *at <= wall)
         {
@@ -214,6 +217,7 @@ impl State {
             times: Some(schedule.times.to_string()),
             progress: None,
             payload_len: schedule.payload.len(),
+            on_disk: None,
         })
     }
 
@@ -233,7 +237,7 @@ impl State {
             payload: schedule.payload.clone(),
         };
         let key = schedule.function;
-        let same = Sameness::of(&run.unique, &run.payload);
+        let same = self.jobs.sameness(&run.unique, &run.payload);
         let goes_on = same.is_some_and(|same| self.jobs.same(key, same).is_some());
         if !goes_on
             && !self.is_full(key, Priority::Normal)

@@ -200,10 +200,18 @@ impl State {
     ) {
         for _ in 0..times {
             match self.call(now, key, fx) {
-                Call::Woken => {}
+                Call::Woken => self.wake_others(now, key, fx),
                 Call::Enough => return,
                 Call::Nobody => return self.starved(key, fx),
             }
+        }
+    }
+
+    /// Wakes further sleepers for a job that woke one, where more than one a job are asked for.
+    pub(super) fn wake_others(&mut self, now: Instant, key: FunctionKey, fx: &mut Effects) {
+        for _ in 1..self.settings.habits.wakeups {
+            let Some(sleeper) = self.sleeper_for(key) else { return };
+            self.wake(now, sleeper, key, fx);
         }
     }
 

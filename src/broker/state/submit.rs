@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::FunctionKey;
-use super::jobs::{Clients, Job, Place, Record, Sameness, Special};
+use super::jobs::{Job, Place, Record};
+use crate::broker::record::Content;
 use crate::model::{JobId, SessionId};
 use crate::protocol::{
     ErrorCode, REDUCER_LEN_MAX, Response, Submission, SubmitMode, UNIQUE_LEN_MAX,
@@ -31,7 +32,7 @@ impl State {
         }
         let mode = submission.mode;
         let function = self.ensure_function(&submission.function);
-        let same = Sameness::of(&submission.unique, &submission.payload);
+        let same = self.jobs.sameness(&submission.unique, &submission.payload);
         if let Some(job) = same.and_then(|same| self.jobs.same(function, same)) {
             return self.join(now, session, (job, mode), fx);
         }
@@ -68,20 +69,10 @@ impl State {
             SubmitMode::At(epoch) => Some(SystemTime::UNIX_EPOCH + Duration::from_secs(epoch)),
             SubmitMode::Foreground | SubmitMode::Background => None,
         };
-        let job = Job {
-            function,
-            unique: submission.unique,
-            priority: submission.priority,
-            payload: submission.payload,
-            enqueued: now,
-            attempts: 0,
-            clients: Clients::new(),
-            record: Record::None,
-            place: Place::Storing,
-            progress: None,
-            special: Special::of(run_at, reducer),
-        };
-        self.jobs.insert(id, job);
+        let mut job = Job::new(function, submission.priority, self.settings.moment(now));
+        job.set_special(run_at, reducer);
+        let content = Content { unique: submission.unique, payload: submission.payload };
+        self.jobs.insert(id, job, content);
         if let Some(function) = self.functions.get_mut(function) {
             function.held.insert(id);
         }
@@ -116,7 +107,7 @@ impl State {
     fn add_client(&mut self, session: SessionId, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(client) = self.sessions.get_mut(&session) else { return };
-        *job.clients.entry(session).or_default() += 1;
+        *job.clients_mut().entry(session).or_default() += 1;
         client.waits_for.insert(id);
     }
 

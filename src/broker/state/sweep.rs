@@ -3,13 +3,14 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wildmatch::WildMatch;
 
 use super::State;
 use super::dead::DeadJob;
 use super::effects::Effects;
 use super::jobs::{Job, Place, Record};
-use crate::broker::record::JobRecord;
+use crate::broker::record::{Content, JobRecord};
 use crate::model::JobId;
 
 /// Jobs that one piece looks at.
@@ -53,8 +54,10 @@ pub struct Swept {
 /// A piece of the background jobs that wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Their handles and what is kept of them.
+    /// Their handles and what is kept of them; of those on disk without unique and payload.
     pub jobs: Vec<(String, JobRecord)>,
+    /// Those whose unique and payload are on disk only and have yet to be added here.
+    pub on_disk: Vec<JobId>,
     /// Where the next piece begins; nothing when this was the last.
     pub next: Option<JobId>,
 }
@@ -63,6 +66,7 @@ impl State {
     /// The piece of the background jobs that wait that begins behind `after`.
     #[must_use]
     pub fn export(&self, after: JobId) -> Exported {
+        let unread = Content { unique: "".into(), payload: Bytes::new() };
         let mut exported = Exported::default();
         for (count, (id, job)) in self.jobs.after(after).enumerate() {
             if count == PIECE_LEN {
@@ -72,8 +76,9 @@ impl State {
             let waits = matches!(job.place, Place::Queued | Place::Delayed);
             if waits
                 && job.record != Record::None
-                && let Some(record) = self.record_of(id, job)
+                && let Some(record) = self.record_of(id, job, job.content().unwrap_or(&unread))
             {
+                exported.on_disk.extend(job.content().is_none().then_some(id));
                 exported.jobs.push((self.handles.text(id), record));
             }
         }
@@ -127,7 +132,7 @@ impl State {
     }
 
     fn is_meant(&self, now: Instant, sweep: &Sweep, job: &Job) -> bool {
-        let age = now.saturating_duration_since(job.enqueued);
+        let age = self.settings.since(now, job.enqueued);
         matches!(job.place, Place::Queued | Place::Delayed | Place::Limbo(_))
             && sweep.older_than.is_none_or(|least| age >= least)
             && self.is_named(sweep, job)

@@ -2,22 +2,27 @@
 //!
 //! One connection writes, with a write-ahead log and an fsync per commit. After a commit that
 //! failed nothing is known of what reached the disk, so the connection is given up and the file
-//! opened anew by the next commit, which first takes back what the failed one may have left.
+//! opened anew by the next commit, which first empties the log, so that nothing of it is trusted
+//! that the disk did not confirm, and takes back what the failed one may have left. A full disk is
+//! no such failure: then room is made for changes that add nothing, and the others are refused.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
+use super::ballast::Ballast;
 use super::extras;
-use super::schema::{connect, create, explain};
-use super::{Meta, StateDir, Store, StoreError};
+use super::reader::DiskReader;
+use super::schema::{connect, create, empty_log, explain};
+use super::{Meta, Reader, StateDir, Store, StoreError};
 use crate::broker::record::{Change, Extras, JobRecord};
 use crate::model::{FunctionName, JobId, Priority, Unique};
 
 const FILE: &str = "jobs.db";
+const BALLAST: &str = "ballast";
 
 const PUT_JOB: &str = "
     INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at, run_at, reducer)
@@ -26,15 +31,26 @@ const PUT_PAYLOAD: &str = "INSERT INTO payloads (id, payload) VALUES (?1, ?2)";
 const DELETE_JOB: &str = "DELETE FROM jobs WHERE id = ?1";
 const DELETE_PAYLOAD: &str = "DELETE FROM payloads WHERE id = ?1";
 const RESERVE: &str = "UPDATE meta SET value = ?1 WHERE key = 'reserved'";
-const SCAN: &str = "
-    SELECT id, function, uniq, priority, attempts, enqueued_at, payload, run_at, reducer
-    FROM jobs LEFT JOIN payloads USING (id) ORDER BY id";
+/// Jobs of a priority from one id to another; the payload only where it is the unique. The first
+/// one walks the table, the second one an index that has only what is not of normal priority.
+pub(super) const SCAN_NORMAL: &str = "
+    SELECT id, function, uniq, priority, attempts, enqueued_at,
+        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END,
+        run_at, reducer
+    FROM jobs WHERE priority = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4";
+pub(super) const SCAN_OTHER: &str = "
+    SELECT id, function, uniq, priority, attempts, enqueued_at,
+        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END,
+        run_at, reducer
+    FROM jobs WHERE priority <> 1 AND priority = ?1 AND id > ?2 AND id <= ?3
+    ORDER BY id LIMIT ?4";
 
 /// Keeps records in `jobs.db` in the state folder.
 pub struct DiskStore {
     path: PathBuf,
     /// `None` after a commit that failed.
     connection: Option<Connection>,
+    ballast: Ballast,
     /// Jobs of a commit whose fsync failed: it may be on disk all the same, but whoever asked for
     /// it was told that it is not.
     doubtful: Vec<JobId>,
@@ -54,25 +70,32 @@ impl DiskStore {
             Ok(false) => create(&path, handle_prefix)?,
             Err(source) => return Err(StoreError::Open { path, source }),
         }
-        let connection = Some(connect(&path)?);
-        Ok(Self { path, connection, doubtful: Vec::new() })
+        let mut ballast = Ballast::open(dir.path().join(BALLAST));
+        let connection = connect(&path).or_else(|error| match error {
+            StoreError::Full { .. } => {
+                ballast.drop_it();
+                connect(&path)
+            }
+            other => Err(other),
+        })?;
+        Ok(Self { path, connection: Some(connection), ballast, doubtful: Vec::new() })
     }
 
     /// The open connection; a commit that failed closed it.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.path)?,
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let connection = connect(&self.path)?;
+            empty_log(&connection, &self.path)?;
+            connection
         };
         Ok(self.connection.insert(connection))
     }
-}
 
-impl Store for DiskStore {
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let path = self.path.clone();
-        let wrong = |error| explain(&path, error);
-        let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Delete).collect();
+        let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Purge).collect();
         let connection = self.connection()?;
         let written = write(connection, undo.iter().chain(changes));
         let (error, doubtful) = match written.map(Transaction::commit) {
@@ -83,8 +106,13 @@ impl Store for DiskStore {
             Ok(Err(error)) => (error, true),
             Err(error) => (error, false),
         };
+        let error = explain(&path, error);
+        if matches!(error, StoreError::Full { .. }) {
+            // SQLite has rolled it back whole; closing would need room to open again.
+            return Err(error);
+        }
         self.connection = None;
-        if doubtful && error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+        if doubtful {
             self.doubtful.extend(changes.iter().filter_map(|change| match change {
                 Change::Put(record) => Some(record.id),
                 Change::Update(_)
@@ -97,7 +125,30 @@ impl Store for DiskStore {
                 | Change::ReserveHandles { .. } => None,
             }));
         }
-        Err(wrong(error))
+        Err(error)
+    }
+}
+
+impl Store for DiskStore {
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let adds = changes.iter().any(Change::adds);
+        if !self.ballast.restore() && adds {
+            return Err(StoreError::Full { path: self.path.clone() });
+        }
+        match self.try_commit(changes) {
+            Err(StoreError::Full { .. }) if !self.ballast.is_missing() => {
+                self.ballast.drop_it();
+                if adds {
+                    return Err(StoreError::Full { path: self.path.clone() });
+                }
+                self.try_commit(changes)
+            }
+            done => done,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ballast.is_missing()
     }
 
     fn meta(&mut self) -> Result<Meta, StoreError> {
@@ -109,20 +160,8 @@ impl Store for DiskStore {
         Ok(Meta { handle_prefix, reserved: JobId(reserved.cast_unsigned()) })
     }
 
-    fn scan(&mut self, each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        let wrong = |error| explain(&path, error);
-        let mut statement = self.connection()?.prepare(SCAN).map_err(wrong)?;
-        let mut rows = statement.query(()).map_err(wrong)?;
-        while let Some(row) = rows.next().map_err(wrong)? {
-            let id: i64 = row.get(0).map_err(wrong)?;
-            let damage = |error| StoreError::Damaged {
-                path: path.clone(),
-                what: format!("job {id} cannot be read: {error}"),
-            };
-            each(record(row).map_err(damage)?);
-        }
-        Ok(())
+    fn reader(&self) -> Option<Box<dyn Reader>> {
+        Some(Box::new(DiskReader::new(self.path.clone())))
     }
 
     fn extras(&mut self) -> Result<Extras, StoreError> {
@@ -192,7 +231,8 @@ fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusq
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
+/// A row of a scan.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
     let blob = |at| row.get::<_, Vec<u8>>(at).map(Bytes::from);
     let priority = row.get::<_, i64>(3)?;
     Ok(JobRecord {
@@ -203,13 +243,13 @@ fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
             .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, priority))?,
         attempts: row.get(4)?,
         enqueued_at: time_of(row.get(5)?),
-        payload: blob(6)?,
+        payload: row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default().into(),
         run_at: row.get::<_, Option<i64>>(7)?.map(time_of),
         reducer: row.get::<_, Option<Vec<u8>>>(8)?.map(Bytes::from),
     })
 }
 
-fn priority_number(priority: Priority) -> i64 {
+pub(super) fn priority_number(priority: Priority) -> i64 {
     match priority {
         Priority::High => 0,
         Priority::Normal => 1,
@@ -233,10 +273,12 @@ pub(super) fn time_of(micros: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::fs;
 
     use super::*;
-    use crate::broker::record::{Death, DeathCause, JobUpdate, ScheduleRecord};
+    use crate::broker::record::{Death, DeathCause, Fetched, JobUpdate, ScheduleRecord};
+    use crate::broker::store::ScanPlace;
 
     fn job(id: u64) -> JobRecord {
         JobRecord {
@@ -257,8 +299,20 @@ mod tests {
     }
 
     fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
+        let mut reader = store.reader().unwrap();
+        let mut place = Some(ScanPlace::start(JobId(1000)));
         let mut jobs = Vec::new();
-        store.scan(&mut |record| jobs.push(record)).unwrap();
+        while let Some(from) = place {
+            let (mut piece, next) = reader.scan(from, 2).unwrap();
+            jobs.append(&mut piece);
+            place = next;
+        }
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        for (job, (id, fetched)) in jobs.iter_mut().zip(reader.contents(&ids)) {
+            let Fetched::Content(content) = fetched else { panic!("{id}: {fetched:?}") };
+            assert_eq!(content.unique, job.unique);
+            job.payload = content.payload;
+        }
         (jobs, store.meta().unwrap())
     }
 
@@ -402,14 +456,43 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_its_payload_is_damage() {
+    fn a_job_without_its_payload_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(folder.path()).unwrap();
         let mut store = DiskStore::open(&dir, "H:x").unwrap();
         store.commit(&[Change::Put(job(5))]).unwrap();
         let other = Connection::open(folder.path().join(FILE)).unwrap();
         other.execute("DELETE FROM payloads", ()).unwrap();
-        let error = store.scan(&mut |_| {}).unwrap_err().to_string();
-        assert!(error.contains("is damaged: job 5 cannot be read"), "{error}");
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.contents(&[JobId(5)]), [(JobId(5), Fetched::Lost)]);
+    }
+
+    #[test]
+    fn a_scan_brings_urgent_jobs_first_and_payloads_only_where_they_are_the_unique() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let jobs = [
+            (1, Priority::Low, "a"),
+            (2, Priority::Normal, "-"),
+            (3, Priority::Normal, "b"),
+            (4, Priority::High, "c"),
+            (5, Priority::Normal, "too late"),
+        ];
+        let puts = jobs.map(|(id, priority, unique)| {
+            Change::Put(JobRecord { priority, unique: unique.into(), ..job(id) })
+        });
+        store.commit(&puts).unwrap();
+        let mut reader = store.reader().unwrap();
+        let mut place = Some(ScanPlace::start(JobId(4)));
+        let mut found = Vec::new();
+        while let Some(from) = place {
+            let (piece, next) = reader.scan(from, 1).unwrap();
+            found.extend(piece.iter().map(|job| (job.id.0, job.payload.len())));
+            place = next;
+        }
+        assert_eq!(found, [(4, 0), (2, 3), (3, 0), (1, 0)]);
+        let wanted = HashMap::from([(JobId(3), ("b".into(), 3))]);
+        assert_eq!(reader.describe(&[JobId(3), JobId(9)]), wanted);
     }
 }

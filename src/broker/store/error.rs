@@ -59,6 +59,21 @@ pub enum StoreError {
         /// The journal mode that SQLite fell back to.
         mode: String,
     },
+    /// Another program holds the file.
+    #[error("the job store {} is held by another program; end that one", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk is full.
+    #[error(
+        "no room is left on the disk of the job store {}; make some, it goes on by itself",
+        path.display()
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// SQLite refused.
     #[error("the job store {}: {source}", path.display())]
     Sqlite {

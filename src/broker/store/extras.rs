@@ -21,7 +21,9 @@ const DELETE_SCHEDULE: &str = "DELETE FROM schedules WHERE id = ?1";
 const PAUSE: &str = "INSERT OR REPLACE INTO paused (pattern) VALUES (?1)";
 const RESUME: &str = "DELETE FROM paused WHERE pattern = ?1";
 
-const DEATHS: &str = "SELECT id, at, cause, worker, exit, output FROM dead ORDER BY id";
+/// A crash may leave a row whose job has gone.
+const DEATHS: &str = "
+    SELECT id, at, cause, worker, exit, output FROM dead WHERE id IN (SELECT id FROM jobs)";
 const SCHEDULES: &str = "
     SELECT id, function, uniq, made_at, times, payload FROM schedules ORDER BY id";
 const PAUSED: &str = "SELECT pattern FROM paused ORDER BY pattern";

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Meta, Store, StoreError};
-use crate::broker::record::{Change, Extras, JobRecord};
+use super::{Meta, Reader, Store, StoreError};
+use crate::broker::record::{Change, Extras};
 use crate::model::JobId;
 
 /// Takes every change and forgets it; only numbering is kept from repeating.
@@ -35,8 +35,8 @@ impl Store for MemoryStore {
         Ok(Meta { handle_prefix: self.handle_prefix.clone(), reserved })
     }
 
-    fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
-        Ok(())
+    fn reader(&self) -> Option<Box<dyn Reader>> {
+        None
     }
 
     fn extras(&mut self) -> Result<Extras, StoreError> {

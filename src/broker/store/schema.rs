@@ -1,8 +1,9 @@
 //! The SQLite file: how it is made, recognised and opened.
 //!
 //! Jobs and payloads are two tables, so that a change of a job's row does not rewrite its payload.
-//! There is no index beside the ids: every look-up is in memory, and a unique index over random
-//! uniques would cut a million-job store to a tenth of its speed.
+//! There is no index but one of the jobs that are not of normal priority, so that a start finds the
+//! urgent ones first: every look-up is in memory, and a unique index over random uniques would cut
+//! a million-job store to a tenth of its speed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -24,6 +25,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the log at which it is written back, 4 MB; larger ones only move the slowest commits.
 const CHECKPOINT_PAGES: i64 = 1000;
 
+/// `SQLITE_IOERR_SHMSIZE`.
+const SHARED_INDEX_FULL: i32 = 4874;
+
 const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE jobs (
@@ -36,6 +40,9 @@ const TABLES: &str = "
     ) STRICT;
     CREATE TABLE payloads (id INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
 ";
+/// Apart from the tables, since the first stores were made without it.
+const INDEX: &str = "
+    CREATE INDEX IF NOT EXISTS jobs_not_normal ON jobs (priority, id) WHERE priority <> 1";
 
 /// What format 2 has and format 1 had not.
 const SECOND_FORMAT: &str = "
@@ -91,7 +98,28 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(wrong)?;
     upgrade(&mut connection).map_err(wrong)?;
+    connection.execute(INDEX, ()).map_err(wrong)?;
     Ok(connection)
+}
+
+/// Takes the log back to the file and empties it: what a failed fsync left in it, readable but
+/// perhaps not on the disk, is written anew or forgotten.
+pub(super) fn empty_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let busy: i64 = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
+        .map_err(|error| explain(path, error))?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy { path: path.to_owned() }) }
+}
+
+/// Opens the store at `path` for reading beside the connection that commits.
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connect = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    };
+    connect().map_err(|error| explain(path, error))
 }
 
 /// Puts SQLite's error in our words.
@@ -99,9 +127,16 @@ pub(super) fn explain(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        _ if is_full(&source) => StoreError::Full { path },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, what: source.to_string() },
         _ => StoreError::Sqlite { path, source },
     }
+}
+
+/// The shared index of the log could not grow: SQLite tells that as a failure of the disk.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == SHARED_INDEX_FULL)
 }
 
 /// Payloads may be secret, and the folder may be open to others; SQLite gives its log the same

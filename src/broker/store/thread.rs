@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Store;
+use super::{Store, StoreError};
 use crate::broker::record::{Change, ChangeSeq};
 
 /// Changes in one commit at most; more only add to the wait of the first.
@@ -28,6 +28,8 @@ const REPORTS_MAX: usize = 64;
 pub enum StoreReport {
     /// All changes up to this one are durable.
     Committed(ChangeSeq),
+    /// All changes up to this one are durable, and yet there is no room for jobs.
+    Recorded(ChangeSeq),
     /// Those after the last committed one, up to this one, are not kept.
     NotCommitted {
         /// The last of them.
@@ -145,10 +147,39 @@ impl Writer {
         let count = commit_len(&self.open);
         let (seqs, changes): (Vec<_>, Vec<_>) = self.open.drain(..count).unzip();
         let Some(last) = seqs.last().copied() else { return };
-        let report = match self.store.commit(&changes) {
-            Ok(()) => StoreReport::Committed(last),
-            Err(error) => StoreReport::NotCommitted { through: last, reason: error.to_string() },
-        };
+        match self.store.commit(&changes) {
+            Ok(()) if self.store.has_room() => self.report(StoreReport::Committed(last)),
+            Ok(()) => self.report(StoreReport::Recorded(last)),
+            Err(error @ StoreError::Full { .. }) => {
+                self.record_the_rest(&seqs, &changes, &error.to_string());
+            }
+            Err(error) => {
+                self.report(StoreReport::NotCommitted { through: last, reason: error.to_string() });
+            }
+        }
+    }
+
+    /// Commits what adds nothing, for a job that has run must not come back because the disk is
+    /// full, and reports each run of changes that had one fate.
+    fn record_the_rest(&mut self, seqs: &[ChangeSeq], changes: &[Change], reason: &str) {
+        let rest: Vec<Change> = changes.iter().filter(|change| !change.adds()).cloned().collect();
+        let recorded = rest.is_empty() || self.store.commit(&rest).is_ok();
+        let mut fates = seqs.iter().zip(changes).peekable();
+        while let Some((seq, change)) = fates.next() {
+            let kept = recorded && !change.adds();
+            let same_fate = |next: &&(&ChangeSeq, &Change)| kept == (recorded && !next.1.adds());
+            if fates.peek().as_ref().is_some_and(same_fate) {
+                continue;
+            }
+            self.report(if kept {
+                StoreReport::Recorded(*seq)
+            } else {
+                StoreReport::NotCommitted { through: *seq, reason: reason.to_owned() }
+            });
+        }
+    }
+
+    fn report(&self, report: StoreReport) {
         // A broker that has gone needs no report, and what it sent is still committed.
         self.reports.blocking_send(report).unwrap_or_default();
     }

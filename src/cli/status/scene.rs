@@ -17,6 +17,7 @@ pub(in crate::cli) fn status() -> Status {
     slow.running = 1;
     slow.workers[0] = WorkerStatus {
         state: "BACKOFF".to_owned(),
+        failed: true,
         detail: "next try in 1.2 s".to_owned(),
         restarts: 2,
         last_exit: Some("killed by KILL; job H:x:3 moved to slow:2, attempt 2 of 3".to_owned()),
@@ -155,6 +156,7 @@ fn empty(name: &str) -> WorkerStatus {
         tied: None,
         cpu_percent: None,
         rss: None,
+        failed: false,
         restarts: 0,
         last_exit: None,
         last_exit_age: None,

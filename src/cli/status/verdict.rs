@@ -22,8 +22,7 @@ pub(super) fn troubles(status: &Status, names: &[String]) -> Vec<String> {
 }
 
 fn of_worker(worker: &WorkerStatus) -> Option<String> {
-    let is_down = matches!(worker.state.as_str(), "BACKOFF" | "FATAL");
-    is_down.then(|| match worker.detail.as_str() {
+    worker.failed.then(|| match worker.detail.as_str() {
         "" => format!("{} is {}", worker.name, worker.state),
         detail => format!("{} is {}: {detail}", worker.name, worker.state),
     })
@@ -32,10 +31,11 @@ fn of_worker(worker: &WorkerStatus) -> Option<String> {
 /// A pool that is to be up and has fewer workers than it is to have, with none on their way.
 fn of_count(pool: &PoolStatus) -> Option<String> {
     let is_coming = |worker: &&WorkerStatus| {
-        !worker.outgoing && matches!(worker.state.as_str(), "RUNNING" | "STARTING")
+        // One that has done its work and rests is as wanted.
+        !worker.outgoing && matches!(worker.state.as_str(), "RUNNING" | "STARTING" | "EXITED")
     };
-    // Workers in these states have been told of already.
-    let is_told = |worker: &&WorkerStatus| matches!(worker.state.as_str(), "BACKOFF" | "FATAL");
+    // These have been told of already.
+    let is_told = |worker: &&WorkerStatus| worker.failed && worker.state != "EXITED";
     if pool.intent == Intent::Stopped {
         return None;
     }

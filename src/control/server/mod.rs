@@ -8,6 +8,7 @@ mod bind;
 mod caller;
 mod commands;
 mod convert;
+mod events;
 mod logs;
 mod queries;
 mod queue;
@@ -104,6 +105,7 @@ fn router(app: App) -> Router {
         .route("/v1/reload", post(commands::reload))
         .route("/v1/shutdown", post(commands::shutdown))
         .route("/v1/logs", get(logs::stream))
+        .route("/v1/events", get(events::stream))
         .route("/v1/jobs", get(queries::jobs))
         .route("/v1/jobs/{handle}", get(queries::job).delete(queries::cancel))
         .route("/v1/jobs/{handle}/cancel", post(queries::cancel))

@@ -116,7 +116,8 @@ pub(super) async fn export(State(app): State<App>) -> Result<Response, Refusal> 
             let after = after?;
             let exported = broker.ask(|reply| Command::Export { after, reply }).await;
             Some(match exported {
-                Ok(exported) => (render(&exported), exported.next),
+                Ok(Ok(exported)) => (render(&exported), exported.next),
+                Ok(Err(unread)) => (Err(io::Error::other(unread)), None),
                 Err(gone) => (Err(io::Error::other(gone)), None),
             })
         }
@@ -139,7 +140,8 @@ pub(super) async fn payload(
     Path(handle): Path<String>,
 ) -> Result<Bytes, Refusal> {
     let found = app.broker()?.ask(|reply| Command::Payload { handle: handle.clone(), reply });
-    found.await?.ok_or_else(|| {
+    let found = found.await?.map_err(|unread| Refusal::failed(unread.to_string()))?;
+    found.ok_or_else(|| {
         Refusal::no_such_name(format!("no job has the handle {handle}"))
             .hint("it may have ended: a job is known while it waits or runs")
     })

@@ -20,6 +20,7 @@ use crate::control::api::{
 use crate::control::client::{ClientError, Command, ControlClient, LogQuery, Wait};
 use crate::logs::{LogEntry, LogLine, LogStream, LogsHandle, LogsRequest, Subscription};
 use crate::model::NamePattern;
+use crate::pool::PoolNews;
 use crate::supervisor::{Answer, CommandError, ScaleTo, SupervisorCommand};
 
 /// A server on a socket of its own, its client, and the ends that the fakes hold.
@@ -268,8 +269,12 @@ impl Stage {
         let (job_sender, jobs) = mpsc::channel(BrokerHandle::COMMANDS_MAX);
         let (log_sender, logs) = mpsc::channel(LogsHandle::REQUESTS_MAX);
         let broker = BrokerHandle::new(job_sender);
-        let supervisor =
-            SupervisorHandle::new(command_sender, Some(broker), LogsHandle::new(log_sender));
+        let supervisor = SupervisorHandle::new(
+            command_sender,
+            Some(broker),
+            LogsHandle::new(log_sender),
+            PoolNews::new().0,
+        );
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let server = tasks.spawn(server.run(supervisor, stop.clone(), tasks.clone()));
         let client = ControlClient::new(path, tasks);

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Backoff, PoolProtocol, PoolSettings, StopStep};
+use super::why::Why;
+use crate::config::{Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, StopStep};
 use crate::model::{Exit, WorkerId};
-use crate::pool::Pick;
+use crate::pool::{Pick, SlotRole, SlotState};
 
 /// No pause is longer, whatever a file says.
 const PAUSE_MAX: Duration = Duration::from_hours(24);
@@ -26,6 +27,50 @@ pub struct Rules {
     pub count_max: u32,
     /// Whether two processes of a slot may live at once.
     pub successor: Successor,
+    /// When a process is ready.
+    pub ready: ReadyRule,
+    /// When a process that ended is started again.
+    pub restart: Restart,
+    /// Exit codes that are no failure.
+    pub exit_codes: Vec<i32>,
+}
+
+impl Rules {
+    /// Whether the exit is no failure.
+    pub(super) fn expects(&self, exit: Exit) -> bool {
+        matches!(exit, Exit::Code(code) if self.exit_codes.contains(&code))
+    }
+
+    /// Whether a process that ended so by itself is started again.
+    pub(super) fn restarts(&self, exit: Exit) -> bool {
+        match self.restart {
+            Restart::Always => true,
+            Restart::Unexpected => !self.expects(exit),
+            Restart::Never => false,
+        }
+    }
+}
+
+/// When a process is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyRule {
+    /// What is waited for.
+    pub until: ReadyUntil,
+    /// It must have lived so long.
+    pub after: Duration,
+    /// A start that takes longer has failed; not for [`ReadyUntil::Alive`].
+    pub timeout: Duration,
+}
+
+/// What a start waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyUntil {
+    /// Nothing but the time; a registration is taken for it too.
+    Alive,
+    /// [`Event::Registered`]
+    Registered,
+    /// [`Event::Ready`]
+    Told,
 }
 
 /// How a process follows its predecessor.
@@ -92,6 +137,22 @@ pub enum Event {
     Started(WorkerId),
     /// The worker registered with the broker.
     Registered(WorkerId),
+    /// The worker's `ready` condition came about.
+    Ready(WorkerId),
+    /// The worker failed its liveness check.
+    Unhealthy {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        reason: String,
+    },
+    /// The worker's job is to be killed, and the worker with it.
+    Overrun {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
     /// The worker ended a job.
     JobEnded(WorkerId),
     /// The worker holds no job and gets none; answers [`Effect::Ask`] and [`Effect::Drain`].
@@ -142,58 +203,31 @@ pub enum Effect {
     Kill(WorkerId),
     /// Answer a request.
     Answer(RequestId, Result<(), String>),
-    /// Tell the story.
-    Note {
-        /// The slot's number.
-        index: u32,
-        /// The process.
-        worker: WorkerId,
-        /// What happened.
-        note: Note,
-    },
+    /// A slot's state changed.
+    Moved(Move),
+    /// Jobs that the worker holds when it ends are charged, though it drains.
+    Charge(WorkerId),
+    /// No worker of the pool runs, and its starts fail.
+    Failed(String),
     /// The pool has ended: no process is left and none will be started.
     Finish,
 }
 
-/// What an operator is told about a worker.
+/// A change of a slot's state.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Note {
-    /// It is ready.
-    Ready {
-        /// Since its start.
-        after: Duration,
-    },
-    /// It ended, as it had been asked to.
-    Stopped(Exit),
-    /// It ended by itself.
-    Died {
-        /// How.
-        exit: Exit,
-        /// Since its start.
-        after: Duration,
-        /// What follows.
-        next: Next,
-    },
-    /// It could not be started.
-    NotStarted {
-        /// Why.
-        reason: String,
-        /// What follows.
-        next: Next,
-    },
-}
-
-/// What follows a death.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// A new process is started at once.
-    Replaced,
-    /// A new process is started after a pause.
-    Pause(Duration),
-    /// The pool's starts fail: one is tried at a time, and this slot waits for its turn.
-    Turn,
-    /// Nothing.
-    Nothing,
+pub struct Move {
+    /// The slot's number.
+    pub index: u32,
+    /// Whether its present or its outgoing process is meant.
+    pub role: SlotRole,
+    /// The process, if there is or was one.
+    pub worker: Option<WorkerId>,
+    /// The state before.
+    pub from: SlotState,
+    /// The state since.
+    pub to: SlotState,
+    /// Why.
+    pub why: Why,
 }
 
 impl From<&PoolSettings> for Rules {
@@ -202,11 +236,21 @@ impl From<&PoolSettings> for Rules {
             PoolProtocol::None => Successor::Follows,
             PoolProtocol::Gearman | PoolProtocol::Exec | PoolProtocol::Lines => Successor::Overlaps,
         };
+        let upkeep = &settings.upkeep;
         Self {
             stop: settings.stop.clone(),
-            backoff: Backoff { max: settings.backoff.max.min(PAUSE_MAX), ..settings.backoff },
+            backoff: Backoff { max: upkeep.backoff.max.min(PAUSE_MAX), ..upkeep.backoff },
             count_max: settings.count.max,
             successor,
+            ready: ReadyRule {
+                until: match upkeep.ready.on {
+                    ReadyOn::Alive => ReadyUntil::Alive,
+                },
+                after: upkeep.ready.after,
+                timeout: upkeep.ready.timeout,
+            },
+            restart: upkeep.restart,
+            exit_codes: upkeep.exit_codes.clone(),
         }
     }
 }

@@ -6,12 +6,14 @@ use nix::sys::signal::Signal;
 
 use super::event::{Effect, Rules};
 use super::slot::Process;
+use super::why::Cause;
 use crate::config::StopStep;
 
 /// A process that is to end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaving {
     pub(super) process: Process,
+    pub(super) cause: Cause,
     phase: Phase,
 }
 
@@ -27,27 +29,28 @@ enum Phase {
 
 impl Leaving {
     /// Asks for no further job.
-    pub(super) fn drain(process: Process, effects: &mut Vec<Effect>) -> Self {
+    pub(super) fn drain(process: Process, cause: Cause, effects: &mut Vec<Effect>) -> Self {
         effects.push(Effect::Drain(process.worker));
-        Self { process, phase: Phase::Draining }
+        Self { process, cause, phase: Phase::Draining }
     }
 
     /// Takes the first step with a process that holds no job and gets none.
     pub(super) fn signal(
         process: Process,
+        cause: Cause,
         rules: &Rules,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        let mut leaving = Self { process, phase: Phase::Draining };
+        let mut leaving = Self { process, cause, phase: Phase::Draining };
         leaving.drained(rules, now, effects);
         leaving
     }
 
     /// Ends it now.
-    pub(super) fn kill(process: Process, effects: &mut Vec<Effect>) -> Self {
+    pub(super) fn kill(process: Process, cause: Cause, effects: &mut Vec<Effect>) -> Self {
         effects.push(Effect::Kill(process.worker));
-        Self { process, phase: Phase::Killed }
+        Self { process, cause, phase: Phase::Killed }
     }
 
     /// It holds no job any more.
@@ -69,7 +72,7 @@ impl Leaving {
     /// Ends it now, unless that was done already.
     pub(super) fn kill_now(&mut self, effects: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Killed) {
-            *self = Self::kill(self.process, effects);
+            *self = Self::kill(self.process, self.cause, effects);
         }
     }
 
@@ -84,7 +87,7 @@ impl Leaving {
     /// What it does, in a few words.
     pub(super) fn detail(&self) -> String {
         match self.phase {
-            Phase::Draining => "finishes its job".to_owned(),
+            Phase::Draining => "draining".to_owned(),
             Phase::Signalled { signal, .. } => {
                 format!("got {}", signal.as_str().trim_start_matches("SIG"))
             }

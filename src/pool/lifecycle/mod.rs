@@ -3,12 +3,15 @@
 //!
 //! ```text
 //!              up                ready
-//!   Stopped ───────▶ Starting ─────────▶ Running ──▶ (dies) Starting, at once
+//!   Stopped ───────▶ Starting ─────────▶ Running ──▶ (dies) Starting, at once, or Exited
 //!      ▲               │    ▲               │
 //!      │          dies │    │ pause over    │ down, or idle and above the target
 //!      │               ▼    │               ▼
 //!      ├──── down ─── Backoff            Stopping: draining ▶ stop steps ▶ killed
 //!      └─────────────────── ended ──────────┘
+//!
+//! What waits for its turn while the pool's starts fail shows as FATAL, and is tried again all the
+//! same. A start that is not ready in time goes through Stopping to Backoff.
 //! ```
 //! A [`Slot`](slot::Slot) is one of these, and in a roll a second process beside it: the predecessor, which
 //! serves until the successor is ready and then leaves. Wanted is kept apart from the state:
@@ -29,7 +32,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod view;
+mod why;
 
-pub use event::{Effect, Event, Next, Note, RequestId, Rules, Successor};
+pub use event::{Effect, Event, Move, ReadyRule, ReadyUntil, RequestId, Rules, Successor};
 pub use roster::Roster;
 pub use view::SeatView;
+pub use why::{Cause, Next, Why};

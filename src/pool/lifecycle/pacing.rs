@@ -2,15 +2,14 @@
 //!
 //! A worker that dies before it is ready pauses: initial, then doubled up to max, each time a
 //! random part of it ("full jitter"), so that workers that failed together do not return together.
-//! Three such deaths in a row, with no worker of the pool becoming ready between them, charge the
-//! pool: from then on one worker is tried at a time and the others wait, until one is ready.
+//! As many such deaths as the limit within the window, with no worker of the pool becoming ready
+//! between them, charge the pool: from then on one worker is tried at a time and the others wait,
+//! until one is ready.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::Backoff;
-
-/// Early deaths in a row after which the pool tries one worker at a time.
-const DEATHS_MAX: u32 = 3;
 
 /// Restart pacing of a pool.
 #[derive(Debug)]
@@ -18,10 +17,10 @@ pub(super) struct Pacing {
     mode: Mode,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Mode {
-    /// Every slot paces itself; so many early deaths in a row.
-    Open { deaths: u32 },
+    /// Every slot paces itself; the times of early deaths in a row, fewer than the limit.
+    Open { deaths: VecDeque<Instant> },
     /// One try at a time; so many tries have failed.
     Probing { failed: u32, probe: Probe },
 }
@@ -54,7 +53,7 @@ pub(super) struct Draw {
 
 impl Pacing {
     pub(super) fn new() -> Self {
-        Self { mode: Mode::Open { deaths: 0 } }
+        Self { mode: Mode::Open { deaths: VecDeque::new() } }
     }
 
     /// Whether a slot that has not failed lately may start at once.
@@ -89,7 +88,7 @@ impl Pacing {
 
     /// A slot's process became ready: the pool can be started.
     pub(super) fn succeeded(&mut self) {
-        self.mode = Mode::Open { deaths: 0 };
+        self.mode = Mode::Open { deaths: VecDeque::new() };
     }
 
     /// A slot's process was stopped before it was ready: another may be tried.
@@ -110,11 +109,16 @@ impl Pacing {
         draw: Draw,
     ) -> Pause {
         match &mut self.mode {
-            Mode::Open { deaths } if *deaths + 1 < DEATHS_MAX => {
-                *deaths += 1;
-                Pause::For(pause(backoff, failures, draw.random))
-            }
-            Mode::Open { .. } => {
+            Mode::Open { deaths } => {
+                deaths.push_back(draw.now);
+                let is_past =
+                    |at: &Instant| draw.now.saturating_duration_since(*at) > backoff.window;
+                while deaths.front().is_some_and(is_past) {
+                    deaths.pop_front();
+                }
+                if deaths.len() < backoff.limit as usize {
+                    return Pause::For(pause(backoff, failures, draw.random));
+                }
                 let due = draw.now + pause(backoff, failures, draw.random);
                 self.mode = Mode::Probing { failed: failures, probe: Probe::Due(due) };
                 Pause::Turn
@@ -148,8 +152,12 @@ fn pause(backoff: &Backoff, failures: u32, random: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff =
-        Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) };
+    const BACKOFF: Backoff = Backoff {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(30),
+        limit: 3,
+        window: Duration::from_mins(1),
+    };
 
     #[test]
     fn pauses_double_up_to_the_cap_and_are_jittered() {
@@ -177,6 +185,20 @@ mod tests {
         assert_eq!(pacing.retry_at(None), Some(due + Duration::from_secs(2)));
         pacing.succeeded();
         assert!(pacing.permits(None, now), "all return once one is ready");
+    }
+
+    #[test]
+    fn only_deaths_within_the_window_count_for_the_limit() {
+        let mut now = Instant::now();
+        let mut pacing = Pacing::new();
+        for _ in 0..10 {
+            pacing.failed(1, 1, &BACKOFF, Draw { now, random: 1.0 });
+            assert!(pacing.is_open());
+            now += Duration::from_secs(31);
+        }
+        now -= Duration::from_secs(30);
+        pacing.failed(1, 1, &BACKOFF, Draw { now, random: 1.0 });
+        assert!(!pacing.is_open());
     }
 
     #[test]

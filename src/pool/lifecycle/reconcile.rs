@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::event::Effect;
 use super::roster::Roster;
 use super::slot::{Asked, Slot, SlotEvent, State, Turn, Wanted};
+use super::why::{Cause, Why};
 use crate::pool::PoolIntent;
 
 /// Busy workers above the target are asked again when they end a job. The news of that may be
@@ -18,6 +19,7 @@ impl Roster {
         self.lower(turn);
         self.begin_wanted(turn);
         self.retry(turn);
+        self.suspend(turn);
         self.roll(turn);
         self.drop_empty();
     }
@@ -81,7 +83,7 @@ impl Roster {
         for slot in self.slots.values_mut().rev() {
             if surplus > 0 && slot.wanted == Wanted::Up && slot.is_idle_seat() {
                 slot.wanted = Wanted::Down;
-                slot.handle(SlotEvent::Down, &mut self.course, turn);
+                slot.handle(SlotEvent::Down(Cause::Surplus), &mut self.course, turn);
                 surplus -= 1;
             }
         }
@@ -107,8 +109,8 @@ impl Roster {
             let goes = rolls || (self.drain_busy && slot.asked == Asked::Busy);
             if surplus > 0 && slot.wanted == Wanted::Up && goes {
                 slot.wanted = Wanted::Down;
-                slot.handle(SlotEvent::Down, &mut self.course, turn);
-                slot.handle_predecessor(SlotEvent::Down, &self.course, turn);
+                slot.handle(SlotEvent::Down(Cause::Surplus), &mut self.course, turn);
+                slot.handle_predecessor(SlotEvent::Down(Cause::Surplus), &self.course, turn);
                 surplus -= 1;
             }
         }
@@ -137,6 +139,18 @@ impl Roster {
                 && let Some(slot) = self.slots.get_mut(&index)
             {
                 slot.handle(SlotEvent::Retry, &mut self.course, turn);
+            }
+        }
+    }
+
+    /// While the pool's starts fail no pause of its own brings a slot back.
+    fn suspend(&mut self, turn: &mut Turn) {
+        if self.course.pacing.is_open() {
+            return;
+        }
+        for slot in self.slots.values_mut() {
+            if matches!(slot.state, State::Backoff { until: Some(_) }) {
+                slot.enter(State::Backoff { until: None }, Why::Broken, turn);
             }
         }
     }

@@ -75,7 +75,7 @@ impl Goal {
             Self::Rolled { slots: wanted, after } => {
                 let failed = failure(failures, |index| wanted.contains(&index));
                 let is_new = |slot: &Slot| {
-                    slot.is_settled() && slot.process().is_some_and(|p| p.worker > *after)
+                    slot.is_settled() && slot.process().is_none_or(|p| p.worker > *after)
                 };
                 failed.or_else(|| all_up(wanted, slots, is_new))
             }
@@ -123,7 +123,7 @@ fn all_up(
 
 impl Slot {
     fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
+        matches!(self.state, State::Running(_) | State::Exited { .. })
     }
 
     fn is_wanted(&self) -> bool {

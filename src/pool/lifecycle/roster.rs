@@ -1,12 +1,13 @@
 //! All slots of a pool: takes events in, gives effects out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::event::{Effect, Event, RequestId, Rules};
+use super::event::{Effect, Event, ReadyUntil, RequestId, Rules};
 use super::pacing::Pacing;
 use super::requests::{Goal, Requests};
 use super::slot::{Asked, Course, Slot, SlotEvent, State, Turn, Wanted};
+use super::why::Cause;
 use crate::model::{PoolName, WorkerId};
 use crate::pool::{Pick, PoolIntent, WorkerIds};
 
@@ -26,6 +27,8 @@ pub struct Roster {
     pub(super) ask_again_at: Option<Instant>,
     pub(super) closing: Option<Closing>,
     requests: Requests,
+    /// It was told that the pool has failed, and no worker was ready since.
+    is_failed: bool,
     next_deadline: Option<Instant>,
 }
 
@@ -52,8 +55,27 @@ impl Roster {
             closing: None,
             requests: Requests::new(pool.clone()),
             pool,
+            is_failed: false,
             next_deadline: None,
         }
+    }
+
+    /// Takes what an operator asked for in an earlier life of the daemon.
+    pub fn restore(&mut self, stopped: bool, held: &BTreeSet<u32>, now: Instant) {
+        if stopped {
+            self.intent = PoolIntent::Stopped;
+        }
+        for index in held {
+            let mut slot = Slot::new(*index, now);
+            slot.wanted = Wanted::Held;
+            self.slots.insert(*index, slot);
+        }
+    }
+
+    /// The slots that an operator stopped.
+    pub fn held(&self) -> BTreeSet<u32> {
+        let held = self.slots.values().filter(|slot| slot.wanted == Wanted::Held);
+        held.map(|slot| slot.index).collect()
     }
 
     /// Handles one event at `now`; `random` is from 0 to 1 and new for each event.
@@ -65,6 +87,7 @@ impl Roster {
         }
         self.reconcile(&mut turn);
         self.requests.settle(&self.slots, &mut turn);
+        self.judge(&mut turn);
         self.finish(&mut turn);
         for effect in &turn.effects {
             if let Effect::Start { worker, index } = effect {
@@ -104,7 +127,7 @@ impl Roster {
         match event {
             Event::Target { target, drain_busy } => self.set_target(target, drain_busy),
             Event::Configure { rules, rolls, target, request } => {
-                self.configure(rules, rolls, target);
+                self.configure(rules, rolls, target, turn);
                 self.requests.open(request, Goal::Settled);
             }
             Event::Start { pick, request } => self.start(&pick, request, turn),
@@ -113,7 +136,14 @@ impl Roster {
             Event::Close { grace, request } => self.close(grace, request, turn),
             Event::Hurry => self.hurry(turn),
             Event::Started(worker) => return self.started(worker, turn.now),
-            Event::Registered(worker) => return self.tell(worker, SlotEvent::Ready, turn),
+            Event::Registered(worker) => return self.registered(worker, turn),
+            Event::Ready(worker) => return self.tell(worker, SlotEvent::Ready, turn),
+            Event::Unhealthy { worker, reason } => {
+                return self.tell(worker, SlotEvent::Unhealthy(&reason), turn);
+            }
+            Event::Overrun { worker, reason } => {
+                return self.tell(worker, SlotEvent::Overrun(&reason), turn);
+            }
             Event::JobEnded(worker) => return self.job_ended(worker),
             Event::Drained(worker) => return self.drained(worker, turn),
             Event::Busy(worker) => return self.busy(worker),
@@ -133,7 +163,7 @@ impl Roster {
         self.ask_all_again();
     }
 
-    fn configure(&mut self, rules: Rules, rolls: bool, target: u32) {
+    fn configure(&mut self, rules: Rules, rolls: bool, target: u32, turn: &mut Turn) {
         self.course.rules = rules;
         // The file lowered the count: what is busy goes after its job.
         self.set_target(target, self.drain_busy || target < self.target);
@@ -141,7 +171,7 @@ impl Roster {
             self.course.generation += 1;
             self.course.pacing = Pacing::new();
             for slot in self.slots.values_mut() {
-                slot.forgive();
+                slot.forgive(turn);
                 slot.roll_wanted = slot.process().is_some();
             }
         }
@@ -151,7 +181,7 @@ impl Roster {
         if self.refuses(pick, request, turn) {
             return;
         }
-        self.raise_picked(pick, turn.now);
+        self.raise_picked(pick, turn);
         self.requests.open(request, Goal::Up(self.picked_up(pick)));
     }
 
@@ -166,8 +196,8 @@ impl Roster {
         for index in &picked {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wanted = Wanted::Held;
-                slot.handle(SlotEvent::Down, &mut self.course, turn);
-                slot.handle_predecessor(SlotEvent::Down, &self.course, turn);
+                slot.handle(SlotEvent::Down(Cause::Stop), &mut self.course, turn);
+                slot.handle_predecessor(SlotEvent::Down(Cause::Stop), &self.course, turn);
             }
         }
         self.requests.open(request, Goal::Gone(picked));
@@ -177,7 +207,7 @@ impl Roster {
         if self.refuses(pick, request, turn) {
             return;
         }
-        self.raise_picked(pick, turn.now);
+        self.raise_picked(pick, turn);
         let slots = self.picked_up(pick);
         for index in &slots {
             if let Some(slot) = self.slots.get_mut(index) {
@@ -192,8 +222,8 @@ impl Roster {
         self.closing = Some(Closing { kill_at: turn.now.checked_add(grace), finished: false });
         for slot in self.slots.values_mut() {
             slot.wanted = Wanted::Down;
-            slot.handle(SlotEvent::Down, &mut self.course, turn);
-            slot.handle_predecessor(SlotEvent::Down, &self.course, turn);
+            slot.handle(SlotEvent::Down(Cause::Close), &mut self.course, turn);
+            slot.handle_predecessor(SlotEvent::Down(Cause::Close), &self.course, turn);
         }
         self.requests.open(request, Goal::Gone(self.slots.keys().copied().collect()));
     }
@@ -214,6 +244,17 @@ impl Roster {
         // Nothing else changed, and there may be a thousand of these: only the deadline moves.
         self.next_deadline = [self.next_deadline, ready_at].into_iter().flatten().min();
         Change::None
+    }
+
+    fn registered(&mut self, worker: WorkerId, turn: &mut Turn) -> Change {
+        let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get(index));
+        let process = slot.and_then(Slot::process).filter(|process| process.worker == worker);
+        match process.map(|process| process.ready.until) {
+            Some(ReadyUntil::Alive | ReadyUntil::Registered) => {
+                self.tell(worker, SlotEvent::Ready, turn)
+            }
+            Some(ReadyUntil::Told) | None => Change::None,
+        }
     }
 
     fn job_ended(&mut self, worker: WorkerId) -> Change {
@@ -295,6 +336,32 @@ impl Roster {
         }
     }
 
+    /// Tells once that no worker runs and none can be started.
+    fn judge(&mut self, turn: &mut Turn) {
+        let mut wanted = self.slots.values().filter(|slot| slot.wanted == Wanted::Up).peekable();
+        if self.slots.values().any(|slot| matches!(slot.state, State::Running(_))) {
+            self.is_failed = false;
+        }
+        if self.is_failed || wanted.peek().is_none() {
+            return;
+        }
+        let mut reason = None;
+        let all_failed = wanted.all(|slot| {
+            let failed = matches!(
+                slot.state,
+                State::Backoff { until: None } | State::Exited { expected: false }
+            );
+            let told = || format!("{}: {}", self.pool.worker(slot.index), slot.trouble);
+            reason = reason.take().or_else(|| (!slot.trouble.is_empty()).then(told));
+            failed && slot.predecessor.is_none()
+        });
+        if all_failed {
+            self.is_failed = true;
+            let reason = reason.unwrap_or_else(|| "no worker is left".to_owned());
+            turn.effects.push(Effect::Failed(reason));
+        }
+    }
+
     fn finish(&mut self, turn: &mut Turn) {
         if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.finished)
             && self.slots.values().all(Slot::is_empty)
@@ -350,7 +417,8 @@ impl Roster {
     }
 
     /// Makes the picked slots wanted and ends their pauses.
-    fn raise_picked(&mut self, pick: &Pick, now: Instant) {
+    fn raise_picked(&mut self, pick: &Pick, turn: &mut Turn) {
+        let now = turn.now;
         self.intent = PoolIntent::Up;
         self.course.pacing.hasten(now);
         let whole = matches!(pick, Pick::Pool);
@@ -359,9 +427,7 @@ impl Roster {
             if slot.wanted == Wanted::Held {
                 slot.wanted = if whole { Wanted::Down } else { Wanted::Up };
             }
-            if let State::Backoff { until } = &mut slot.state {
-                *until = None;
-            }
+            slot.hasten(turn);
         }
         if whole {
             self.raise(now);

@@ -2,16 +2,14 @@
 //!
 //! What each event does in each state is in `states`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::event::{Effect, Rules};
+use super::event::{Effect, ReadyRule, ReadyUntil, Rules};
 use super::leaving::Leaving;
 use super::pacing::Pacing;
+use super::why::{Cause, Why};
 use crate::model::{Exit, WorkerId};
-use crate::pool::{LastExit, WorkerIds};
-
-/// A process that has lived so long is ready, registered or not.
-const READY_AFTER: Duration = Duration::from_secs(1);
+use crate::pool::{LastExit, SlotState, WorkerIds};
 
 /// A process in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +20,10 @@ pub(super) struct Process {
     /// When its start was decided, then when it was started.
     pub(super) started: Instant,
     pub(super) is_started: bool,
+    /// What it is ready by; the rules may have changed since.
+    pub(super) ready: ReadyRule,
+    /// What its readiness waits for has come about.
+    pub(super) is_told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,10 @@ pub(super) enum State {
     Starting(Process),
     Running(Process),
     Stopping(Leaving),
+    /// Ended by itself, and not to be started again.
+    Exited {
+        expected: bool,
+    },
 }
 
 /// The process that a successor replaces.
@@ -86,6 +92,8 @@ pub(super) struct Slot {
     pub(super) last_exit: Option<LastExit>,
     /// Why it pauses.
     pub(super) trouble: String,
+    /// Processes that have to be ended, and for what.
+    pub(super) blames: Vec<(WorkerId, String)>,
 }
 
 /// What happens to a slot.
@@ -96,13 +104,17 @@ pub(super) enum SlotEvent<'a> {
     /// Its pause is over.
     Retry,
     /// It is to stop, after its job.
-    Down,
+    Down(Cause),
     /// Its process is to be replaced now.
     Roll,
     /// It is to end at once.
     Kill,
-    /// Its process registered.
+    /// What its readiness waits for has come about.
     Ready,
+    /// It failed its liveness check.
+    Unhealthy(&'a str),
+    /// Its job is to be killed with it.
+    Overrun(&'a str),
     /// Its process holds no job and gets none.
     Drained,
     /// Its process ended.
@@ -134,10 +146,45 @@ pub(super) struct Turn {
     pub(super) failures: Vec<(u32, String)>,
 }
 
+impl State {
+    /// The state in supervisord's words.
+    pub(super) fn shown(&self) -> SlotState {
+        match self {
+            Self::Stopped => SlotState::Stopped,
+            // It waits for its turn, since the pool's starts fail.
+            Self::Backoff { until: None } => SlotState::Fatal,
+            Self::Backoff { until: Some(_) } => SlotState::Backoff,
+            Self::Starting(_) => SlotState::Starting,
+            Self::Running(_) => SlotState::Running,
+            Self::Stopping(_) => SlotState::Stopping,
+            Self::Exited { .. } => SlotState::Exited,
+        }
+    }
+}
+
 impl Process {
-    /// When it is ready at the latest.
-    pub(super) fn ready_at(&self) -> Option<Instant> {
-        self.is_started.then(|| self.started + READY_AFTER)
+    /// When it is ready or has failed to be, if nothing happens before.
+    pub(super) fn verdict_at(&self) -> Option<Instant> {
+        self.ready_at().or_else(|| self.overdue_at())
+    }
+
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.ready_at().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.ready_at().is_none() && self.overdue_at().is_some_and(|at| at <= now)
+    }
+
+    fn ready_at(&self) -> Option<Instant> {
+        let known = self.is_told || self.ready.until == ReadyUntil::Alive;
+        let at = self.started.checked_add(self.ready.after);
+        at.filter(|_| self.is_started && known)
+    }
+
+    fn overdue_at(&self) -> Option<Instant> {
+        let at = self.started.checked_add(self.ready.timeout);
+        at.filter(|_| self.is_started)
     }
 }
 
@@ -158,13 +205,14 @@ impl Slot {
             restarts: 0,
             last_exit: None,
             trouble: String::new(),
+            blames: Vec::new(),
         }
     }
 
     /// The process that counts, if there is one.
     pub(super) fn process(&self) -> Option<Process> {
         match &self.state {
-            State::Stopped | State::Backoff { .. } => None,
+            State::Stopped | State::Backoff { .. } | State::Exited { .. } => None,
             State::Starting(process) | State::Running(process) => Some(*process),
             State::Stopping(leaving) => Some(leaving.process),
         }
@@ -184,14 +232,14 @@ impl Slot {
         let process = match &mut self.state {
             State::Starting(process) | State::Running(process) => process,
             State::Stopping(leaving) => &mut leaving.process,
-            State::Stopped | State::Backoff { .. } => return None,
+            State::Stopped | State::Backoff { .. } | State::Exited { .. } => return None,
         };
         if process.worker != worker {
             return None;
         }
         process.started = now;
         process.is_started = true;
-        process.ready_at()
+        process.verdict_at()
     }
 
     /// True when the worker is its current process.
@@ -218,8 +266,14 @@ impl Slot {
             | State::Running(_)
             | State::Stopped
             | State::Backoff { .. }
-            | State::Stopping(_) => None,
+            | State::Stopping(_)
+            | State::Exited { .. } => None,
         }
+    }
+
+    /// True when it is down though it is to run.
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(self.state, State::Backoff { .. } | State::Exited { expected: false })
     }
 
     /// True when nothing of it lives.
@@ -229,14 +283,17 @@ impl Slot {
 
     /// True when it has one process, which is ready.
     pub(super) fn is_settled(&self) -> bool {
-        matches!(self.state, State::Running(_)) && self.predecessor.is_none() && !self.roll_wanted
+        let rests = matches!(self.state, State::Running(_) | State::Exited { .. });
+        rests && self.predecessor.is_none() && !self.roll_wanted
     }
 
     /// When to send it [`SlotEvent::Deadline`].
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let current = match &self.state {
-            State::Stopped | State::Backoff { .. } | State::Running(_) => None,
-            State::Starting(process) => process.ready_at(),
+            State::Stopped | State::Backoff { .. } | State::Running(_) | State::Exited { .. } => {
+                None
+            }
+            State::Starting(process) => process.verdict_at(),
             State::Stopping(leaving) => leaving.next_deadline(),
         };
         let predecessor = match &self.predecessor {
@@ -247,11 +304,22 @@ impl Slot {
     }
 
     /// Forgets past failures: the program is another one.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self, turn: &mut Turn) {
         self.failures = 0;
         self.quick_failures = 0;
-        if let State::Backoff { until } = &mut self.state {
-            *until = None;
+        self.hasten(turn);
+    }
+
+    /// Ends its pause or its rest.
+    pub(super) fn hasten(&mut self, turn: &mut Turn) {
+        match &mut self.state {
+            State::Backoff { until: Some(until) } => *until = turn.now,
+            State::Exited { .. } => self.enter(State::Stopped, Why::Forgiven, turn),
+            State::Stopped
+            | State::Backoff { until: None }
+            | State::Starting(_)
+            | State::Running(_)
+            | State::Stopping(_) => {}
         }
     }
 }

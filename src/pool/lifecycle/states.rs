@@ -1,9 +1,9 @@
 //! What each event does in each state of a slot: one function per state, each over every event.
 
-use super::event::{Next, Note, Successor};
+use super::event::{Effect, Successor};
 use super::leaving::Leaving;
 use super::slot::{Course, Predecessor, Process, Slot, SlotEvent, State, Turn, Wanted};
-use super::steps::short;
+use super::why::{Cause, Next, Why};
 
 impl Slot {
     /// Handles an event that concerns the slot or its current process.
@@ -14,6 +14,7 @@ impl Slot {
             State::Starting(process) => self.starting(process, event, course, turn),
             State::Running(process) => self.running(process, event, course, turn),
             State::Stopping(leaving) => self.stopping(leaving, event, course, turn),
+            State::Exited { .. } => self.exited(event, turn),
         }
         self.end_roll();
     }
@@ -22,7 +23,9 @@ impl Slot {
         match event {
             SlotEvent::Up => self.begin(course, turn),
             SlotEvent::Retry
-            | SlotEvent::Down
+            | SlotEvent::Down(_)
+            | SlotEvent::Unhealthy(_)
+            | SlotEvent::Overrun(_)
             | SlotEvent::Roll
             | SlotEvent::Kill
             | SlotEvent::Ready
@@ -36,12 +39,15 @@ impl Slot {
 
     fn backoff(&mut self, event: SlotEvent<'_>, course: &mut Course, turn: &mut Turn) {
         match event {
-            SlotEvent::Retry => self.start(course, turn),
-            SlotEvent::Down | SlotEvent::Kill => self.enter(State::Stopped, turn),
+            SlotEvent::Retry => self.start(Why::Again, course, turn),
+            SlotEvent::Down(cause) => self.enter(State::Stopped, leaves(cause), turn),
+            SlotEvent::Kill => self.enter(State::Stopped, leaves(Cause::Close), turn),
             // A roll has nothing to replace: the next process is a new one in any case.
             SlotEvent::Roll
             | SlotEvent::Up
             | SlotEvent::Ready
+            | SlotEvent::Unhealthy(_)
+            | SlotEvent::Overrun(_)
             | SlotEvent::Drained
             | SlotEvent::Ended(_)
             | SlotEvent::NotStarted(_)
@@ -58,31 +64,30 @@ impl Slot {
         turn: &mut Turn,
     ) {
         match event {
-            SlotEvent::Ready => self.ready(process, course, turn),
-            SlotEvent::Deadline if process.ready_at().is_some_and(|at| at <= turn.now) => {
-                self.ready(process, course, turn);
-            }
-            SlotEvent::Ended(exit) => {
-                let after = turn.now.saturating_duration_since(process.started);
-                self.note_exit(process, exit, false, turn.now);
-                let reason = format!("{exit} after {}, before it was ready", short(after));
-                let next = self.fail(reason, course, turn);
-                self.tell(process, Note::Died { exit, after, next }, turn);
-            }
+            SlotEvent::Ready => self.told(process, course, turn),
+            SlotEvent::Deadline if process.is_ready(turn.now) => self.ready(process, course, turn),
+            SlotEvent::Deadline if process.is_overdue(turn.now) => self.overdue(process, turn),
+            SlotEvent::Ended(exit) => self.died_early(process, exit, course, turn),
             SlotEvent::NotStarted(reason) => self.not_started(process, reason, course, turn),
             SlotEvent::Withdrawn => {
                 course.pacing.withdrawn(self.index, turn.now);
-                self.enter(State::Stopped, turn);
+                self.enter(State::Stopped, Why::Withdrawn, turn);
             }
-            SlotEvent::Down => {
+            SlotEvent::Down(cause) => {
                 course.pacing.withdrawn(self.index, turn.now);
-                let leaving = Leaving::drain(process, &mut turn.effects);
-                self.enter(State::Stopping(leaving), turn);
+                self.leave(Leaving::drain(process, cause, &mut turn.effects), turn);
             }
             SlotEvent::Kill => {
                 course.pacing.withdrawn(self.index, turn.now);
-                let leaving = Leaving::kill(process, &mut turn.effects);
-                self.enter(State::Stopping(leaving), turn);
+                self.leave(Leaving::kill(process, Cause::Close, &mut turn.effects), turn);
+            }
+            SlotEvent::Unhealthy(reason) => {
+                course.pacing.withdrawn(self.index, turn.now);
+                self.unhealthy(process, reason, course, turn);
+            }
+            SlotEvent::Overrun(reason) => {
+                course.pacing.withdrawn(self.index, turn.now);
+                self.overrun(process, reason, turn);
             }
             SlotEvent::Drained => {
                 course.pacing.withdrawn(self.index, turn.now);
@@ -104,15 +109,15 @@ impl Slot {
             SlotEvent::Ended(exit) => self.died(process, exit, course, turn),
             // The shim took longer than a second to find out.
             SlotEvent::NotStarted(reason) => self.not_started(process, reason, course, turn),
-            SlotEvent::Withdrawn => self.enter(State::Stopped, turn),
-            SlotEvent::Down => {
-                let leaving = Leaving::drain(process, &mut turn.effects);
-                self.enter(State::Stopping(leaving), turn);
+            SlotEvent::Withdrawn => self.enter(State::Stopped, Why::Withdrawn, turn),
+            SlotEvent::Down(cause) => {
+                self.leave(Leaving::drain(process, cause, &mut turn.effects), turn);
             }
             SlotEvent::Kill => {
-                let leaving = Leaving::kill(process, &mut turn.effects);
-                self.enter(State::Stopping(leaving), turn);
+                self.leave(Leaving::kill(process, Cause::Close, &mut turn.effects), turn);
             }
+            SlotEvent::Unhealthy(reason) => self.unhealthy(process, reason, course, turn),
+            SlotEvent::Overrun(reason) => self.overrun(process, reason, turn),
             SlotEvent::Drained => self.signal(process, course, turn),
             SlotEvent::Roll => {
                 self.rolling = true;
@@ -122,8 +127,8 @@ impl Slot {
                         self.begin(course, turn);
                     }
                     Successor::Follows => {
-                        let leaving = Leaving::drain(process, &mut turn.effects);
-                        self.enter(State::Stopping(leaving), turn);
+                        let effects = &mut turn.effects;
+                        self.leave(Leaving::drain(process, Cause::Replaced, effects), turn);
                     }
                 }
             }
@@ -139,15 +144,16 @@ impl Slot {
         turn: &mut Turn,
     ) {
         match event {
-            SlotEvent::Ended(exit) => {
-                self.note_exit(leaving.process, exit, true, turn.now);
-                self.tell(leaving.process, Note::Stopped(exit), turn);
-                self.gone(course, turn);
+            SlotEvent::Ended(exit) => self.left(leaving, exit, course, turn),
+            SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => {
+                self.gone(Why::Withdrawn, course, turn);
             }
-            SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => self.gone(course, turn),
             SlotEvent::Up => {
-                // It is wanted again while it still leaves: what serves is the successor.
-                if course.rules.successor == Successor::Overlaps && self.predecessor.is_none() {
+                // It is wanted again while it still leaves: what serves is the successor. A start
+                // that failed has to end before the next one is thought of.
+                let overlaps = course.rules.successor == Successor::Overlaps;
+                let failed = leaving.cause == Cause::Unready;
+                if overlaps && !failed && self.predecessor.is_none() {
                     self.precede(Predecessor::Leaving(leaving), turn);
                     self.begin(course, turn);
                 }
@@ -164,7 +170,33 @@ impl Slot {
                 leaving.kill_now(&mut turn.effects);
                 self.state = State::Stopping(leaving);
             }
-            SlotEvent::Down | SlotEvent::Retry | SlotEvent::Roll | SlotEvent::Ready => {}
+            SlotEvent::Overrun(reason) => {
+                self.overrun_leaving(&mut leaving, reason, turn);
+                self.state = State::Stopping(leaving);
+            }
+            SlotEvent::Down(_)
+            | SlotEvent::Retry
+            | SlotEvent::Roll
+            | SlotEvent::Ready
+            | SlotEvent::Unhealthy(_) => {}
+        }
+    }
+
+    fn exited(&mut self, event: SlotEvent<'_>, turn: &mut Turn) {
+        match event {
+            SlotEvent::Down(cause) => self.enter(State::Stopped, leaves(cause), turn),
+            SlotEvent::Kill => self.enter(State::Stopped, leaves(Cause::Close), turn),
+            SlotEvent::Up
+            | SlotEvent::Retry
+            | SlotEvent::Roll
+            | SlotEvent::Ready
+            | SlotEvent::Unhealthy(_)
+            | SlotEvent::Overrun(_)
+            | SlotEvent::Drained
+            | SlotEvent::Ended(_)
+            | SlotEvent::NotStarted(_)
+            | SlotEvent::Withdrawn
+            | SlotEvent::Deadline => {}
         }
     }
 
@@ -191,32 +223,35 @@ impl Slot {
         turn: &mut Turn,
     ) {
         let effects = &mut turn.effects;
-        match event {
-            SlotEvent::Down => {
-                let leaving = Leaving::drain(process, effects);
-                self.precede(Predecessor::Leaving(leaving), turn);
-            }
-            SlotEvent::Kill => {
-                let leaving = Leaving::kill(process, effects);
-                self.precede(Predecessor::Leaving(leaving), turn);
-            }
+        let leaving = match event {
+            SlotEvent::Down(cause) => Leaving::drain(process, cause, effects),
+            SlotEvent::Kill => Leaving::kill(process, Cause::Close, effects),
             SlotEvent::Drained => {
-                let leaving = Leaving::signal(process, &course.rules, turn.now, effects);
-                self.precede(Predecessor::Leaving(leaving), turn);
+                Leaving::signal(process, Cause::Surplus, &course.rules, turn.now, effects)
+            }
+            SlotEvent::Unhealthy(reason) => {
+                self.blame(process, reason);
+                Leaving::signal(process, Cause::Unhealthy, &course.rules, turn.now, effects)
+            }
+            SlotEvent::Overrun(reason) => {
+                self.blame(process, reason);
+                effects.push(Effect::Charge(process.worker));
+                Leaving::kill(process, Cause::Overrun, effects)
             }
             SlotEvent::Ended(exit) => {
-                self.note_exit(process, exit, false, turn.now);
-                let after = turn.now.saturating_duration_since(process.started);
-                self.tell(process, Note::Died { exit, after, next: Next::Nothing }, turn);
-                self.predecessor = None;
+                let why = self.death(process, exit, Next::Nothing, turn.now);
+                return self.bereave(process, why, turn);
             }
-            SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => self.predecessor = None,
+            SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => {
+                return self.bereave(process, Why::Withdrawn, turn);
+            }
             SlotEvent::Up
             | SlotEvent::Retry
             | SlotEvent::Roll
             | SlotEvent::Ready
-            | SlotEvent::Deadline => {}
-        }
+            | SlotEvent::Deadline => return,
+        };
+        self.precede(Predecessor::Leaving(leaving), turn);
     }
 
     fn leaving(
@@ -239,16 +274,22 @@ impl Slot {
                 leaving.kill_now(&mut turn.effects);
                 self.predecessor = Some(Predecessor::Leaving(leaving));
             }
-            SlotEvent::Ended(exit) => {
-                self.note_exit(leaving.process, exit, true, turn.now);
-                self.tell(leaving.process, Note::Stopped(exit), turn);
-                self.predecessor = None;
+            SlotEvent::Overrun(reason) => {
+                self.overrun_leaving(&mut leaving, reason, turn);
+                self.predecessor = Some(Predecessor::Leaving(leaving));
             }
-            SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => self.predecessor = None,
+            SlotEvent::Ended(exit) => {
+                let why = self.departure(leaving, exit, Next::Nothing, turn.now);
+                self.bereave(leaving.process, why, turn);
+            }
+            SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => {
+                self.bereave(leaving.process, Why::Withdrawn, turn);
+            }
             SlotEvent::Up
             | SlotEvent::Retry
-            | SlotEvent::Down
+            | SlotEvent::Down(_)
             | SlotEvent::Roll
+            | SlotEvent::Unhealthy(_)
             | SlotEvent::Ready => {}
         }
     }
@@ -258,4 +299,8 @@ impl Slot {
         let done = matches!(self.state, State::Running(_)) && self.predecessor.is_none();
         self.rolling &= self.wanted == Wanted::Up && !done;
     }
+}
+
+fn leaves(cause: Cause) -> Why {
+    Why::Leaves(cause, String::new())
 }

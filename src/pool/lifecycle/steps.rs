@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{Effect, Next, Note};
+use super::event::{Effect, Move};
 use super::leaving::Leaving;
 use super::pacing::{Draw, Pause};
 use super::slot::{Asked, Course, Predecessor, Process, Slot, SlotEvent, State, Turn, Wanted};
+use super::why::{Cause, Next, Why};
+use crate::config::Restart;
 use crate::model::Exit;
-use crate::pool::LastExit;
+use crate::pool::{LastExit, SlotRole, SlotState};
 
 /// A ready worker that fails sooner than this after its start has failed quickly.
 const QUICK: Duration = Duration::from_secs(1);
@@ -16,35 +18,94 @@ const QUICK: Duration = Duration::from_secs(1);
 /// that a program that registers and crashes does not take a processor for itself.
 const QUICK_FAILURES_MAX: u32 = 5;
 
+/// Changes of state.
 impl Slot {
-    pub(super) fn enter(&mut self, state: State, turn: &Turn) {
+    pub(super) fn enter(&mut self, state: State, why: Why, turn: &mut Turn) {
+        let before = self.process();
+        let from = self.state.shown();
         self.state = state;
         self.since = turn.now;
         self.asked = Asked::No;
+        let worker = self.process().or(before).map(|process| process.worker);
+        let to = self.state.shown();
+        let role = SlotRole::Current;
+        turn.effects.push(Effect::Moved(Move { index: self.index, role, worker, from, to, why }));
     }
 
-    pub(super) fn precede(&mut self, predecessor: Predecessor, turn: &Turn) {
+    pub(super) fn leave(&mut self, leaving: Leaving, turn: &mut Turn) {
+        let why = Why::Leaves(leaving.cause, self.blame_of(leaving.process));
+        self.enter(State::Stopping(leaving), why, turn);
+    }
+
+    /// Makes a process the predecessor, or changes what the predecessor does.
+    pub(super) fn precede(&mut self, predecessor: Predecessor, turn: &mut Turn) {
+        let was_serving = matches!(self.predecessor, Some(Predecessor::Serving(_)));
         self.predecessor = Some(predecessor);
         self.predecessor_since = turn.now;
-    }
-
-    /// Starts a process, unless the pool's starts fail just now.
-    pub(super) fn begin(&mut self, course: &mut Course, turn: &mut Turn) {
-        if course.pacing.is_open() {
-            self.start(course, turn);
-        } else {
-            self.enter(State::Backoff { until: None }, turn);
+        if let (Predecessor::Leaving(leaving), true) = (predecessor, was_serving) {
+            let why = Why::Leaves(leaving.cause, self.blame_of(leaving.process));
+            let states = (SlotState::Running, SlotState::Stopping);
+            self.move_predecessor(leaving.process, states, why, turn);
         }
     }
 
-    pub(super) fn start(&mut self, course: &mut Course, turn: &mut Turn) {
+    /// The predecessor has ended.
+    pub(super) fn bereave(&mut self, process: Process, why: Why, turn: &mut Turn) {
+        let from = match self.predecessor.take() {
+            Some(Predecessor::Serving(_)) => SlotState::Running,
+            Some(Predecessor::Leaving(_)) | None => SlotState::Stopping,
+        };
+        self.move_predecessor(process, (from, SlotState::Stopped), why, turn);
+    }
+
+    fn move_predecessor(
+        &self,
+        process: Process,
+        (from, to): (SlotState, SlotState),
+        why: Why,
+        turn: &mut Turn,
+    ) {
+        let (role, worker) = (SlotRole::Predecessor, Some(process.worker));
+        turn.effects.push(Effect::Moved(Move { index: self.index, role, worker, from, to, why }));
+    }
+}
+
+/// Starting and failing to.
+impl Slot {
+    /// Starts a process, unless the pool's starts fail just now.
+    pub(super) fn begin(&mut self, course: &mut Course, turn: &mut Turn) {
+        if course.pacing.is_open() {
+            self.start(Why::Wanted, course, turn);
+        } else {
+            self.enter(State::Backoff { until: None }, Why::Broken, turn);
+        }
+    }
+
+    pub(super) fn start(&mut self, why: Why, course: &mut Course, turn: &mut Turn) {
         let worker = course.ids.next();
-        let process =
-            Process { worker, generation: course.generation, started: turn.now, is_started: false };
+        let process = Process {
+            worker,
+            generation: course.generation,
+            started: turn.now,
+            is_started: false,
+            ready: course.rules.ready,
+            is_told: false,
+        };
         course.pacing.started(self.index);
-        turn.effects.push(Effect::Start { worker, index: self.index });
         self.roll_wanted = false;
-        self.enter(State::Starting(process), turn);
+        self.enter(State::Starting(process), why, turn);
+        turn.effects.push(Effect::Start { worker, index: self.index });
+    }
+
+    /// What the readiness of a process waits for has come about.
+    pub(super) fn told(&mut self, mut process: Process, course: &mut Course, turn: &mut Turn) {
+        process.is_told = true;
+        self.state = State::Starting(process);
+        // A registration is as good as the time that `alive` waits for.
+        let at_once = process.ready.until == super::event::ReadyUntil::Alive;
+        if at_once || process.is_ready(turn.now) {
+            self.ready(process, course, turn);
+        }
     }
 
     pub(super) fn ready(&mut self, process: Process, course: &mut Course, turn: &mut Turn) {
@@ -54,13 +115,84 @@ impl Slot {
         }
         self.trouble.clear();
         let asked = self.asked;
-        self.enter(State::Running(process), turn);
-        self.asked = asked;
         let after = turn.now.saturating_duration_since(process.started);
-        self.tell(process, Note::Ready { after }, turn);
-        self.handle_predecessor(SlotEvent::Down, course, turn);
+        self.enter(State::Running(process), Why::Ready { after }, turn);
+        self.asked = asked;
+        self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
     }
 
+    /// A start took too long: it has failed once the process has ended.
+    pub(super) fn overdue(&mut self, process: Process, turn: &mut Turn) {
+        let reason = format!("not ready within {}", short(process.ready.timeout));
+        turn.failures.push((self.index, reason.clone()));
+        self.blame(process, &reason);
+        self.leave(Leaving::drain(process, Cause::Unready, &mut turn.effects), turn);
+    }
+
+    /// A process ended before it was ready.
+    pub(super) fn died_early(
+        &mut self,
+        process: Process,
+        exit: Exit,
+        course: &mut Course,
+        turn: &mut Turn,
+    ) {
+        let expected = course.rules.expects(exit);
+        if !course.rules.restarts(exit) && (expected || course.rules.restart == Restart::Never) {
+            course.pacing.withdrawn(self.index, turn.now);
+            return self.rest(process, exit, expected, turn);
+        }
+        let after = turn.now.saturating_duration_since(process.started);
+        self.note_exit(process, exit, false, turn.now);
+        let reason = format!("{exit} after {}, before it was ready", short(after));
+        self.fail(reason, course, turn, |next| Why::Died {
+            exit,
+            after,
+            blame: String::new(),
+            next,
+        });
+    }
+
+    /// A process could not be started.
+    pub(super) fn not_started(
+        &mut self,
+        _: Process,
+        reason: &str,
+        course: &mut Course,
+        turn: &mut Turn,
+    ) {
+        let why = |next| Why::NotStarted { reason: reason.to_owned(), next };
+        self.fail(reason.to_owned(), course, turn, why);
+    }
+
+    /// A process failed: the slot pauses.
+    fn fail(
+        &mut self,
+        reason: String,
+        course: &mut Course,
+        turn: &mut Turn,
+        why: impl FnOnce(Next) -> Why,
+    ) {
+        self.failures = self.failures.saturating_add(1);
+        self.restarts += 1;
+        let draw = Draw { now: turn.now, random: turn.random };
+        let backoff = course.rules.backoff;
+        let pause = course.pacing.failed(self.index, self.failures, &backoff, draw);
+        turn.failures.push((self.index, reason.clone()));
+        self.trouble = reason;
+        if self.wanted != Wanted::Up {
+            return self.enter(State::Stopped, why(Next::Nothing), turn);
+        }
+        let (until, next) = match pause {
+            Pause::For(pause) => (Some(turn.now + pause), Next::Pause(pause)),
+            Pause::Turn => (None, Next::Turn),
+        };
+        self.enter(State::Backoff { until }, why(next), turn);
+    }
+}
+
+/// Ending.
+impl Slot {
     /// A ready process ended by itself.
     pub(super) fn died(
         &mut self,
@@ -69,86 +201,161 @@ impl Slot {
         course: &mut Course,
         turn: &mut Turn,
     ) {
+        if self.wanted == Wanted::Up && !course.rules.restarts(exit) {
+            return self.rest(process, exit, course.rules.expects(exit), turn);
+        }
         let after = turn.now.saturating_duration_since(process.started);
-        self.note_exit(process, exit, false, turn.now);
         if after < QUICK && !exit.is_success() {
             self.quick_failures += 1;
         } else {
             self.quick_failures = 0;
             self.failures = 0;
         }
-        let next = if self.wanted != Wanted::Up {
-            self.enter(State::Stopped, turn);
-            Next::Nothing
+        if self.wanted != Wanted::Up {
+            let why = self.death(process, exit, Next::Nothing, turn.now);
+            self.enter(State::Stopped, why, turn);
         } else if self.quick_failures > QUICK_FAILURES_MAX {
+            self.note_exit(process, exit, false, turn.now);
             let reason = format!("{exit} after {}", short(after));
-            self.fail(reason, course, turn)
+            self.fail(reason, course, turn, |next| Why::Died {
+                exit,
+                after,
+                blame: String::new(),
+                next,
+            });
         } else {
             self.restarts += 1;
-            self.start(course, turn);
-            Next::Replaced
-        };
-        self.tell(process, Note::Died { exit, after, next }, turn);
-    }
-
-    /// A process could not be started.
-    pub(super) fn not_started(
-        &mut self,
-        process: Process,
-        reason: &str,
-        course: &mut Course,
-        turn: &mut Turn,
-    ) {
-        let next = self.fail(reason.to_owned(), course, turn);
-        self.tell(process, Note::NotStarted { reason: reason.to_owned(), next }, turn);
-    }
-
-    /// A process failed: the slot pauses.
-    pub(super) fn fail(&mut self, reason: String, course: &mut Course, turn: &mut Turn) -> Next {
-        self.failures = self.failures.saturating_add(1);
-        self.restarts += 1;
-        let draw = Draw { now: turn.now, random: turn.random };
-        let backoff = course.rules.backoff;
-        let pause = course.pacing.failed(self.index, self.failures, &backoff, draw);
-        turn.failures.push((self.index, reason.clone()));
-        self.trouble = reason;
-        let (until, next) = match pause {
-            Pause::For(pause) => (Some(turn.now + pause), Next::Pause(pause)),
-            Pause::Turn => (None, Next::Turn),
-        };
-        if self.wanted == Wanted::Up {
-            self.enter(State::Backoff { until }, turn);
-            next
-        } else {
-            self.enter(State::Stopped, turn);
-            Next::Nothing
+            let why = self.death(process, exit, Next::Replaced, turn.now);
+            self.enter(State::Stopped, why, turn);
+            self.start(Why::Wanted, course, turn);
         }
     }
 
-    /// A process that was to stop has ended.
-    pub(super) fn gone(&mut self, course: &mut Course, turn: &mut Turn) {
+    /// A process ended and is not started again.
+    fn rest(&mut self, process: Process, exit: Exit, expected: bool, turn: &mut Turn) {
+        let why = self.death(process, exit, Next::Rest, turn.now);
+        if !expected {
+            turn.failures.push((self.index, format!("{exit}, and is not started again")));
+        }
+        self.roll_wanted = false;
+        self.enter(State::Exited { expected }, why, turn);
+    }
+
+    /// A process that was to end has ended.
+    pub(super) fn left(
+        &mut self,
+        leaving: Leaving,
+        exit: Exit,
+        course: &mut Course,
+        turn: &mut Turn,
+    ) {
+        if leaving.cause == Cause::Unready {
+            let Leaving { process, .. } = leaving;
+            let reason = self.blame_of(process);
+            let blame = reason.clone();
+            self.note_exit(process, exit, false, turn.now);
+            let after = turn.now.saturating_duration_since(process.started);
+            let why = |next| Why::Died { exit, after, blame, next };
+            return self.fail(reason, course, turn, why);
+        }
+        let next = if self.wanted == Wanted::Up { Next::Replaced } else { Next::Nothing };
+        let why = self.departure(leaving, exit, next, turn.now);
+        self.gone(why, course, turn);
+    }
+
+    /// The slot is empty: starts anew, or rests.
+    pub(super) fn gone(&mut self, why: Why, course: &mut Course, turn: &mut Turn) {
+        self.enter(State::Stopped, why, turn);
         match self.wanted {
             Wanted::Up => self.begin(course, turn),
-            Wanted::Down | Wanted::Held => self.enter(State::Stopped, turn),
+            Wanted::Down | Wanted::Held => {}
         }
     }
 
     pub(super) fn signal(&mut self, process: Process, course: &Course, turn: &mut Turn) {
-        let leaving = Leaving::signal(process, &course.rules, turn.now, &mut turn.effects);
-        self.enter(State::Stopping(leaving), turn);
+        let (rules, now) = (&course.rules, turn.now);
+        let leaving = Leaving::signal(process, Cause::Surplus, rules, now, &mut turn.effects);
+        self.leave(leaving, turn);
     }
 
-    pub(super) fn note_exit(&mut self, process: Process, exit: Exit, asked: bool, at: Instant) {
-        self.last_exit = Some(LastExit { worker: process.worker, exit, at, asked });
+    /// A process failed its liveness check: it gets the stop steps without being drained first,
+    /// since it may be stuck in its job.
+    pub(super) fn unhealthy(
+        &mut self,
+        process: Process,
+        reason: &str,
+        course: &Course,
+        turn: &mut Turn,
+    ) {
+        self.blame(process, reason);
+        self.restarts += 1;
+        let (rules, now) = (&course.rules, turn.now);
+        let leaving = Leaving::signal(process, Cause::Unhealthy, rules, now, &mut turn.effects);
+        self.leave(leaving, turn);
     }
 
-    pub(super) fn tell(&self, process: Process, note: Note, turn: &mut Turn) {
-        turn.effects.push(Effect::Note { index: self.index, worker: process.worker, note });
+    /// A process is killed for the job in its hands.
+    pub(super) fn overrun(&mut self, process: Process, reason: &str, turn: &mut Turn) {
+        self.blame(process, reason);
+        self.restarts += 1;
+        turn.effects.push(Effect::Charge(process.worker));
+        self.leave(Leaving::kill(process, Cause::Overrun, &mut turn.effects), turn);
+    }
+
+    /// The same for one that leaves already.
+    pub(super) fn overrun_leaving(&mut self, leaving: &mut Leaving, reason: &str, turn: &mut Turn) {
+        self.blame(leaving.process, reason);
+        turn.effects.push(Effect::Charge(leaving.process.worker));
+        leaving.kill_now(&mut turn.effects);
     }
 }
 
-/// `0.02 s`, `45 s`.
+/// What is remembered of ended processes.
+impl Slot {
+    pub(super) fn blame(&mut self, process: Process, reason: &str) {
+        self.blames.push((process.worker, reason.to_owned()));
+    }
+
+    fn blame_of(&self, process: Process) -> String {
+        let found = self.blames.iter().find(|(worker, _)| *worker == process.worker);
+        found.map_or_else(String::new, |(_, reason)| reason.clone())
+    }
+
+    /// Notes how a process ended by itself.
+    pub(super) fn death(&mut self, process: Process, exit: Exit, next: Next, at: Instant) -> Why {
+        let blame = self.blame_of(process);
+        self.note_exit(process, exit, false, at);
+        let after = at.saturating_duration_since(process.started);
+        Why::Died { exit, after, blame, next }
+    }
+
+    /// Notes how a process ended that was to.
+    pub(super) fn departure(
+        &mut self,
+        leaving: Leaving,
+        exit: Exit,
+        next: Next,
+        at: Instant,
+    ) -> Why {
+        if !self.blame_of(leaving.process).is_empty() {
+            return self.death(leaving.process, exit, next, at);
+        }
+        self.note_exit(leaving.process, exit, true, at);
+        Why::Stopped(exit)
+    }
+
+    fn note_exit(&mut self, process: Process, exit: Exit, asked: bool, at: Instant) {
+        let blame = self.blame_of(process);
+        self.blames.retain(|(worker, _)| *worker != process.worker);
+        self.last_exit = Some(LastExit { worker: process.worker, exit, at, asked, blame });
+    }
+}
+
+/// `0.02 s`, `45 s`, `4m 10s`.
 pub(super) fn short(time: Duration) -> String {
     let seconds = time.as_secs_f64();
+    if seconds >= 120.0 {
+        return humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
+    }
     if seconds < 10.0 { format!("{seconds:.2} s") } else { format!("{seconds:.0} s") }
 }

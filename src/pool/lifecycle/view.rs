@@ -24,6 +24,8 @@ pub struct SeatView {
     pub since: Instant,
     /// When the process was started.
     pub started: Option<Instant>,
+    /// Whether it is down against what is wanted.
+    pub failed: bool,
     /// How often the slot's process was replaced after it had died by itself.
     pub restarts: u64,
     /// How the slot's previous process ended.
@@ -43,14 +45,16 @@ impl Roster {
 }
 
 fn current(slot: &Slot, generation: u32) -> SeatView {
-    let (state, detail) = match &slot.state {
-        State::Stopped => (SlotState::Stopped, String::new()),
-        State::Backoff { until } => (SlotState::Backoff, pause_detail(slot, *until)),
-        State::Starting(_) => (SlotState::Starting, slot.trouble.clone()),
-        State::Running(_) => (SlotState::Running, String::new()),
-        State::Stopping(leaving) => (SlotState::Stopping, leaving.detail()),
+    let detail = match &slot.state {
+        State::Stopped | State::Running(_) => String::new(),
+        State::Backoff { until } => pause_detail(slot, *until),
+        State::Starting(_) => slot.trouble.clone(),
+        State::Stopping(leaving) => leaving.detail(),
+        State::Exited { expected: true } => "has done its work".to_owned(),
+        State::Exited { expected: false } => "failed, and is not started again".to_owned(),
     };
-    seat(slot, SlotRole::Current, slot.process(), generation, (state, detail, slot.since))
+    let shown = (slot.state.shown(), detail, slot.since);
+    seat(slot, SlotRole::Current, slot.process(), generation, shown)
 }
 
 fn predecessor(slot: &Slot, generation: u32) -> Option<SeatView> {
@@ -80,6 +84,7 @@ fn seat(
         worker: process.map(|process| process.worker),
         since,
         started: process.filter(|process| process.is_started).map(|process| process.started),
+        failed: role == SlotRole::Current && slot.is_failed(),
         restarts: slot.restarts,
         last_exit: slot.last_exit.clone(),
         outdated: process.is_some_and(|process| process.generation != generation),

@@ -18,7 +18,7 @@ use crate::model::{Exit, WorkerId, WorkerName};
 use crate::pool::environment::{Place, launch};
 use crate::pool::lifecycle::{Effect, Event, RequestId, Rules};
 use crate::pool::process::{Child, Ended, StartError};
-use crate::pool::{GateRequest, PoolCommand};
+use crate::pool::{GateRequest, PoolCommand, PoolIntent};
 
 /// What the gate is told of a process that never became its program.
 const EXIT_NOT_STARTED: Exit = Exit::Code(127);
@@ -151,7 +151,12 @@ impl Pool {
             _ => None,
         };
         let is_news = !matches!(event, Event::JobEnded(_) | Event::Deadline);
+        let is_wish =
+            matches!(event, Event::Start { .. } | Event::Stop { .. } | Event::Restart { .. });
         let effects = self.roster.handle(now(), self.chance.draw(), event);
+        if is_wish {
+            self.remember_wish();
+        }
         if is_news || !effects.is_empty() {
             self.publisher.touch();
         }
@@ -164,6 +169,16 @@ impl Pool {
         {
             self.gate.send(GateRequest::Gone { worker, exit });
         }
+    }
+
+    /// On disk before it is answered, and before a drain that may take hours.
+    fn remember_wish(&self) {
+        let stopped = self.roster.intent() == PoolIntent::Stopped;
+        let held = self.roster.held();
+        self.intents.change(&self.settings.name, |mind| {
+            mind.stopped = stopped;
+            mind.held = held;
+        });
     }
 
     async fn apply(&mut self, effect: Effect) {
@@ -188,10 +203,13 @@ impl Pool {
                 self.publish();
                 self.replies.answer(request, outcome);
             }
-            Effect::Note { index, worker, note } => {
-                let name = self.settings.name.worker(index);
-                self.tell(&name, worker, note).await;
+            Effect::Charge(worker) => {
+                if self.is_gated() {
+                    self.gate.send(GateRequest::Charge(worker));
+                }
             }
+            Effect::Moved(moved) => self.tell(moved).await,
+            Effect::Failed(reason) => self.tell_failure(reason),
             Effect::Finish => self.is_finished = true,
         }
     }

@@ -27,7 +27,7 @@ use self::desk::GateDesk;
 use self::publish::Publisher;
 use super::lifecycle::{Event, Roster, Rules};
 use super::process::Processes;
-use super::{Gate, PoolCommand, PoolHandle, WorkerIds};
+use super::{Gate, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::LogsHandle;
 use crate::model::WorkerId;
@@ -51,6 +51,10 @@ pub struct PoolOptions {
     pub tracker: TaskTracker,
     /// Where its workers find their jobs.
     pub servers: Servers,
+    /// Whom it tells of its workers' states.
+    pub news: PoolNews,
+    /// What operators asked for earlier, and from now on.
+    pub intents: Intents,
 }
 
 /// Where workers find their jobs.
@@ -67,6 +71,8 @@ pub enum Servers {
 pub struct Pool {
     settings: Arc<PoolSettings>,
     servers: Servers,
+    news: PoolNews,
+    intents: Intents,
     processes: Processes,
     gate: GateDesk,
     logs: LogsHandle,
@@ -104,14 +110,18 @@ enum Wake {
 impl Pool {
     /// Starts the task and its first workers.
     pub fn start(options: PoolOptions) -> PoolHandle {
-        let PoolOptions { settings, target, processes, gate, logs, ids, tracker, servers } =
-            options;
+        let PoolOptions { settings, target, processes, gate, logs, .. } = options;
+        let PoolOptions { ids, tracker, servers, news, intents, .. } = options;
         let (sender, commands) = mpsc::channel(PoolHandle::COMMANDS_MAX);
-        let roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids);
+        let mut roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids);
+        let mind = intents.of(&settings.name);
+        roster.restore(mind.stopped, &mind.held, now());
         let (publisher, view) = Publisher::new(&settings, target);
         let mut pool = Self {
             settings,
             servers,
+            news,
+            intents,
             processes,
             gate: GateDesk::new(gate),
             logs,

@@ -78,6 +78,7 @@ impl Pool {
             pid: seat.worker.and_then(|worker| self.pids.get(&worker).copied()),
             since: seat.since,
             started: seat.started,
+            failed: seat.failed,
             restarts: seat.restarts,
             last_exit: seat.last_exit,
             outdated: seat.outdated,

@@ -1,11 +1,15 @@
-//! What an operator is told: in the daemon's log and as marks in the workers' own.
+//! What an operator is told: in the daemon's log, in the stream of events, and as marks in the
+//! workers' own logs.
 
-use tracing::{debug, info, warn};
+use std::time::SystemTime;
+
+use tracing::{debug, error, info, warn};
 
 use super::Pool;
 use crate::logs::LogsRequest;
-use crate::model::{WorkerId, WorkerName};
-use crate::pool::lifecycle::{Next, Note};
+use crate::model::WorkerName;
+use crate::pool::lifecycle::{Move, Why};
+use crate::pool::{PoolEvent, PoolFailure};
 
 impl Pool {
     /// Tells that a process was started.
@@ -14,31 +18,33 @@ impl Pool {
         self.mark(worker, format!("started pid {pid}")).await;
     }
 
-    /// Tells what happened to a process.
-    pub(super) async fn tell(&self, worker: &WorkerName, process: WorkerId, note: Note) {
-        let pool = &worker.pool;
-        let pid = self.pids.get(&process).copied().unwrap_or_default();
-        match note {
-            Note::Ready { after } => debug!(%pool, %worker, pid, ?after, "ready"),
-            Note::Stopped(exit) => {
-                info!(%pool, %worker, pid, %exit, "stopped");
-                self.mark(worker, format!("stopped: {exit}")).await;
-            }
-            Note::Died { exit, after, next } => {
-                let after = format!("{:.2} s", after.as_secs_f64());
-                let next = told(next);
-                if exit.is_success() {
-                    info!(%pool, %worker, pid, %exit, after, next, "exited");
-                } else {
-                    warn!(%pool, %worker, pid, %exit, after, next, "exited");
-                }
-                self.mark(worker, format!("exited: {exit} after {after}; {next}")).await;
-            }
-            Note::NotStarted { reason, next } => {
-                let next = told(next);
-                warn!(%pool, %worker, next, "{reason}");
-                self.mark(worker, format!("{reason}; {next}")).await;
-            }
+    /// Tells of a change of state.
+    pub(super) async fn tell(&self, moved: Move) {
+        let Move { index, role, worker: process, from, to, why } = moved;
+        let worker = self.settings.name.worker(index);
+        let pid = process.and_then(|process| self.pids.get(&process).copied());
+        let (pool, before, state) = (&worker.pool, from.as_str(), to.as_str());
+        if why.is_trouble() {
+            warn!(%pool, %worker, pid, before, state, "{why}");
+        } else if matches!(why, Why::Wanted | Why::Again) {
+            debug!(%pool, %worker, before, state, "{why}");
+        } else {
+            info!(%pool, %worker, pid, before, state, "{why}");
+        }
+        let why = why.to_string();
+        self.mark(&worker, format!("{before} → {state}: {why}")).await;
+        let at = SystemTime::now();
+        self.news.moved(PoolEvent { at, worker, role, pid, from, to, why });
+    }
+
+    /// Tells that no worker runs and none can be started.
+    pub(super) fn tell_failure(&self, reason: String) {
+        let pool = self.settings.name.clone();
+        if self.settings.upkeep.essential {
+            error!(%pool, reason, "an essential pool has failed");
+            self.news.failed(PoolFailure { pool, reason });
+        } else {
+            error!(%pool, reason, "no worker runs, and none can be started; it is tried again");
         }
     }
 
@@ -47,14 +53,5 @@ impl Pool {
         if let Err(error) = self.logs.tell(mark).await {
             debug!(%worker, %error, "a mark was lost");
         }
-    }
-}
-
-fn told(next: Next) -> String {
-    match next {
-        Next::Replaced => "replaced at once".to_owned(),
-        Next::Pause(pause) => format!("next try in {:.2} s", pause.as_secs_f64()),
-        Next::Turn => "its pool tries one worker at a time".to_owned(),
-        Next::Nothing => "not replaced".to_owned(),
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::script::{Script, check};
 use crate::broker::record::JobRecord;
+use crate::broker::state::Effects;
 use crate::model::{JobId, Priority, WorkerId};
 
 #[test]
@@ -111,7 +112,8 @@ fn kept_jobs_come_back_with_their_handles_and_their_age() {
         enqueued_at: SystemTime::UNIX_EPOCH - Duration::from_mins(1),
         payload: "x".into(),
     };
-    script.state.restore(script.now, record);
+    let mut fx = Effects::default();
+    script.state.restore(script.now, record, &mut fx);
     let job = script.state.job(script.now, "H:x:5").unwrap();
     assert_eq!((job.attempt, job.background, job.age), (3, true, Duration::from_mins(1)));
     script.run(
@@ -119,6 +121,8 @@ fn kept_jobs_come_back_with_their_handles_and_their_age() {
          c < created 5
          w can f
          w grab
+         reads < 5
+         read u x
          w < assign 5 f x
          w complete 5 r
          store < delete 5",

@@ -84,11 +84,11 @@ fn hands_agree(state: &State) {
 fn clients_agree(state: &State) {
     for (id, session) in &state.sessions {
         for job in &session.waits_for {
-            assert!(state.jobs.get(*job).unwrap().clients.contains_key(id), "{id} and {job}");
+            assert!(state.jobs.get(*job).unwrap().clients().contains_key(id), "{id} and {job}");
         }
     }
     for (job, client) in
-        state.jobs.iter().flat_map(|(id, job)| job.clients.keys().map(move |client| (id, client)))
+        state.jobs.iter().flat_map(|(id, job)| job.clients().keys().map(move |client| (id, client)))
     {
         assert!(state.sessions[client].waits_for.contains(&job), "{client} and {job}");
     }

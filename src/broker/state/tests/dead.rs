@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::script::{Script, check};
 use crate::broker::record::DeathCause;
+use crate::broker::state::Payload;
 
 #[test]
 fn a_background_job_that_fails_is_kept_and_can_run_again() {
@@ -23,6 +24,8 @@ fn a_background_job_that_fails_is_kept_and_can_run_again() {
          retry f 0 1
          store < attempts 1 0
          w grab
+         reads < 1
+         read u p
          w < assign 1 f p
          w complete 1 .
          store < delete 1
@@ -87,7 +90,7 @@ fn a_foreground_job_that_kills_its_workers_becomes_a_record() {
     assert_eq!((death.cause, death.exit.as_str()), (DeathCause::Died, "exit 1"));
     assert_eq!((death.worker.as_str(), death.output.as_str()), ("p:3", "out of memory"));
     assert_eq!((dead[0].attempt, death.at), (3, SystemTime::UNIX_EPOCH));
-    assert_eq!(script.state.payload("H:x:1").unwrap(), "p");
+    assert_eq!(script.state.payload("H:x:1"), Some(Payload::Held("p".into())));
     script.run("store < bury 1 Died exit 1\n cancel 1 false");
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::script::{Script, check, settings};
 use crate::broker::record::JobRecord;
+use crate::broker::state::Effects;
 use crate::model::{JobId, Priority};
 
 #[test]
@@ -131,11 +132,13 @@ fn a_restored_job_waits_for_its_time() {
         payload: "p".into(),
     };
     let mut script = Script::with(settings(9, 1_000_000));
-    script.state.restore(script.now, record(1, 10));
-    script.state.restore(script.now, record(2, 0));
+    let mut fx = Effects::default();
+    script.state.restore(script.now, record(1, 10), &mut fx);
+    script.state.restore(script.now, record(2, 0), &mut fx);
     script.run(
         "w can f
          w grab
+         read . p
          w < assign 2 f p
          w grab
          w < no job

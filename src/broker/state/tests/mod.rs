@@ -3,12 +3,14 @@
 
 mod admin;
 mod consistency;
+mod contents;
 mod crews;
 mod dead;
 mod deaths;
 mod delayed;
 mod dispatch;
 mod durability;
+mod habits;
 mod model;
 mod random;
 mod reports;

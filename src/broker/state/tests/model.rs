@@ -56,6 +56,8 @@ pub(super) struct Model {
     /// Functions whose jobs nobody is to get.
     pub(super) paused: BTreeSet<String>,
     pub(super) pending: VecDeque<(ChangeSeq, Change)>,
+    /// Jobs whose contents are to be read.
+    pub(super) asked: Vec<JobId>,
     /// When the clock said 1970.
     began: Instant,
 }
@@ -81,13 +83,18 @@ impl Model {
             reserved: 0,
             paused: BTreeSet::new(),
             pending: VecDeque::new(),
+            asked: Vec::new(),
             began,
         }
     }
 
     /// Watches what came out.
     pub(super) fn watch(&mut self, now: Instant, fx: &mut Effects) {
+        for (_, change) in &fx.changes {
+            self.is_no_second(change);
+        }
         self.pending.extend(fx.changes.drain(..));
+        self.asked.append(&mut fx.fetches);
         for event in fx.events.drain(..) {
             if let BrokerEvent::GivenUp { loss, .. } = event {
                 self.end(job(loss.handle.as_bytes()));
@@ -101,6 +108,20 @@ impl Model {
         }
         fx.drained.clear();
         fx.closes.clear();
+    }
+
+    /// No job becomes a record beside another one of the same unique that has not ended.
+    fn is_no_second(&self, change: &Change) {
+        let Change::Put(record) = change else { return };
+        let same = |other: &&JobRecord| {
+            (&other.function, &other.unique) == (&record.function, &record.unique)
+                && other.id != record.id
+                && !self.ended.contains(&other.id)
+        };
+        if !record.unique.0.is_empty() && record.unique.0 != "-" {
+            let first = self.durable.values().find(same);
+            assert_eq!(first, None, "{} did not join it", record.id);
+        }
     }
 
     fn sent(&mut self, now: Instant, id: SessionId, packet: Response) {
@@ -250,7 +271,6 @@ impl Model {
                 }
                 Change::Delete(id) => {
                     self.durable.remove(&id);
-                    assert!(!self.dead.contains_key(&id), "dead letter {id} is left behind");
                 }
                 Change::Purge(id) => {
                     self.durable.remove(&id);
@@ -267,6 +287,8 @@ impl Model {
         for job in &self.acknowledged {
             assert!(self.durable.contains_key(job), "{job} is lost in the crash");
         }
+        // Where a job has no row any more, the row of its death counts for nothing.
+        self.dead.retain(|job, _| self.durable.contains_key(job));
         let alive = |job: &JobId| self.durable.contains_key(job) && !self.dead.contains_key(job);
         self.ended.retain(|job| !alive(job));
         self.ended.extend(self.dead.keys());
@@ -278,6 +300,7 @@ impl Model {
         self.barred.clear();
         self.limits.clear();
         self.pending.clear();
+        self.asked.clear();
     }
 
     /// Everything has been worked off: nobody is owed anything.

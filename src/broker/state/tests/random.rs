@@ -1,5 +1,6 @@
 //! Random operations on the real rules, watched by the model.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use super::consistency::assert_consistent;
 use super::model::{Model, Onlooker, Owed};
 use super::script::settings;
 use crate::broker::Peer;
+use crate::broker::record::{Content, Fetched, JobRecord};
 use crate::broker::state::{Effects, Input, State, StateSettings, Sweep, SweepAction};
 use crate::config::{BrokerRules, FunctionRule, FunctionRules, StoreKind};
 use crate::model::Drain;
@@ -35,6 +37,8 @@ struct World {
     began: Instant,
     /// Sessions and workers so far.
     ids: u64,
+    /// Stored jobs that are still to come after a crash.
+    to_load: VecDeque<JobRecord>,
 }
 
 /// Names the seed when a test fails.
@@ -93,7 +97,7 @@ fn no_promise_is_broken_under_random_operations() {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let settings = StateSettings { attempts_max: 2, rules: rules(), ..settings(1, 0) };
+        let settings = Self::settings(1);
         Self {
             now: settings.started,
             began: settings.started,
@@ -102,7 +106,13 @@ impl World {
             fx: Effects::default(),
             dice: Dice(seed),
             ids: 0,
+            to_load: VecDeque::new(),
         }
+    }
+
+    /// Memory for a few payloads only.
+    fn settings(next: u64) -> StateSettings {
+        StateSettings { attempts_max: 2, rules: rules(), held_bytes_max: 700, ..settings(next, 0) }
     }
 
     fn watch(&mut self) {
@@ -124,7 +134,9 @@ impl World {
             16..46 => self.perform(),
             46..66 => self.submit(),
             66..79 => self.report(),
-            79..87 => self.commit(),
+            79..84 => self.commit(),
+            84..86 => self.read(),
+            86..87 => self.load(3),
             87..97 => {
                 let millis = *[1, 10, 30, 60, 260, 1000, 61_000].get(self.dice_index(7)).unwrap();
                 self.wait(Duration::from_millis(millis));
@@ -382,31 +394,63 @@ impl World {
     fn crash(&mut self) {
         self.model.crash();
         let next = self.model.reserved + 1;
-        let started = self.began;
-        self.state = State::new(StateSettings {
-            attempts_max: 2,
-            rules: rules(),
-            started,
-            ..settings(next, 0)
-        });
+        self.state = State::new(StateSettings { started: self.began, ..Self::settings(next) });
         for pattern in &self.model.stored_pauses {
             self.state.restore_pause(pattern.clone());
         }
-        for (id, record) in &self.model.durable {
-            match self.model.dead.get(id) {
-                Some(death) => self.state.restore_dead(self.now, record.clone(), death.clone()),
-                None => self.state.restore(self.now, record.clone()),
-            }
-        }
         for schedule in self.model.schedules.values() {
             self.state.restore_schedule(self.now, schedule.clone()).unwrap();
+        }
+        self.state.begin_loading();
+        self.to_load = self.model.durable.values().cloned().collect();
+        self.to_load.make_contiguous().sort_by_key(|record| (record.priority, record.id));
+    }
+
+    /// Some stored jobs come after a crash.
+    fn load(&mut self, count: usize) {
+        for mut record in self.to_load.drain(..count.min(self.to_load.len())) {
+            if record.unique.0 != "-" {
+                record.payload.clear();
+            }
+            if let Some(death) = self.model.dead.get(&record.id).cloned() {
+                self.state.restore_dead(self.now, record, death, &mut self.fx);
+            } else {
+                self.state.restore(self.now, record, &mut self.fx);
+            }
+        }
+        if self.to_load.is_empty() && self.state.is_loading() {
+            self.state.loaded(self.now, &mut self.fx);
+        }
+        self.model.watch(self.now, &mut self.fx);
+    }
+
+    /// One read of a content ends, well or not.
+    fn read(&mut self) {
+        let Some(job) = self.dice.pick(self.model.asked.iter().copied()) else { return };
+        self.model.asked.retain(|asked| *asked != job);
+        let outcome = match self.dice.roll(8) {
+            0 => Fetched::Later,
+            1 => Fetched::Failed,
+            _ => self.model.durable.get(&job).map_or(Fetched::Lost, |record| {
+                let JobRecord { unique, payload, .. } = record.clone();
+                Fetched::Content(Content { unique, payload })
+            }),
+        };
+        self.handle(Input::Fetched { job, outcome });
+    }
+
+    fn read_all(&mut self) {
+        while !self.model.asked.is_empty() {
+            self.read();
         }
     }
 
     /// The store works, and everything that was to happen later happens.
     fn rest(&mut self) {
+        self.load(usize::MAX);
         for _ in 0..2 {
             self.commit_some(usize::MAX, true);
+            self.read_all();
             self.wait(Duration::from_secs(2));
         }
         self.commit_some(usize::MAX, true);
@@ -414,6 +458,8 @@ impl World {
 
     /// Lets one good worker finish everything, and looks whether anything was lost.
     fn settle(&mut self) {
+        // Requests that waited for stored jobs may make schedules.
+        self.load(usize::MAX);
         for job in self.state.jobs(self.now, None, usize::MAX) {
             if job.times.is_some() {
                 assert!(self.state.cancel(self.now, &job.handle, &mut self.fx));
@@ -444,6 +490,15 @@ impl World {
             self.model.sessions.get_mut(&session).unwrap().owed.push_back(Owed::Job);
             let request = Request::Grab(GrabStyle::Plain);
             self.handle(Input::Request { session, request });
+            self.read_all();
+            if self.model.sessions[&session].owed.is_empty()
+                && self.model.running.is_empty()
+                && !self.state.jobs(self.now, None, 1).is_empty()
+            {
+                // The disk did not read just now.
+                self.wait(Duration::from_secs(2));
+                continue;
+            }
             let Some((job, _)) = self.model.running.first_key_value() else { break };
             self.finish(session, *job, WorkReport::Complete("x".into()));
             self.watch();

@@ -1,6 +1,7 @@
 //! Recurring jobs. The scripts begin at midnight.
 
 use super::script::{Script, check};
+use crate::broker::state::Payload;
 
 #[test]
 fn a_schedule_makes_a_job_at_each_of_its_times() {
@@ -108,5 +109,5 @@ fn schedules_are_listed_with_the_jobs() {
     assert_eq!(jobs[0].times.as_deref(), Some("0 1 * * *"));
     assert_eq!(jobs[0].due, Some(std::time::Duration::from_hours(1)));
     assert_eq!(jobs, script.state.jobs(script.now, Some(&"f".into()), 9));
-    assert_eq!(script.state.payload("H:x:1").unwrap(), "p");
+    assert_eq!(script.state.payload("H:x:1"), Some(Payload::Held("p".into())));
 }

@@ -6,6 +6,8 @@
 //! c < created 1      what `c` was sent since it was last looked at, in order, `|` between
 //! store < put 1      the changes since last looked at; `news <` events, `drained <`, `closed <`
 //! l local            opens `l` from this host; `w of 3`: through worker 3's private listener
+//! restore 4 f u      a stored job comes; `loading`, `loaded` around them; `reads <` what is read
+//! read u hello       that is what the reads found; or `read lost`, `failed`, `later`
 //! wait 50            time passes, in milliseconds, and what is due happens
 //! ```
 //! `.` stands for an empty text. At the end no session may have been sent more than was expected.
@@ -17,8 +19,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 
-use crate::broker::record::{Change, ChangeSeq, JobUpdate};
-use crate::broker::state::{Effects, Input, Outgoing, State, StateSettings, Sweep, SweepAction};
+use crate::broker::record::{Change, ChangeSeq, Content, Fetched, JobRecord, JobUpdate};
+use crate::broker::state::{
+    Effects, Habits, Input, Outgoing, State, StateSettings, Sweep, SweepAction,
+};
 use crate::broker::{BrokerEvent, Peer};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
@@ -40,8 +44,11 @@ pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
         pid: 42,
         version: "0.1".to_owned(),
         attempts_max: 3,
+        habits: Habits::default(),
         rules: Arc::default(),
         zone: TimeZone::UTC,
+        held_bytes_max: 1 << 20,
+        hash_key: [7; 16],
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,
     }
@@ -57,6 +64,7 @@ pub(super) struct Script {
     news: Vec<String>,
     drained: Vec<String>,
     closed: Vec<String>,
+    pub(super) fetches: Vec<JobId>,
     last_change: ChangeSeq,
 }
 
@@ -76,6 +84,7 @@ impl Script {
             news: Vec::new(),
             drained: Vec::new(),
             closed: Vec::new(),
+            fetches: Vec::new(),
             last_change: ChangeSeq(0),
         }
     }
@@ -96,6 +105,7 @@ impl Script {
     fn expect(&mut self, line: &str, who: &str, wanted: &str) {
         let found = match who {
             "store" => std::mem::take(&mut self.store),
+            "reads" => self.fetches.iter().map(JobId::to_string).collect(),
             "news" => std::mem::take(&mut self.news),
             "drained" => std::mem::take(&mut self.drained),
             "closed" => std::mem::take(&mut self.closed),
@@ -136,6 +146,10 @@ impl Script {
                 let worker = words[2].parse().ok().map(WorkerId);
                 self.state.tie(self.now, session, worker, &mut self.fx);
             }
+            "read" => self.read(&words),
+            "loading" => self.state.begin_loading(),
+            "loaded" => self.state.loaded(self.now, &mut self.fx),
+            "restore" => self.restore(&words),
             "cancel" => {
                 let handle = format!("H:x:{}", words[1]);
                 let found = self.state.cancel(self.now, &handle, &mut self.fx);
@@ -156,6 +170,36 @@ impl Script {
             name => self.session_step(name, &words[1..], line),
         }
         self.collect();
+    }
+
+    fn read(&mut self, words: &[&str]) {
+        for job in std::mem::take(&mut self.fetches) {
+            let outcome = match words[1] {
+                "lost" => Fetched::Lost,
+                "failed" => Fetched::Failed,
+                "later" => Fetched::Later,
+                unique => Fetched::Content(Content {
+                    unique: Unique(text(unique)),
+                    payload: text(words[2]),
+                }),
+            };
+            self.handle(Input::Fetched { job, outcome });
+        }
+    }
+
+    fn restore(&mut self, words: &[&str]) {
+        let record = JobRecord {
+            id: JobId(words[1].parse().unwrap()),
+            function: words[2].into(),
+            unique: Unique(text(words[3])),
+            priority: Priority::Normal,
+            attempts: 0,
+            enqueued_at: SystemTime::UNIX_EPOCH,
+            run_at: None,
+            reducer: None,
+            payload: Bytes::new(),
+        };
+        self.state.restore(self.now, record, &mut self.fx);
     }
 
     fn session_step(&mut self, name: &str, words: &[&str], line: &str) {
@@ -232,6 +276,7 @@ impl Script {
             self.last_change = seq;
             self.store.push(show_change(&change));
         }
+        self.fetches.append(&mut self.fx.fetches);
         let names = |id: &SessionId| {
             self.sessions.iter().find(|(_, other)| *other == id).unwrap().0.clone()
         };
@@ -244,6 +289,7 @@ impl Script {
             BrokerEvent::Performer { session, .. } => format!("who {}", names(&session)),
             BrokerEvent::Store(Some(error)) => format!("store failed {error}"),
             BrokerEvent::Store(None) => "store works".to_owned(),
+            BrokerEvent::Lost(loss) => format!("lost {}", loss.handle.replace("H:x:", "")),
             BrokerEvent::GivenUp { loss, death } => {
                 let worker = death.map_or("time".to_owned(), |(worker, _)| worker.to_string());
                 format!("given up {} by {worker}", loss.handle.replace("H:x:", ""))

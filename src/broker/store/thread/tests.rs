@@ -5,17 +5,21 @@ use bytes::Bytes;
 
 use super::*;
 use crate::broker::record::{Extras, JobRecord};
-use crate::broker::store::{Meta, StoreError};
+use crate::broker::store::{Meta, Reader};
 use crate::model::{JobId, Priority};
 
 /// Passes each commit on and does what it is told.
 struct Scripted {
     commits: StdSender<Vec<Change>>,
     verdicts: Receiver<bool>,
+    full: bool,
 }
 
 impl Store for Scripted {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if self.full && changes.iter().any(Change::adds) {
+            return Err(StoreError::Full { path: "x".into() });
+        }
         self.commits.send(changes.to_vec()).unwrap();
         if self.verdicts.recv().unwrap() {
             Ok(())
@@ -24,11 +28,15 @@ impl Store for Scripted {
         }
     }
 
+    fn has_room(&self) -> bool {
+        !self.full
+    }
+
     fn meta(&mut self) -> Result<Meta, StoreError> {
         unreachable!("the thread does not read")
     }
 
-    fn scan(&mut self, _each: &mut dyn FnMut(JobRecord)) -> Result<(), StoreError> {
+    fn reader(&self) -> Option<Box<dyn Reader>> {
         unreachable!("the thread does not read")
     }
 
@@ -51,9 +59,13 @@ impl Rig {
     }
 
     fn with(deletes_wait: Duration) -> Self {
+        Self::with_room(deletes_wait, true)
+    }
+
+    fn with_room(deletes_wait: Duration, has_room: bool) -> Self {
         let (commits, seen) = channel();
         let (verdicts, told) = channel();
-        let store = Scripted { commits, verdicts: told };
+        let store = Scripted { commits, verdicts: told, full: !has_room };
         let (thread, reports) = StoreThread::start_with(Box::new(store), deletes_wait).unwrap();
         Self { thread, reports, commits: seen, verdicts, next: 1 }
     }
@@ -69,6 +81,13 @@ impl Rig {
     fn committed(&mut self) -> u64 {
         match self.reports.blocking_recv() {
             Some(StoreReport::Committed(seq)) => seq.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn recorded(&mut self) -> u64 {
+        match self.reports.blocking_recv() {
+            Some(StoreReport::Recorded(seq)) => seq.0,
             other => panic!("{other:?}"),
         }
     }
@@ -153,6 +172,16 @@ fn a_failed_commit_is_told_and_the_next_one_is_tried() {
     rig.send(vec![put(3, 1)]);
     assert_eq!(rig.commits.recv().unwrap(), [put(3, 1)]);
     assert_eq!(rig.committed(), 3);
+}
+
+#[test]
+fn on_a_full_disk_what_adds_nothing_is_kept_and_each_change_has_its_fate() {
+    let mut rig = Rig::with_room(Duration::from_mins(1), false);
+    let delete = |id| Change::Delete(JobId(id));
+    rig.send(vec![delete(1), put(5, 1), put(6, 1), delete(2), delete(3)]);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.commits.recv().unwrap(), [delete(1), delete(2), delete(3)]);
+    assert_eq!((rig.recorded(), rig.failed(), rig.recorded()), (1, 3, 5));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use crate::pool::LastExit;
 /// `killed by KILL; job H:x:3 moved to slow:2, attempt 2 of 3`
 pub(super) fn sentence(last: &LastExit, loss: Option<&JobLoss>, names: &WorkerNames) -> String {
     let asked = if last.asked { ", as asked" } else { "" };
-    let exit = format!("{}{asked}", last.exit);
+    let exit = match last.blame.as_str() {
+        "" => format!("{}{asked}", last.exit),
+        blame => format!("{}, since {blame}", last.exit),
+    };
     match loss {
         Some(loss) => format!("{exit}; {}", job_fate(loss, names)),
         None => exit,
@@ -45,7 +48,13 @@ mod tests {
         let names = WorkerNames(HashMap::from([(WorkerId(7), "slow:2".parse().unwrap())]));
         let killed = Exit::Signal { signal: Signal::SIGKILL, core: false };
         let told = |outcome: Option<LossOutcome>, attempts, asked| {
-            let last = LastExit { worker: WorkerId(1), exit: killed, at: Instant::now(), asked };
+            let last = LastExit {
+                worker: WorkerId(1),
+                exit: killed,
+                at: Instant::now(),
+                asked,
+                blame: String::new(),
+            };
             let loss = outcome.map(|outcome| JobLoss {
                 handle: "H:x:3".to_owned(),
                 function: "slow".into(),

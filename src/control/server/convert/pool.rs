@@ -72,6 +72,7 @@ impl Scene<'_> {
             tied: broker.and_then(|_| tied(view, slot, seen)),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             rss: usage.map(|usage| usage.rss),
+            failed: slot.failed,
             restarts: slot.restarts,
             last_exit: slot.last_exit.as_ref().map(|last| {
                 let loss = broker.and_then(|broker| broker.losses.get(&last.worker));

@@ -59,6 +59,7 @@ pub(super) fn job() -> JobView {
         death: None,
         times: None,
         payload_len: 1,
+        on_disk: None,
     }
 }
 
@@ -93,6 +94,7 @@ fn brief() -> Brief {
         exit: Exit::Signal { signal: Signal::SIGKILL, core: false },
         at: Instant::now(),
         asked: false,
+        blame: String::new(),
     };
     let slot = |index, state| SlotView {
         name: name.worker(index),
@@ -103,6 +105,7 @@ fn brief() -> Brief {
         pid: None,
         since: Instant::now(),
         started: None,
+        failed: false,
         restarts: 0,
         last_exit: None,
         outdated: false,

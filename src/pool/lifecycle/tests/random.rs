@@ -7,8 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::{World, rules, slots};
+use crate::config::Restart;
 use crate::model::{Exit, WorkerId};
-use crate::pool::lifecycle::{Event, Successor};
+use crate::pool::lifecycle::{Event, ReadyRule, ReadyUntil, Rules, Successor};
 use crate::pool::{Pick, PoolIntent, SlotState};
 
 /// One random step; `usize` picks among what is there.
@@ -23,6 +24,9 @@ enum Step {
     Hurry,
     Started(usize),
     Registered(usize),
+    Ready(usize),
+    Unhealthy(usize),
+    Overrun(usize),
     JobEnded(usize),
     Die(usize, i32),
     NotStarted(usize),
@@ -44,6 +48,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::bool::weighted(0.1).prop_map(|close| if close { Step::Close } else { Step::Hurry }),
         6 => any::<usize>().prop_map(Step::Started),
         6 => any::<usize>().prop_map(Step::Registered),
+        6 => any::<usize>().prop_map(Step::Ready),
+        1 => any::<usize>().prop_map(Step::Unhealthy),
+        1 => any::<usize>().prop_map(Step::Overrun),
         3 => any::<usize>().prop_map(Step::JobEnded),
         6 => (any::<usize>(), 0..2).prop_map(|(worker, code)| Step::Die(worker, code)),
         1 => any::<usize>().prop_map(Step::NotStarted),
@@ -64,7 +71,7 @@ fn take(world: &mut World, step: &Step) {
     let event = match *step {
         Step::Target(target, drain_busy) => Some(Event::Target { target, drain_busy }),
         Step::Configure(rolls, target) => {
-            let rules = rules(world.successor, target);
+            let rules = Rules { count_max: target, ..world.rules.clone() };
             Some(Event::Configure { rules, rolls, target, request })
         }
         Step::Start(slot) => Some(Event::Start { pick: pick(slot), request }),
@@ -74,6 +81,11 @@ fn take(world: &mut World, step: &Step) {
         Step::Hurry => Some(Event::Hurry),
         Step::Started(at) => nth(&world.live, at).map(Event::Started),
         Step::Registered(at) => nth(&world.live, at).map(Event::Registered),
+        Step::Ready(at) => nth(&world.live, at).map(Event::Ready),
+        Step::Unhealthy(at) => nth(&world.live, at)
+            .map(|worker| Event::Unhealthy { worker, reason: "sick".to_owned() }),
+        Step::Overrun(at) => nth(&world.live, at)
+            .map(|worker| Event::Overrun { worker, reason: "too long".to_owned() }),
         Step::JobEnded(at) => nth(&world.live, at).map(Event::JobEnded),
         Step::Die(at, code) => nth(&world.live, at).map(|worker| ended(worker, code)),
         Step::Obey(at) => {
@@ -114,8 +126,8 @@ fn ended(worker: WorkerId, code: i32) -> Event {
     Event::Ended { worker, exit: Exit::Code(code) }
 }
 
-fn check(successor: Successor, steps: &[Step], jitter: f64) {
-    let mut world = World::new(successor, 4);
+fn check(rules: Rules, steps: &[Step], jitter: f64) {
+    let mut world = World::with_rules(rules);
     world.random = jitter;
     for step in steps {
         if world.finished {
@@ -126,7 +138,8 @@ fn check(successor: Successor, steps: &[Step], jitter: f64) {
     world.calm();
     let answered: Vec<_> = world.answers.keys().collect();
     assert_eq!(answered, world.asked.iter().collect::<Vec<_>>(), "every request is answered");
-    let held = world.roster.seats().filter(|seat| seat.state == SlotState::Stopped).count();
+    let rests = |state| matches!(state, SlotState::Stopped | SlotState::Exited);
+    let held = world.roster.seats().filter(|seat| rests(seat.state)).count();
     let target = world.roster.target() as usize;
     let running = world.roster.seats().filter(|seat| seat.state == SlotState::Running).count();
     if world.finished || world.roster.intent() == PoolIntent::Stopped {
@@ -147,8 +160,16 @@ proptest! {
         steps in prop::collection::vec(step(), 0..120),
         jitter in 0.0..1.0,
         follows in any::<bool>(),
+        until in prop::sample::select(vec![
+            ReadyUntil::Alive, ReadyUntil::Registered, ReadyUntil::Told,
+        ]),
+        restart in prop::sample::select(vec![
+            Restart::Always, Restart::Always, Restart::Unexpected, Restart::Never,
+        ]),
     ) {
         let successor = if follows { Successor::Follows } else { Successor::Overlaps };
-        check(successor, &steps, jitter);
+        let rules = rules(successor, 4);
+        let ready = ReadyRule { until, timeout: Duration::from_secs(10), ..rules.ready };
+        check(Rules { ready, restart, ..rules }, &steps, jitter);
     }
 }

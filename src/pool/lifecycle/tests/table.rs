@@ -6,7 +6,9 @@ use nix::sys::signal::Signal;
 
 use super::world::{World, slots};
 use crate::model::{Exit, WorkerId};
-use crate::pool::lifecycle::{Effect, Event, Next, Note, Successor};
+use crate::pool::lifecycle::{
+    Effect, Event, Move, Next, ReadyRule, ReadyUntil, Rules, Successor, Why,
+};
 use crate::pool::{Pick, SlotRole, SlotState};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,9 +23,9 @@ fn starts(effects: &[Effect]) -> Vec<u32> {
 
 fn next(effects: &[Effect]) -> Option<Next> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Note { note: Note::Died { next, .. } | Note::NotStarted { next, .. }, .. } => {
-            Some(*next)
-        }
+        Effect::Moved(Move {
+            why: Why::Died { next, .. } | Why::NotStarted { next, .. }, ..
+        }) => Some(*next),
         _ => None,
     })
 }
@@ -65,11 +67,12 @@ fn a_worker_that_dies_ready_is_replaced_at_once() {
 fn a_worker_that_dies_before_it_is_ready_pauses_longer_each_time() {
     let mut world = World::new(Successor::Overlaps, 1);
     world.target(1);
-    for pause in [1, 2, 4, 8, 16, 30, 30] {
+    for (failures, pause) in (1..).zip([1, 2, 4, 8, 16, 30, 30]) {
         let worker = world.worker(1);
         let effects = world.die(worker);
         assert_eq!(starts(&effects), [0; 0]);
-        assert_eq!(world.seat(1).state, SlotState::Backoff);
+        let state = if failures < 3 { SlotState::Backoff } else { SlotState::Fatal };
+        assert_eq!(world.seat(1).state, state);
         let due = world.roster.next_deadline().unwrap();
         assert_eq!(due - world.now, SECOND * pause);
         assert_eq!(starts(&world.pass(SECOND * pause)), [1]);
@@ -156,7 +159,7 @@ fn stopping_drains_then_takes_the_steps() {
     let worker = world.worker(1);
     let request = world.stop(Pick::Pool);
     assert_eq!(world.drains, [worker]);
-    assert_eq!(world.seat(1).detail, "finishes its job");
+    assert_eq!(world.seat(1).detail, "draining");
     world.pass(SECOND * 3600);
     assert!(world.signalled.is_empty(), "a job in hand may take any time");
     let effects = world.drained(worker);
@@ -379,4 +382,154 @@ fn closing_an_empty_pool_ends_it_at_once() {
     let request = world.close(SECOND);
     assert!(world.finished);
     assert_eq!(world.answers[&request], Ok(()));
+}
+
+fn world_of(change: impl FnOnce(&mut Rules)) -> World {
+    let mut rules = super::world::rules(Successor::Overlaps, 1);
+    change(&mut rules);
+    let mut world = World::with_rules(rules);
+    world.target(1);
+    let worker = world.worker(1);
+    world.handle(Event::Started(worker));
+    world
+}
+
+fn told(until: ReadyUntil, after: Duration) -> ReadyRule {
+    ReadyRule { until, after, timeout: SECOND * 10 }
+}
+
+#[test]
+fn a_start_that_waits_for_a_sign_is_ready_by_nothing_else() {
+    for (until, other, sign) in [
+        (ReadyUntil::Registered, Event::Ready as fn(WorkerId) -> Event, Event::Registered as _),
+        (ReadyUntil::Told, Event::Registered as _, Event::Ready as fn(WorkerId) -> Event),
+    ] {
+        let mut world = world_of(|rules| rules.ready = told(until, Duration::ZERO));
+        let worker = world.worker(1);
+        if until == ReadyUntil::Told {
+            world.handle(other(worker));
+        }
+        world.pass(SECOND * 9);
+        assert_eq!(world.seat(1).state, SlotState::Starting);
+        world.handle(sign(worker));
+        assert_eq!(world.seat(1).state, SlotState::Running);
+    }
+}
+
+#[test]
+fn a_sign_that_comes_early_waits_for_the_time_to_live() {
+    let mut world = world_of(|rules| rules.ready = told(ReadyUntil::Told, SECOND * 2));
+    let worker = world.worker(1);
+    world.handle(Event::Ready(worker));
+    assert_eq!(world.seat(1).state, SlotState::Starting);
+    world.pass(SECOND * 2);
+    assert_eq!(world.seat(1).state, SlotState::Running);
+}
+
+#[test]
+fn a_start_that_is_never_ready_has_failed_with_the_reason() {
+    let mut world = world_of(|rules| rules.ready = told(ReadyUntil::Told, Duration::ZERO));
+    let worker = world.worker(1);
+    let request = world.start(Pick::Pool);
+    world.pass(SECOND * 10);
+    assert_eq!(world.answers[&request], Err("p:1: not ready within 10 s".to_owned()));
+    assert_eq!(world.drains, [worker]);
+    world.drained(worker);
+    world.die(worker);
+    let seat = world.seat(1);
+    assert_eq!(seat.state, SlotState::Backoff);
+    assert_eq!(seat.last_exit.unwrap().blame, "not ready within 10 s");
+    assert!(seat.detail.starts_with("not ready within 10 s; 1 in a row"), "{}", seat.detail);
+}
+
+#[test]
+fn an_exit_is_followed_by_what_restart_says() {
+    use crate::config::Restart::{Always, Never, Unexpected};
+    for (restart, code, state) in [
+        (Always, 0, SlotState::Starting),
+        (Unexpected, 0, SlotState::Exited),
+        (Unexpected, 75, SlotState::Exited),
+        (Unexpected, 1, SlotState::Starting),
+        (Never, 0, SlotState::Exited),
+        (Never, 1, SlotState::Exited),
+    ] {
+        let mut world = world_of(|rules| {
+            rules.restart = restart;
+            rules.exit_codes = vec![0, 75];
+        });
+        world.all_ready();
+        world.pass(SECOND * 5);
+        let worker = world.worker(1);
+        world.handle(Event::Ended { worker, exit: Exit::Code(code) });
+        assert_eq!(world.seat(1).state, state, "{restart:?} {code}");
+        if state == SlotState::Exited {
+            assert_eq!(world.failures.len(), usize::from(code == 1), "{restart:?} {code}");
+            world.pass(SECOND * 3600);
+            assert_eq!(world.seat(1).state, SlotState::Exited);
+            let request = world.start(Pick::Pool);
+            world.all_ready();
+            assert_eq!(world.answers[&request], Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_be_started_is_fatal_and_told_once() {
+    let mut world = World::new(Successor::Overlaps, 2);
+    world.target(2);
+    for _ in 0..6 {
+        if let Some(worker) = world.live.keys().copied().next() {
+            world.die(worker);
+        } else {
+            world.now = world.roster.next_deadline().unwrap();
+            world.handle(Event::Deadline);
+        }
+    }
+    let states = [(1, SlotState::Fatal), (2, SlotState::Fatal)];
+    while world.states() != states {
+        let worker = *world.live.keys().next().unwrap();
+        world.die(worker);
+    }
+    assert_eq!(world.failures.len(), 1, "{:?}", world.failures);
+    assert!(world.failures[0].contains("exit 1"), "{:?}", world.failures);
+}
+
+#[test]
+fn a_sick_worker_gets_the_stop_steps_and_a_successor_at_once() {
+    let mut world = World::running(Successor::Overlaps, 1);
+    let worker = world.worker(1);
+    let effects = world.handle(Event::Unhealthy { worker, reason: "http 500".to_owned() });
+    assert!(effects.contains(&Effect::Signal(worker, Signal::SIGTERM)));
+    assert!(world.drains.is_empty(), "it may be stuck in its job");
+    assert_eq!(starts(&effects), [1]);
+    world.die(worker);
+    assert_eq!(world.seat(1).last_exit.unwrap().blame, "http 500");
+    assert_eq!(world.seat(1).restarts, 1);
+}
+
+#[test]
+fn a_killed_job_is_charged_even_while_its_worker_drains() {
+    let mut world = World::running(Successor::Overlaps, 1);
+    let worker = world.worker(1);
+    world.stop(Pick::Pool);
+    let effects = world.handle(Event::Overrun { worker, reason: "by an operator".to_owned() });
+    assert_eq!(effects, [Effect::Charge(worker), Effect::Kill(worker)]);
+    world.die(worker);
+    assert_eq!(world.states(), [(1, SlotState::Stopped)]);
+}
+
+#[test]
+fn what_was_stopped_stays_stopped_in_the_next_life() {
+    let mut world = World::new(Successor::Overlaps, 3);
+    world.roster.restore(false, &[2].into(), world.now);
+    world.target(3);
+    world.all_ready();
+    let expected = [(1, SlotState::Running), (2, SlotState::Stopped), (3, SlotState::Running)];
+    assert_eq!(world.states(), expected);
+    let mut world = World::new(Successor::Overlaps, 3);
+    world.roster.restore(true, &[1, 2].into(), world.now);
+    world.target(3);
+    assert!(world.live.is_empty());
+    world.start(Pick::Pool);
+    assert_eq!(world.live.len(), 3);
 }

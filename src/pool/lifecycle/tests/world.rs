@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Backoff, StopStep};
+use crate::config::{Backoff, Restart, StopStep};
 use crate::model::{Exit, NamePattern, PoolName, WorkerId};
-use crate::pool::lifecycle::{Effect, Event, RequestId, Roster, Rules, SeatView, Successor};
-use crate::pool::{Pick, SlotState, WorkerIds};
+use crate::pool::lifecycle::{
+    Effect, Event, Move, ReadyRule, ReadyUntil, RequestId, Roster, Rules, SeatView, Successor,
+};
+use crate::pool::{Pick, SlotRole, SlotState, WorkerIds};
 
 pub(super) struct World {
     pub(super) roster: Roster,
@@ -26,13 +28,25 @@ pub(super) struct World {
     pub(super) asked: BTreeSet<RequestId>,
     requests: u64,
     pub(super) finished: bool,
+    /// Slots that were there before the event.
+    known: BTreeSet<u32>,
+    /// What was told of the slots' states.
+    pub(super) moves: Vec<Move>,
+    pub(super) failures: Vec<String>,
     pub(super) successor: Successor,
+    /// The rules that it began with.
+    pub(super) rules: Rules,
 }
 
 impl World {
     pub(super) fn new(successor: Successor, count_max: u32) -> Self {
+        Self::with_rules(rules(successor, count_max))
+    }
+
+    pub(super) fn with_rules(rules: Rules) -> Self {
         let pool: PoolName = "p".parse().unwrap();
-        let roster = Roster::new(pool, rules(successor, count_max), WorkerIds::default());
+        let successor = rules.successor;
+        let roster = Roster::new(pool, rules.clone(), WorkerIds::default());
         Self {
             roster,
             now: Instant::now(),
@@ -45,7 +59,11 @@ impl World {
             asked: BTreeSet::new(),
             requests: 0,
             finished: false,
+            known: BTreeSet::new(),
+            moves: Vec::new(),
+            failures: Vec::new(),
             successor,
+            rules,
         }
     }
 
@@ -86,6 +104,7 @@ impl World {
         {
             self.asked.insert(*request);
         }
+        self.known = self.roster.seats().map(|seat| seat.index).collect();
         let effects = self.roster.handle(self.now, self.random, event);
         for effect in &effects {
             self.apply(effect);
@@ -116,12 +135,28 @@ impl World {
                 let before = self.answers.insert(*request, outcome.clone());
                 assert!(before.is_none(), "{request:?} answered twice");
             }
-            Effect::Note { .. } => {}
+            Effect::Moved(moved) => self.note(moved),
+            Effect::Charge(worker) => {
+                assert!(self.live.contains_key(worker), "{worker} was charged after its end");
+            }
+            Effect::Failed(reason) => self.failures.push(reason.clone()),
             Effect::Finish => {
                 assert!(self.live.is_empty(), "ended with processes left");
                 self.finished = true;
             }
         }
+    }
+
+    /// Every change begins where the one before it ended.
+    fn note(&mut self, moved: &Move) {
+        let of = |other: &&Move| (other.index, other.role) == (moved.index, moved.role);
+        if moved.role == SlotRole::Current
+            && let Some(before) = self.moves.iter().rev().find(of)
+            && self.known.contains(&moved.index)
+        {
+            assert_eq!(before.to, moved.from, "{moved:?} does not follow {before:?}");
+        }
+        self.moves.push(moved.clone());
     }
 
     /// The table and the world agree on which processes live.
@@ -171,7 +206,7 @@ impl World {
 
     pub(super) fn configure(&mut self, rolls: bool, target: u32) -> RequestId {
         let request = self.request();
-        let rules = rules(self.successor, target);
+        let rules = Rules { count_max: target, ..self.rules.clone() };
         self.handle(Event::Configure { rules, rolls, target, request });
         request
     }
@@ -215,6 +250,15 @@ impl World {
             } else if let Some(worker) = unready.and_then(|seat| seat.worker) {
                 self.handle(Event::Started(worker));
                 self.handle(Event::Registered(worker));
+                self.handle(Event::Ready(worker));
+                let told = self
+                    .roster
+                    .seats()
+                    .any(|seat| seat.worker == Some(worker) && seat.state == SlotState::Starting);
+                if told && let Some(at) = self.roster.next_deadline() {
+                    self.now = self.now.max(at);
+                    self.handle(Event::Deadline);
+                }
             } else if let Some(at) = self.roster.next_deadline() {
                 self.now = self.now.max(at);
                 self.handle(Event::Deadline);
@@ -230,9 +274,21 @@ pub(super) fn rules(successor: Successor, count_max: u32) -> Rules {
     let step = |signal, seconds| StopStep { signal, wait: Duration::from_secs(seconds) };
     Rules {
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
-        backoff: Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) },
+        backoff: Backoff {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(30),
+            limit: 3,
+            window: Duration::from_hours(1),
+        },
         count_max,
         successor,
+        ready: ReadyRule {
+            until: ReadyUntil::Alive,
+            after: Duration::from_secs(1),
+            timeout: Duration::from_mins(1),
+        },
+        restart: Restart::Always,
+        exit_codes: vec![0],
     }
 }
 

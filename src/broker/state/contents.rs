@@ -1,0 +1,135 @@
+//! Which jobs' contents are in memory: those near the heads of their queues, up to a budget.
+//!
+//! A stored job's content (unique and payload) is dropped when memory is short and read back ahead
+//! of its turn. Jobs that are in no store keep theirs. A grab whose job has to be read first waits
+//! for it, and so does every later answer to that session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::State;
+use super::effects::Effects;
+use super::functions::FunctionKey;
+use super::jobs::{Place, Record};
+use super::timers::Timer;
+use crate::broker::BrokerEvent;
+use crate::broker::LossOutcome;
+use crate::broker::record::Fetched;
+use crate::model::{JobId, Priority, SessionId};
+use crate::protocol::{Response, WorkReport};
+
+/// Jobs at the head of a queue that are read ahead of their turn.
+pub(super) const READ_AHEAD_JOBS: usize = 256;
+/// The part of the budget that new jobs may fill, in quarters; the rest is for reading ahead.
+const NEW_JOBS_QUARTERS: usize = 2;
+/// How long after a failed read the disk is left alone.
+pub(super) const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Reads under way, and who waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    asked: BTreeSet<JobId>,
+    waiting: BTreeMap<JobId, Vec<SessionId>>,
+    /// Until then nothing is read: the disk failed.
+    rests_until: Option<Instant>,
+}
+
+impl State {
+    /// Leaves the content of a job that has just been stored to the disk, if memory is short.
+    pub(super) fn spare_memory(&mut self, id: JobId) {
+        if self.jobs.held_bytes() <= self.settings.held_bytes_max / 4 * NEW_JOBS_QUARTERS {
+            return;
+        }
+        let job = self.jobs.get(id);
+        if job.is_some_and(|job| {
+            job.record == Record::Kept && matches!(job.place, Place::Queued | Place::Delayed)
+        }) {
+            self.jobs.release(id);
+        }
+    }
+
+    /// Lets a grab wait for the content of the first job of a queue. Answers NO_JOB while the disk
+    /// does not read; the function's timer wakes somebody afterwards.
+    pub(super) fn await_content(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        (key, priority): (FunctionKey, Priority),
+        fx: &mut Effects,
+    ) -> Option<Response> {
+        let first = self.functions.get(key)?.queued(priority).first().copied()?;
+        if let Some(until) = self.contents.rests_until.filter(|until| *until > now) {
+            self.timers.set_unless_set(Timer::Wake(key), until);
+            return Some(Response::NoJob);
+        }
+        let waiting = self.contents.waiting.entry(first).or_default();
+        if !waiting.contains(&session) {
+            waiting.push(session);
+        }
+        if !self.contents.asked.contains(&first) {
+            if let Some(function) = self.functions.get_mut(key) {
+                function.look_in = 0;
+            }
+            self.read_ahead(key, priority, fx);
+        }
+        None
+    }
+
+    /// Asks for the contents of the next jobs of a queue, if they are not in memory.
+    pub(super) fn read_ahead(&mut self, key: FunctionKey, priority: Priority, fx: &mut Effects) {
+        if !self.jobs.any_on_disk() {
+            return;
+        }
+        let Some(function) = self.functions.get_mut(key) else { return };
+        if let Some(less) = function.look_in.checked_sub(1) {
+            function.look_in = less;
+            return;
+        }
+        function.look_in = READ_AHEAD_JOBS / 2;
+        let has_room = self.jobs.held_bytes() < self.settings.held_bytes_max;
+        let count = if has_room { READ_AHEAD_JOBS } else { 1 };
+        for id in function.queued(priority).iter().take(count) {
+            let is_on_disk = self.jobs.get(*id).is_some_and(|job| job.content().is_none());
+            if is_on_disk && self.contents.asked.insert(*id) {
+                fx.fetches.push(*id);
+            }
+        }
+    }
+
+    /// A read is done: goes on with the grabs that waited for it.
+    pub(super) fn fetched_content(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        outcome: Fetched,
+        fx: &mut Effects,
+    ) {
+        self.contents.asked.remove(&id);
+        match outcome {
+            Fetched::Content(content) => {
+                self.contents.rests_until = None;
+                self.jobs.hold(id, content);
+            }
+            Fetched::Later => {}
+            Fetched::Failed => self.contents.rests_until = Some(now + READ_AGAIN_AFTER),
+            Fetched::Lost => self.lose_content(id, fx),
+        }
+        for session in self.contents.waiting.remove(&id).unwrap_or_default() {
+            self.serve_grabs(now, session, fx);
+        }
+    }
+
+    /// Ends a job whose content cannot be read, for it would block its queue for ever.
+    fn lose_content(&mut self, id: JobId, fx: &mut Effects) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if job.content().is_some() || job.place != Place::Queued {
+            return;
+        }
+        if let Some(loss) = self.loss(id, LossOutcome::GivenUp) {
+            fx.events.push(BrokerEvent::Lost(loss));
+        }
+        if let Some(job) = self.end(id, fx) {
+            self.tell(id, &job, &WorkReport::Fail, fx);
+        }
+    }
+}

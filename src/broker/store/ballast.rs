@@ -1,0 +1,67 @@
+//! Room on the disk that is kept for the moment when there is none.
+//!
+//! SQLite needs space to delete, too: the log of a commit comes first. When the disk is full this
+//! file is removed, so that the ends of jobs can still be recorded. No new job is taken until there
+//! is room to make it again.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::posix_fallocate;
+
+/// Several times what the log grows to before it is taken back to the file.
+const LEN: i64 = 16 << 20;
+/// How long after a try to make it again the next one is due.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// The file, and whether it is there.
+#[derive(Debug)]
+pub(super) struct Ballast {
+    path: PathBuf,
+    /// When it was found missing, or tried last; nothing while it is there.
+    missing: Option<Instant>,
+}
+
+impl Ballast {
+    /// Makes it; a disk without room for it is full.
+    pub(super) fn open(path: PathBuf) -> Self {
+        let missing = make(&path).is_err().then(Instant::now);
+        Self { path, missing }
+    }
+
+    /// Whether it is gone.
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing.is_some()
+    }
+
+    /// Gives its room away.
+    pub(super) fn drop_it(&mut self) {
+        self.missing = Some(Instant::now());
+        // Without it there is nothing more to give.
+        fs::remove_file(&self.path).unwrap_or_default();
+    }
+
+    /// Makes it again if it is gone and a try is due; false while it is gone.
+    pub(super) fn restore(&mut self) -> bool {
+        match self.missing {
+            None => true,
+            Some(tried) if tried.elapsed() < TRY_EVERY => false,
+            Some(_) => {
+                self.missing = make(&self.path).is_err().then(Instant::now);
+                !self.is_missing()
+            }
+        }
+    }
+}
+
+fn make(path: &PathBuf) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    posix_fallocate(&file, 0, LEN).map_err(io::Error::from).inspect_err(|_| {
+        // A part of it is of no use to anybody.
+        fs::remove_file(path).unwrap_or_default();
+    })
+}

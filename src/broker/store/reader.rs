@@ -1,0 +1,163 @@
+//! Reading from the SQLite file beside its writer: contents by id, and all jobs in pieces.
+//!
+//! It has a read-only connection of its own and holds no transaction between two calls, so the
+//! write-ahead log can always be taken back to the file.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::disk::{SCAN_NORMAL, SCAN_OTHER, priority_number, record};
+use super::schema::{connect_to_read, explain};
+use super::{Reader, StoreError};
+use crate::broker::record::{Content, Fetched, JobRecord};
+use crate::model::{JobId, Priority, Unique};
+
+/// Payload bytes in one answer at which the rest is left for later.
+const CONTENTS_BYTES_MAX: usize = 4 << 20;
+
+const FETCH: &str = "
+    SELECT uniq, payload FROM jobs JOIN payloads USING (id) WHERE id = ?1";
+const DESCRIBE: &str = "
+    SELECT uniq, length(payload) FROM jobs JOIN payloads USING (id) WHERE id = ?1";
+
+/// Where a scan stands: it takes the jobs in the order in which they are to run.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanPlace {
+    priority: Priority,
+    after: JobId,
+    /// The last job of the run before; later ones are no news.
+    through: JobId,
+}
+
+/// Reads `jobs.db`.
+#[derive(Debug)]
+pub(super) struct DiskReader {
+    path: PathBuf,
+    /// `None` before the first read, and after one that failed.
+    connection: Option<Connection>,
+}
+
+impl ScanPlace {
+    /// The beginning of a scan of the jobs up to this number.
+    #[must_use]
+    pub fn start(through: JobId) -> Self {
+        Self { priority: Priority::High, after: JobId(0), through }
+    }
+
+    /// The next priority's beginning; nothing after the last.
+    fn next_priority(self) -> Option<Self> {
+        let priority = match self.priority {
+            Priority::High => Priority::Normal,
+            Priority::Normal => Priority::Low,
+            Priority::Low => return None,
+        };
+        Some(Self { priority, after: JobId(0), ..self })
+    }
+}
+
+impl DiskReader {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, connection: None }
+    }
+
+    fn connection(&mut self) -> Result<&Connection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect_to_read(&self.path)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    fn content(&mut self, id: JobId) -> Result<Option<Content>, StoreError> {
+        let path = self.path.clone();
+        let wrong = |error| explain(&path, error);
+        let mut statement = self.connection()?.prepare_cached(FETCH).map_err(wrong)?;
+        let row = statement.query_row([id.0.cast_signed()], |row| {
+            let blob = |at| row.get::<_, Vec<u8>>(at).map(Bytes::from);
+            Ok(Content { unique: Unique(blob(0)?), payload: blob(1)? })
+        });
+        row.optional().map_err(wrong)
+    }
+
+    fn fetch(&mut self, id: JobId) -> Fetched {
+        match self.content(id) {
+            Ok(Some(content)) => Fetched::Content(content),
+            Ok(None) | Err(StoreError::Damaged { .. }) => Fetched::Lost,
+            Err(_) => {
+                self.connection = None;
+                Fetched::Failed
+            }
+        }
+    }
+
+    fn piece(&mut self, place: ScanPlace, max: usize) -> Result<Vec<JobRecord>, StoreError> {
+        let path = self.path.clone();
+        let wrong = |error| explain(&path, error);
+        let sql = if place.priority == Priority::Normal { SCAN_NORMAL } else { SCAN_OTHER };
+        let mut statement = self.connection()?.prepare_cached(sql).map_err(wrong)?;
+        let (after, through) = (place.after.0.cast_signed(), place.through.0.cast_signed());
+        let limit = i64::try_from(max).unwrap_or(i64::MAX);
+        let mut rows = statement
+            .query((priority_number(place.priority), after, through, limit))
+            .map_err(wrong)?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next().map_err(wrong)? {
+            let id: i64 = row.get(0).map_err(wrong)?;
+            let damage = |error| StoreError::Damaged {
+                path: path.clone(),
+                what: format!("job {id} cannot be read: {error}"),
+            };
+            records.push(record(row).map_err(damage)?);
+        }
+        Ok(records)
+    }
+}
+
+impl Reader for DiskReader {
+    fn contents(&mut self, ids: &[JobId]) -> Vec<(JobId, Fetched)> {
+        let mut bytes = 0;
+        let mut fetch = |id: &JobId| {
+            if bytes >= CONTENTS_BYTES_MAX {
+                return (*id, Fetched::Later);
+            }
+            let fetched = self.fetch(*id);
+            if let Fetched::Content(content) = &fetched {
+                bytes += content.payload.len();
+            }
+            (*id, fetched)
+        };
+        ids.iter().map(&mut fetch).collect()
+    }
+
+    fn describe(&mut self, ids: &[JobId]) -> HashMap<JobId, (Unique, usize)> {
+        let mut found = HashMap::new();
+        let Ok(connection) = self.connection() else { return found };
+        let Ok(mut statement) = connection.prepare_cached(DESCRIBE) else { return found };
+        for id in ids {
+            let row = statement.query_row([id.0.cast_signed()], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+            });
+            // A job that has ended meanwhile is described by what is known without the disk.
+            if let Ok((unique, len)) = row {
+                found.insert(*id, (Unique(unique.into()), usize::try_from(len).unwrap_or(0)));
+            }
+        }
+        found
+    }
+
+    fn scan(
+        &mut self,
+        place: ScanPlace,
+        max: usize,
+    ) -> Result<(Vec<JobRecord>, Option<ScanPlace>), StoreError> {
+        let records = self.piece(place, max).inspect_err(|_| self.connection = None)?;
+        let next = match records.last() {
+            Some(last) if records.len() >= max => Some(ScanPlace { after: last.id, ..place }),
+            _ => place.next_priority(),
+        };
+        Ok((records, next))
+    }
+}

@@ -1,0 +1,141 @@
+//! What keeps a pool's workers well: when one is ready, when it is started again, when it fails.
+//!
+//! A change of these keys touches no worker; the next start goes by them.
+
+use std::time::Duration;
+
+use super::settings::Backoff;
+use super::table::{Table, Value};
+use super::values::one_of;
+use super::wrong::{Parsed, Wrong};
+
+/// Alive for so long is ready, where nothing else is asked for.
+const ALIVE_AFTER: Duration = Duration::from_secs(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+const BACKOFF: Backoff = Backoff {
+    initial: Duration::from_millis(200),
+    max: Duration::from_secs(30),
+    limit: 3,
+    window: Duration::from_mins(10),
+};
+
+/// The keys of this file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upkeep {
+    /// When a process that ended is started again.
+    pub restart: Restart,
+    /// Exit codes that are no failure.
+    pub exit_codes: Vec<i32>,
+    /// Pauses between starts that fail, and when the pool counts as broken.
+    pub backoff: Backoff,
+    /// Whether the daemon ends when the pool has failed.
+    pub essential: bool,
+    /// When a process is ready.
+    pub ready: Ready,
+}
+
+/// When a process that ended by itself is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// In any case.
+    Always,
+    /// Unless its exit code is one of `exit_codes`.
+    Unexpected,
+    /// Never.
+    Never,
+}
+
+/// When a process is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// What tells.
+    pub on: ReadyOn,
+    /// It must have lived so long, too.
+    pub after: Duration,
+    /// A start that takes longer has failed.
+    pub timeout: Duration,
+}
+
+/// What tells that a process is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadyOn {
+    /// It lives, or it has registered a function.
+    Alive,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            restart: Restart::Always,
+            exit_codes: vec![0],
+            backoff: BACKOFF,
+            essential: false,
+            ready: Ready { on: ReadyOn::Alive, after: ALIVE_AFTER, timeout: START_TIMEOUT },
+        }
+    }
+}
+
+impl Upkeep {
+    /// Reads the keys of a pool, or of the defaults.
+    pub(super) fn read(table: &Table<'_>) -> Self {
+        let usual = Self::default();
+        Self {
+            restart: table.read("restart", restart).unwrap_or(usual.restart),
+            exit_codes: table.read("exit_codes", exit_codes).unwrap_or(usual.exit_codes),
+            backoff: table.read("backoff", backoff).unwrap_or(usual.backoff),
+            essential: table.read("essential", Value::flag).unwrap_or(usual.essential),
+            ready: usual.ready,
+        }
+    }
+
+    /// The keys that differ.
+    pub(super) fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("restart", self.restart != other.restart),
+            ("exit_codes", self.exit_codes != other.exit_codes),
+            ("backoff", self.backoff != other.backoff),
+            ("essential", self.essential != other.essential),
+            ("ready", self.ready != other.ready),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
+    }
+}
+
+fn restart(value: &Value<'_>) -> Parsed<Restart> {
+    let choices = [
+        ("always", Restart::Always),
+        ("unexpected", Restart::Unexpected),
+        ("never", Restart::Never),
+    ];
+    value.parse(|text| one_of(text, &choices))
+}
+
+fn exit_codes(value: &Value<'_>) -> Parsed<Vec<i32>> {
+    let codes = value.numbers()?;
+    let code = |code: u32| {
+        let wrong = || Wrong::new(format!("{code} is not an exit code")).hint("write 0 to 255");
+        u8::try_from(code).map(i32::from).ok().ok_or_else(wrong)
+    };
+    codes.into_iter().map(code).collect()
+}
+
+fn backoff(value: &Value<'_>) -> Parsed<Backoff> {
+    let table = value.table()?;
+    let initial = table.read("initial", Value::duration).unwrap_or(BACKOFF.initial);
+    let max = table.read("max", Value::duration).unwrap_or_else(|| initial.max(BACKOFF.max));
+    let limit = table.read("limit", Value::number).unwrap_or(BACKOFF.limit);
+    let window = table.read("window", Value::duration).unwrap_or(BACKOFF.window);
+    table.finish();
+    if initial.is_zero() {
+        let wrong = Wrong::new("a pause of nothing would start workers in a busy loop");
+        return Err(wrong.hint("write initial = \"200ms\" or so"));
+    }
+    if initial > max {
+        return Err(Wrong::new("initial is above max").hint("raise max or lower initial"));
+    }
+    if limit == 0 {
+        let wrong = Wrong::new("limit = 0 would call a pool broken that never failed");
+        return Err(wrong.hint("write limit = 3 or so"));
+    }
+    Ok(Backoff { initial, max, limit, window })
+}

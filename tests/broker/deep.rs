@@ -1,0 +1,50 @@
+//! Queues that are deeper than memory.
+
+use gear_supervisor::protocol::{Request, SubmitMode};
+
+use crate::rig::{ChildBroker, SERVE_MEMORY, job};
+
+#[test]
+fn a_queue_far_above_the_memory_budget_is_served_in_order_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let little = || [(SERVE_MEMORY, "10000".to_owned())];
+    let broker = ChildBroker::with(folder.path(), little());
+    let mut client = broker.connect();
+    let mut bytes = bytes::BytesMut::new();
+    for n in 0..2000 {
+        let mut job = job("f", &format!("{n} {}", "x".repeat(n % 100)), SubmitMode::Background);
+        job.unique = format!("u{n}").as_str().into();
+        Request::Submit(job).encode(&mut bytes);
+    }
+    client.send_raw(&bytes);
+    let handles: Vec<_> = (0..2000).map(|_| client.created()).collect();
+    let serve = |broker: &ChildBroker, from: usize, to: usize| {
+        let mut worker = broker.connect();
+        worker.can_do("f");
+        for (n, wanted) in handles.iter().enumerate().take(to).skip(from) {
+            let (handle, payload) = worker.grab();
+            let text = format!("{n} {}", "x".repeat(n % 100));
+            assert_eq!((&handle, &payload[..]), (wanted, text.as_bytes()));
+            worker.complete(&handle, "");
+        }
+        worker.sync();
+    };
+    serve(&broker, 0, 700);
+    // A second submission finds the first although its unique is on disk alone.
+    let mut again = job("f", "other", SubmitMode::Background);
+    again.unique = "u1999".into();
+    assert_eq!(client.submit(again.clone()), handles[1999]);
+    serve(&broker, 700, 701);
+    drop(broker);
+
+    let broker = ChildBroker::with(folder.path(), little());
+    assert_eq!(broker.connect().submit(again), handles[1999]);
+    let mut text = broker.connect();
+    // Its answer tells that all stored jobs have come.
+    text.send_raw(b"show unique jobs\n");
+    text.recv_text();
+    text.send_raw(b"status\n");
+    // The kill may have come before the last completion was recorded.
+    let from = if text.recv_text().starts_with("f\t1299\t") { 701 } else { 700 };
+    serve(&broker, from, 2000);
+}

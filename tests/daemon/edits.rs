@@ -1,0 +1,52 @@
+//! What the log says of an edit, and when.
+
+use crate::rig::{Daemon, kill, until};
+
+#[test]
+fn an_edit_is_counted_at_once_while_workers_are_being_killed() {
+    let daemon = Daemon::start();
+    for (from, to, line) in [
+        ("count = 2", "count = 4", "wordcount 2→4: 2 started, 0 restarted\n"),
+        ("count = 4", "count = 1", "wordcount 4→1: 0 started, 0 restarted, 3 stopping\n"),
+    ] {
+        let victims = daemon.running("wordcount");
+        daemon.edit(from, to);
+        for (_, pid) in victims {
+            kill("-KILL", pid);
+        }
+        until(line, || daemon.log().contains(line));
+    }
+    until("what was to stop has stopped", || {
+        daemon.log().contains("wordcount 4→1: 0 started, 0 restarted, 3 stopped\n")
+    });
+    assert_eq!(daemon.log().matches("wordcount 2→4").count(), 1, "told once");
+}
+
+#[test]
+fn a_roll_is_told_when_it_begins_although_a_job_holds_it_up() {
+    let daemon = Daemon::start();
+    let mut command = daemon.command(&["submit", "slow", "3"]);
+    let mut client = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    daemon.until_in_hand(1);
+    daemon.edit("slept for", "rested for");
+    let begun = "slow: command changed: 0 started, 3 restarting\n";
+    until("it is told", || daemon.log().contains(begun));
+    assert!(client.try_wait().unwrap().is_none(), "the job was over before: no test");
+    assert!(client.wait().unwrap().success());
+    let done = "slow: command changed: 0 started, 3 restarted\n";
+    until("its end is told", || daemon.log().contains(done));
+    assert_eq!(daemon.says(&["submit", "slow", "0"]), "rested for 0 s\n");
+}
+
+#[test]
+fn an_edit_of_the_count_changes_what_is_wanted_and_ends_a_hold() {
+    let daemon = Daemon::start();
+    daemon.says(&["scale", "slow", "5"]);
+    daemon.edit("count = 3", "count = 2");
+    let line = "slow 3→2, which ends the hold: 0 started, 0 restarted, 3 stopped\n";
+    until("it is told", || daemon.log().contains(line));
+    let status = daemon.status();
+    let pools = status["pools"].as_array().unwrap();
+    let slow = pools.iter().find(|pool| pool["name"] == "slow").unwrap();
+    assert_eq!((&slow["wanted"], &slow["target"]), (&2.into(), &2.into()), "{slow}");
+}
