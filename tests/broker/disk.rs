@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// Rounds of a test that is repeated at random: few, or those of the long run.
 pub(crate) fn rounds(short: usize, long: usize) -> usize {
-    if env::var_os("GEAR_TEST_LONG").is_some() { long } else { short }
+    if env::var_os("GEAR_LONG").is_some() { long } else { short }
 }
 
 /// A state folder on the watched disk.

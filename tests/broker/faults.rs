@@ -1,9 +1,12 @@
-//! A disk that is full, and one that fails.
+//! A disk that is full, and a file that is damaged.
 
-use gear_supervisor::protocol::{Request, Response, SubmitMode};
+use std::collections::BTreeSet;
+use std::fs;
+
+use gear_supervisor::protocol::{GrabStyle, Request, Response, SubmitMode};
 
 use crate::disk::Disk;
-use crate::rig::{ChildBroker, Client, job};
+use crate::rig::{ChildBroker, Client, Rig, job, wait_for};
 
 fn refusal(client: &mut Client) -> Option<String> {
     match client.ask(&Request::Submit(job("f", &"x".repeat(5000), SubmitMode::Background))) {
@@ -53,4 +56,55 @@ fn a_full_disk_refuses_new_jobs_and_records_the_end_of_others() {
         assert!(tries < 1_000_000, "it does not go on");
     }
     assert!(disk.state().join("ballast").exists());
+}
+
+/// Jobs are spread over many pages, and those in the middle are overwritten.
+#[test]
+fn of_a_damaged_store_what_can_be_read_is_served_and_the_file_is_kept() {
+    const JOBS: usize = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::new(folder.path());
+    let mut client = rig.connect();
+    let handles: Vec<_> = (0..JOBS)
+        .map(|n| job("f", &format!("{n} {}", "x".repeat(500)), SubmitMode::Background))
+        .map(|job| client.submit(job))
+        .collect();
+    rig.stop();
+    let path = folder.path().join("jobs.db");
+    let mut file = fs::read(&path).unwrap();
+    let middle = file.len() / 4096 / 2 * 4096;
+    file[middle..middle + 3 * 4096].fill(0xa5);
+    fs::write(&path, file).unwrap();
+
+    let rig = Rig::new(folder.path());
+    // Of a unique, so that it is answered when all is read.
+    let mut last = job("g", "", SubmitMode::Background);
+    last.unique = "u".into();
+    let fresh = rig.connect().submit(last);
+    assert!(!handles.contains(&fresh), "a handle came twice");
+    let mut worker = rig.connect();
+    worker.can_do("f");
+    let mut found = BTreeSet::new();
+    let (mut first, mut end) = (None, false);
+    while !end {
+        match worker.ask(&Request::Grab(GrabStyle::Plain)) {
+            Response::JobAssign { handle, payload, .. } => {
+                let n = handles.iter().position(|known| *known == handle).unwrap();
+                assert!(payload.starts_with(format!("{n} ").as_bytes()), "{n}");
+                first = first.or(Some(n));
+                found.insert(n);
+                worker.complete(&handle, "");
+            }
+            Response::NoJob => {
+                let overview = wait_for(rig.handle.overview()).unwrap();
+                let left: usize = overview.functions[&"f".into()].queued.iter().sum();
+                end = left == 0;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(found.len() > JOBS * 8 / 10 && found.len() < JOBS, "{} were read", found.len());
+    assert_eq!(first, Some(0));
+    assert!(folder.path().join("jobs.db.damaged-1").exists());
+    rig.stop();
 }

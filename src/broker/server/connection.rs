@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::core::{Core, Turn, now};
 use super::reader::Reader;
+use super::session::Brought;
 use super::shell::Shell;
 use super::show::TARGET;
 use super::stream::{Got, Stream};
@@ -110,7 +111,7 @@ fn standing(core: &mut Core, id: SessionId) -> Standing {
         Some(open) if open.is_closing() => Standing::Closing,
         Some(open) => {
             open.held = owed > ANSWERS_OWED_MAX;
-            let frozen = core.ledger.is_full();
+            let frozen = open.brought == Brought::JobsToStore && core.ledger.is_full();
             let reads = open.reads() && !open.held && !frozen && !core.stopping;
             Standing::Open(Waits { reads, blocked: open.blocked, frozen })
         }

@@ -17,7 +17,7 @@ use super::intake::understand;
 use super::ledger::Ledger;
 use super::news::News;
 use super::reader::Reader;
-use super::session::Session;
+use super::session::{Brought, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
@@ -160,6 +160,10 @@ impl Core {
         let got = if reader.backlog { Ok(Got::All) } else { stream.read(&mut buffer) };
         if matches!(got, Ok(Got::All | Got::Much)) {
             reader.backlog = self.decode(session, &mut buffer, began);
+            let adds = self.fx.changes.iter().any(|(_, change)| change.adds());
+            if let Some(read) = self.sessions.get_mut(&session) {
+                read.brought = if adds { Brought::JobsToStore } else { Brought::NothingToStore };
+            }
         }
         reader.put_back(buffer, &mut self.shared);
         let turn = match got {

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use crate::broker::record::{Change, ChangeSeq};
 use crate::broker::store::{StoreStopped, StoreThread};
 
-/// Bytes of changes under way at which no further packets are read.
-const OPEN_BYTES_MAX: usize = 64 << 20;
+/// Changes under way, and their bytes, at which no further jobs are read: some commits' worth, so
+/// that the disk is never idle, and the end of a job is recorded soon, also behind a flood of new
+/// ones.
+const OPEN_CHANGES_MAX: usize = 2048;
+const OPEN_BYTES_MAX: usize = 16 << 20;
 /// What a change counts beside its payload.
 const CHANGE_BYTES: usize = 256;
 
@@ -15,14 +18,15 @@ const CHANGE_BYTES: usize = 256;
 pub(super) struct Ledger {
     /// `None` once it is closed.
     store: Option<StoreThread>,
-    /// The last change of each handed-over batch, and the batch's bytes.
-    open: VecDeque<(ChangeSeq, usize)>,
+    /// The last change of each handed-over batch, how many it has, and their bytes.
+    open: VecDeque<(ChangeSeq, usize, usize)>,
+    count: usize,
     bytes: usize,
 }
 
 impl Ledger {
     pub(super) fn new(store: StoreThread) -> Self {
-        Self { store: Some(store), open: VecDeque::new(), bytes: 0 }
+        Self { store: Some(store), open: VecDeque::new(), count: 0, bytes: 0 }
     }
 
     /// Hands a batch over.
@@ -35,18 +39,21 @@ impl Ledger {
     ) -> Result<(), (ChangeSeq, StoreStopped)> {
         let Some(last) = changes.last().map(|(seq, _)| *seq) else { return Ok(()) };
         let bytes = changes.iter().map(|(_, change)| bytes_of(change)).sum();
+        let count = changes.len();
         let sent = self.store.as_ref().map_or(Err(StoreStopped), |store| store.send(changes));
         sent.map_err(|stopped| (last, stopped))?;
-        self.open.push_back((last, bytes));
+        self.open.push_back((last, count, bytes));
+        self.count += count;
         self.bytes += bytes;
         Ok(())
     }
 
     /// Forgets what has been decided up to this change.
     pub(super) fn settle(&mut self, through: ChangeSeq) {
-        while let Some((last, bytes)) = self.open.front()
+        while let Some((last, count, bytes)) = self.open.front()
             && *last <= through
         {
+            self.count -= count;
             self.bytes -= bytes;
             self.open.pop_front();
         }
@@ -54,12 +61,12 @@ impl Ledger {
 
     /// The last change that is not decided.
     pub(super) fn last_open(&self) -> Option<ChangeSeq> {
-        self.open.back().map(|(last, _)| *last)
+        self.open.back().map(|(last, ..)| *last)
     }
 
     /// True when more is under way than should wait for one disk.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes > OPEN_BYTES_MAX
+        self.count > OPEN_CHANGES_MAX || self.bytes > OPEN_BYTES_MAX
     }
 
     /// True when every change is decided.

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::core::{Core, now};
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
-use crate::broker::record::{Change, Death, Extras, JobRecord};
+use crate::broker::record::{Change, Death, Extras, Fetched, JobRecord};
 use crate::broker::state::{Input, State, StateSettings};
 use crate::broker::store::{DiskStore, MemoryStore, ReadReport, Store};
 use crate::config::StoreKind;
@@ -107,9 +107,13 @@ impl Core {
             ReadReport::Jobs(jobs) => self.restore(now, jobs),
             ReadReport::ScanFailed(reason) => {
                 error!(target: TARGET, reason, "not all stored jobs could be read yet");
+                self.state.probe_store(&mut self.fx);
             }
             ReadReport::ScanDone => self.loaded(now),
             ReadReport::Contents(contents) => {
+                if contents.iter().any(|(_, outcome)| *outcome == Fetched::Failed) {
+                    self.state.probe_store(&mut self.fx);
+                }
                 for (job, outcome) in contents {
                     self.state.handle(now, Input::Fetched { job, outcome }, &mut self.fx);
                 }

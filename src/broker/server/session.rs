@@ -24,6 +24,9 @@ pub(super) struct Session {
     pub(super) blocked: bool,
     /// Whether it stands in the turn's list of touched ones.
     pub(super) touched: bool,
+    /// What its last turn brought; it is read no further while many jobs are on their way to the
+    /// disk, if it brought some.
+    pub(super) brought: Brought,
     /// Whether it is read no further before it has had more of its answers.
     pub(super) held: bool,
     stage: Stage,
@@ -36,6 +39,13 @@ enum Stage {
     Deaf,
     /// To be closed once its output is written.
     Closing,
+}
+
+/// What a turn of a connection brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brought {
+    JobsToStore,
+    NothingToStore,
 }
 
 /// What a try to write came to.
@@ -56,6 +66,7 @@ impl Session {
             output: BytesMut::new(),
             blocked: false,
             touched: false,
+            brought: Brought::NothingToStore,
             held: false,
             stage: Stage::Open,
         }

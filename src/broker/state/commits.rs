@@ -109,6 +109,11 @@ impl State {
         }
     }
 
+    /// Lets the store look at itself: it mends what a reader found damaged at the next commit.
+    pub fn probe_store(&mut self, fx: &mut Effects) {
+        self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
+    }
+
     /// Keeps a job until it has run; `session` is answered when that is sure.
     pub(super) fn keep(&mut self, now: Instant, session: SessionId, id: JobId, fx: &mut Effects) {
         match self.store_job(now, id, fx) {

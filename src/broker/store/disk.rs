@@ -7,17 +7,20 @@
 //! no such failure: then room is made for changes that add nothing, and the others are refused.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use tracing::error;
 
 use super::ballast::Ballast;
 use super::extras;
 use super::reader::DiskReader;
 use super::schema::{connect, create, empty_log, explain};
-use super::{Meta, Reader, StateDir, Store, StoreError};
+use super::{Meta, Reader, StateDir, Store, StoreError, salvage};
 use crate::broker::record::{Change, Extras, JobRecord};
 use crate::model::{FunctionName, JobId, Priority, Unique};
 
@@ -45,12 +48,22 @@ pub(super) const SCAN_OTHER: &str = "
     FROM jobs WHERE priority <> 1 AND priority = ?1 AND id > ?2 AND id <= ?3
     ORDER BY id LIMIT ?4";
 
+/// What the store and its readers tell each other of damage.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    /// A reader found some; the next commit mends it.
+    pub(super) found: AtomicBool,
+    /// How often the file was replaced; an open connection is then of the old one.
+    pub(super) generation: AtomicU64,
+}
+
 /// Keeps records in `jobs.db` in the state folder.
 pub struct DiskStore {
     path: PathBuf,
     /// `None` after a commit that failed.
     connection: Option<Connection>,
     ballast: Ballast,
+    damage: Arc<Damage>,
     /// Jobs of a commit whose fsync failed: it may be on disk all the same, but whoever asked for
     /// it was told that it is not.
     doubtful: Vec<JobId>,
@@ -65,6 +78,7 @@ impl DiskStore {
     /// When the file is not ours, is damaged, is from a later version, or cannot be written.
     pub fn open(dir: &StateDir, handle_prefix: &str) -> Result<Self, StoreError> {
         let path = dir.path().join(FILE);
+        salvage::finish(&path).map_err(|source| StoreError::Open { path: path.clone(), source })?;
         match path.try_exists() {
             Ok(true) => {}
             Ok(false) => create(&path, handle_prefix)?,
@@ -76,9 +90,19 @@ impl DiskStore {
                 ballast.drop_it();
                 connect(&path)
             }
+            StoreError::Damaged { .. } => {
+                rebuild(&path)?;
+                connect(&path)
+            }
             other => Err(other),
         })?;
-        Ok(Self { path, connection: Some(connection), ballast, doubtful: Vec::new() })
+        Ok(Self {
+            path,
+            connection: Some(connection),
+            ballast,
+            damage: Arc::default(),
+            doubtful: Vec::new(),
+        })
     }
 
     /// The open connection; a commit that failed closed it.
@@ -91,6 +115,38 @@ impl DiskStore {
             connection
         };
         Ok(self.connection.insert(connection))
+    }
+
+    fn commit_with_room(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let adds = changes.iter().any(Change::adds);
+        if !self.ballast.restore() && adds {
+            return Err(StoreError::Full { path: self.path.clone() });
+        }
+        match self.try_commit(changes) {
+            Err(StoreError::Full { .. }) if !self.ballast.is_missing() => {
+                self.ballast.drop_it();
+                if adds {
+                    return Err(StoreError::Full { path: self.path.clone() });
+                }
+                self.try_commit(changes)
+            }
+            done => done,
+        }
+    }
+
+    fn read_extras(&mut self) -> Result<Extras, StoreError> {
+        let path = self.path.clone();
+        extras::read(self.connection()?).map_err(|error| explain(&path, error))
+    }
+
+    /// Puts a new file with what can be read in the place of a damaged one.
+    fn rebuild(&mut self) -> Result<(), StoreError> {
+        self.connection = None;
+        self.damage.found.store(true, Ordering::Relaxed);
+        rebuild(&self.path)?;
+        self.damage.generation.fetch_add(1, Ordering::Relaxed);
+        self.damage.found.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -131,17 +187,13 @@ impl DiskStore {
 
 impl Store for DiskStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let adds = changes.iter().any(Change::adds);
-        if !self.ballast.restore() && adds {
-            return Err(StoreError::Full { path: self.path.clone() });
+        if self.damage.found.load(Ordering::Relaxed) {
+            self.rebuild()?;
         }
-        match self.try_commit(changes) {
-            Err(StoreError::Full { .. }) if !self.ballast.is_missing() => {
-                self.ballast.drop_it();
-                if adds {
-                    return Err(StoreError::Full { path: self.path.clone() });
-                }
-                self.try_commit(changes)
+        match self.commit_with_room(changes) {
+            Err(StoreError::Damaged { .. }) => {
+                self.rebuild()?;
+                self.commit_with_room(changes)
             }
             done => done,
         }
@@ -161,12 +213,17 @@ impl Store for DiskStore {
     }
 
     fn reader(&self) -> Option<Box<dyn Reader>> {
-        Some(Box::new(DiskReader::new(self.path.clone())))
+        Some(Box::new(DiskReader::new(self.path.clone(), Arc::clone(&self.damage))))
     }
 
     fn extras(&mut self) -> Result<Extras, StoreError> {
-        let path = self.path.clone();
-        extras::read(self.connection()?).map_err(|error| explain(&path, error))
+        match self.read_extras() {
+            Err(StoreError::Damaged { .. }) => {
+                self.rebuild()?;
+                self.read_extras()
+            }
+            read => read,
+        }
     }
 }
 
@@ -174,6 +231,15 @@ impl fmt::Debug for DiskStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DiskStore").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+fn rebuild(path: &Path) -> Result<(), StoreError> {
+    let aside = salvage::set_aside(path)?;
+    error!(
+        damaged = %aside.display(),
+        "the job store was damaged: what could be read is in a new one, the damaged one was kept"
+    );
+    Ok(())
 }
 
 /// Applies the changes in a transaction that is still to be committed.

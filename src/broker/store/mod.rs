@@ -12,6 +12,7 @@ mod extras;
 mod memory;
 mod reader;
 mod reads;
+mod salvage;
 mod schema;
 mod state_dir;
 mod thread;

@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::disk::{SCAN_NORMAL, SCAN_OTHER, priority_number, record};
+use super::disk::{Damage, SCAN_NORMAL, SCAN_OTHER, priority_number, record};
 use super::schema::{connect_to_read, explain};
 use super::{Reader, StoreError};
 use crate::broker::record::{Content, Fetched, JobRecord};
@@ -36,6 +38,9 @@ pub struct ScanPlace {
 #[derive(Debug)]
 pub(super) struct DiskReader {
     path: PathBuf,
+    damage: Arc<Damage>,
+    /// The generation of the file that is open.
+    generation: u64,
     /// `None` before the first read, and after one that failed.
     connection: Option<Connection>,
 }
@@ -59,16 +64,27 @@ impl ScanPlace {
 }
 
 impl DiskReader {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, connection: None }
+    pub(super) fn new(path: PathBuf, damage: Arc<Damage>) -> Self {
+        Self { path, damage, generation: 0, connection: None }
     }
 
     fn connection(&mut self) -> Result<&Connection, StoreError> {
-        let connection = match self.connection.take() {
+        let generation = self.damage.generation.load(Ordering::Relaxed);
+        let open = self.connection.take().filter(|_| self.generation == generation);
+        let connection = match open {
             Some(connection) => connection,
             None => connect_to_read(&self.path)?,
         };
+        self.generation = generation;
         Ok(self.connection.insert(connection))
+    }
+
+    /// The file is opened again; if it is damaged the store is told to mend it.
+    fn failed(&mut self, error: &StoreError) {
+        self.connection = None;
+        if matches!(error, StoreError::Damaged { .. }) {
+            self.damage.found.store(true, Ordering::Relaxed);
+        }
     }
 
     fn content(&mut self, id: JobId) -> Result<Option<Content>, StoreError> {
@@ -85,9 +101,9 @@ impl DiskReader {
     fn fetch(&mut self, id: JobId) -> Fetched {
         match self.content(id) {
             Ok(Some(content)) => Fetched::Content(content),
-            Ok(None) | Err(StoreError::Damaged { .. }) => Fetched::Lost,
-            Err(_) => {
-                self.connection = None;
+            Ok(None) => Fetched::Lost,
+            Err(error) => {
+                self.failed(&error);
                 Fetched::Failed
             }
         }
@@ -153,7 +169,11 @@ impl Reader for DiskReader {
         place: ScanPlace,
         max: usize,
     ) -> Result<(Vec<JobRecord>, Option<ScanPlace>), StoreError> {
-        let records = self.piece(place, max).inspect_err(|_| self.connection = None)?;
+        let piece = self.piece(place, max);
+        if let Err(error) = &piece {
+            self.failed(error);
+        }
+        let records = piece?;
         let next = match records.last() {
             Some(last) if records.len() >= max => Some(ScanPlace { after: last.id, ..place }),
             _ => place.next_priority(),

@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -73,12 +73,18 @@ const SECOND_FORMAT: &str = "
 /// a half-made one, and an empty or cut one there is damage.
 pub(super) fn create(path: &Path, handle_prefix: &str) -> Result<(), StoreError> {
     let opening = |source| StoreError::Open { path: path.to_owned(), source };
-    let draft = path.with_extension("db.new");
-    make_private(&draft).map_err(opening)?;
-    fill(&draft, handle_prefix).map_err(|error| explain(path, error))?;
+    let draft = draft(path, handle_prefix)?;
     fs::rename(&draft, path).map_err(opening)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(opening)
+}
+
+/// Makes an empty store under another name, beside `path`.
+pub(super) fn draft(path: &Path, handle_prefix: &str) -> Result<PathBuf, StoreError> {
+    let draft = path.with_extension("db.new");
+    make_private(&draft).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    fill(&draft, handle_prefix).map_err(|error| explain(path, error))?;
+    Ok(draft)
 }
 
 /// Opens the store at `path` for commits that survive a power cut.
