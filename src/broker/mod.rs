@@ -14,5 +14,5 @@ pub mod state;
 pub mod store;
 mod view;
 
-pub use handle::{BrokerEvent, BrokerGone, BrokerHandle, Command, Peer};
+pub use handle::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobsOf, JobsQuery, Peer, Unread};
 pub use view::{FunctionView, JobLoss, JobView, LossOutcome, Overview, WorkerView};

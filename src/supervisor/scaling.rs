@@ -136,7 +136,8 @@ fn samples(entry: &mut Entry, overview: &Overview, settings: &ScalerSettings) ->
     }
     samples.ended = entry.ended.count(&ended);
     for function in functions_of(&view, overview) {
-        if let Some(queue) = overview.functions.get(&function) {
+        // Jobs of a paused function are no demand: nobody would be given them.
+        if let Some(queue) = overview.functions.get(&function).filter(|queue| !queue.paused) {
             samples.queued += queue.queued.iter().sum::<usize>();
             samples.oldest = samples.oldest.max(queue.oldest.unwrap_or_default());
         }

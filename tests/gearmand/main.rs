@@ -216,6 +216,8 @@ fn a_queue_type_keeps_background_jobs_over_a_kill() {
     client.write_all(b"\0REQ\0\0\0\x12\0\0\0\x04f\0\0x").unwrap();
     client.read_exact(&mut [0; 12]).unwrap();
     drop(server);
-    let _again = start();
+    let mut again = start();
+    // It serves while it reads.
+    again.expect("wait again");
     assert_eq!(ask(&mut connect(port), "status"), "f\t1\t0\t0\n");
 }
