@@ -21,6 +21,7 @@ fn every_mode_tells_what_it_did_and_what_it_cost() {
         attempts_max: 3,
         habits: Habits::default(),
         handle_prefix: None,
+        rules: Arc::default(),
         sockets: SocketOptions::default(),
         events,
     };

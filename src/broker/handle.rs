@@ -1,11 +1,15 @@
 //! How the rest of the program talks to the broker's thread.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::state::{Exported, Sweep};
 use super::view::{DemandView, JobLoss, JobView, Overview};
-use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
+use crate::config::BrokerRules;
+use crate::model::{Drain, Exit, FunctionName, JobId, PoolName, SessionId, WorkerId, WorkerName};
 
 /// What the broker tells without being asked.
 ///
@@ -114,15 +118,59 @@ pub enum Command {
     Demand(oneshot::Sender<DemandView>),
     /// Ask for an [`Overview`].
     Overview(oneshot::Sender<Overview>),
-    /// List jobs, the oldest first.
+    /// List jobs.
     Jobs {
-        /// Only this function's.
-        function: Option<FunctionName>,
-        /// At most so many.
-        limit: usize,
+        /// Which.
+        query: JobsQuery,
         /// The answer.
         reply: oneshot::Sender<Vec<JobView>>,
     },
+    /// Read a job's payload.
+    Payload {
+        /// The handle.
+        handle: String,
+        /// The answer; nothing when no job has the handle.
+        reply: oneshot::Sender<Result<Option<Bytes>, Unread>>,
+    },
+    /// Do something to many jobs; answered with their handles when it is done.
+    Sweep {
+        /// What, and which jobs.
+        sweep: Sweep,
+        /// The answer.
+        reply: oneshot::Sender<Vec<String>>,
+    },
+    /// Give out no jobs of functions of this name or pattern.
+    Pause {
+        /// Which.
+        pattern: String,
+        /// Answered when it is so.
+        reply: oneshot::Sender<()>,
+    },
+    /// End the pauses that this name or pattern means.
+    Resume {
+        /// Which.
+        pattern: String,
+        /// The patterns whose pause has ended.
+        reply: oneshot::Sender<Vec<String>>,
+    },
+    /// Background jobs that wait, a piece at a time.
+    Export {
+        /// Those behind this one.
+        after: JobId,
+        /// The answer.
+        reply: oneshot::Sender<Result<Exported, Unread>>,
+    },
+    /// The pauses there are, by their patterns.
+    Pauses(oneshot::Sender<Vec<String>>),
+    /// The last lines of a worker that died with a job that is a dead letter now.
+    Annotate {
+        /// The job.
+        handle: String,
+        /// The lines.
+        output: String,
+    },
+    /// What the file says may have changed.
+    Configure(Arc<BrokerRules>),
     /// Look one job up by its handle.
     Job {
         /// The handle.
@@ -148,10 +196,38 @@ pub enum Command {
     Shutdown(oneshot::Sender<()>),
 }
 
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobsQuery {
+    /// Only this function's.
+    pub function: Option<FunctionName>,
+    /// At most so many.
+    pub limit: usize,
+    /// Those that wait or run, or dead letters.
+    pub of: JobsOf,
+}
+
+/// The jobs that a list is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobsOf {
+    /// Those that wait, run or recur, the oldest first.
+    #[default]
+    Oldest,
+    /// The same, the newest first.
+    Newest,
+    /// Dead letters, the oldest first.
+    Dead,
+}
+
 /// The broker's thread is no more; only during shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker has stopped")]
 pub struct BrokerGone;
+
+/// What was asked for is on disk, and could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the disk with the stored jobs does not read just now; try again")]
+pub struct Unread;
 
 /// Sends commands to the broker's thread.
 #[derive(Clone, Debug)]

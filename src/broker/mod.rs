@@ -14,7 +14,7 @@ pub mod state;
 pub mod store;
 mod view;
 
-pub use handle::{BrokerEvent, BrokerGone, BrokerHandle, Command, Peer};
+pub use handle::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobsOf, JobsQuery, Peer, Unread};
 pub use view::{
     DemandView, FunctionDemand, FunctionView, JobLoss, JobView, LossOutcome, Overview,
     WorkerDemand, WorkerView,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::record::Death;
 use crate::model::{FunctionName, JobId, PoolName, Priority, Unique, WorkerId};
 
 /// The broker at one moment.
@@ -66,7 +67,9 @@ pub struct WorkerDemand {
 pub struct FunctionView {
     /// Jobs that wait: high, normal, low.
     pub queued: [usize; 3],
-    /// How long the oldest of them has waited.
+    /// Jobs whose time has not come.
+    pub delayed: usize,
+    /// How long the oldest of those that wait has waited.
     pub oldest: Option<Duration>,
     /// Jobs in workers' hands.
     pub running: usize,
@@ -74,6 +77,12 @@ pub struct FunctionView {
     pub performers: usize,
     /// Jobs ended since the start, in any way.
     pub ended: u64,
+    /// Those of them that waited too long.
+    pub expired: u64,
+    /// Dead letters.
+    pub dead: usize,
+    /// Whether an operator paused it.
+    pub paused: bool,
 }
 
 /// One worker process as the broker sees it.
@@ -116,6 +125,12 @@ pub struct JobView {
     pub attempt: u32,
     /// Clients that wait for it.
     pub clients: usize,
+    /// How long it is until it may run; `None` when it may.
+    pub due: Option<Duration>,
+    /// How it ended without a result, for a dead letter; `attempt` is then the last one.
+    pub death: Option<Death>,
+    /// When it recurs, as in crontab(5), for a recurring job.
+    pub times: Option<String>,
     /// Progress as the worker reported it: how much of how much.
     pub progress: Option<(u32, u32)>,
     /// Payload length in bytes.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod queue;
 mod values;
 
 use std::path::PathBuf;
@@ -8,6 +9,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
+pub(super) use queue::{
+    ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
+};
 pub(super) use values::{Bounds, Scale};
 
 /// A Gearman job server and the supervisor of the workers that serve it, in one program.
@@ -91,12 +95,18 @@ pub(super) enum Question {
     Reload(ReloadArgs),
     /// Submit a job; in the foreground its result comes to stdout
     Submit(SubmitArgs),
-    /// List jobs that wait or run, the oldest first
+    /// List jobs that wait, run or recur, or dead letters
     Jobs(JobsArgs),
-    /// Show one job that waits or runs
-    Job(JobArgs),
-    /// Withdraw a job that waits
+    /// Show one job, recurring job or dead letter
+    Job(ShowJobArgs),
+    /// Withdraw a job that waits, or end a recurring one
     Cancel(JobArgs),
+    /// List functions and their queues, work on many jobs at once, and on dead letters
+    Queue(QueueArgs),
+    /// Let jobs of functions wait, also over restarts, until they are resumed
+    Pause(FunctionsArgs),
+    /// Let paused functions go on
+    Resume(FunctionsArgs),
     /// Tell why a pool has the count it has
     Explain(ExplainArgs),
     /// Let jobs in hand finish, stop everything and end the daemon
@@ -352,15 +362,43 @@ pub(super) struct JobsArgs {
     /// At most so many
     #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
     pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) of: JobsOfArgs,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Which jobs, and in which order.
+#[derive(Debug, Args)]
+pub(super) struct JobsOfArgs {
+    /// The oldest first, which is the default
+    #[arg(long)]
+    pub(super) oldest: bool,
+    /// The newest first
+    #[arg(long, conflicts_with = "oldest")]
+    pub(super) newest: bool,
+    /// Dead letters: jobs that ended without a result
+    #[arg(long, conflicts_with = "newest")]
+    pub(super) dead: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct JobArgs {
     /// The job's handle, H:HOST:N
     pub(super) handle: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowJobArgs {
+    /// The job's handle, H:HOST:N
+    pub(super) handle: String,
+    /// Write its payload to stdout, as it is
+    #[arg(long, conflicts_with = "json")]
+    pub(super) payload: bool,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -6,7 +6,7 @@ use super::args::{Question, Target};
 use super::commands::{self, Order};
 use super::exit::{CliError, Exit};
 use super::output::Screen;
-use super::{attach, jobs, socket, status, submit, supervisord, wait};
+use super::{attach, jobs, queue, socket, status, submit, supervisord, wait};
 use crate::control::client::{Command, ControlClient};
 
 /// Runs one verb to its end, on a runtime of its own.
@@ -32,6 +32,9 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Jobs(args) => jobs::list(&client?, screen, &args).await,
         Question::Job(args) => jobs::show(&client?, screen, &args).await,
         Question::Cancel(args) => jobs::cancel(&client?, screen, &args).await,
+        Question::Queue(args) => queue::run(&client?, screen, &args.verb).await,
+        Question::Pause(args) => queue::pause(&client?, screen, &args).await,
+        Question::Resume(args) => queue::resume(&client?, screen, &args).await,
         Question::Explain(args) => jobs::explain(&client?, screen, &args).await,
         Question::Pid(args) => supervisord::pid(&client?, screen, &args).await,
         Question::Avail(args) => supervisord::avail(&client?, screen, &args).await,

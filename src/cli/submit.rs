@@ -70,7 +70,7 @@ async fn watch(
     Err(CliError::failed(format!("{server} closed the connection before the job ended")))
 }
 
-fn with_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -82,7 +82,7 @@ fn number(text: &[u8]) -> Option<u32> {
 }
 
 /// Where the running daemon takes jobs.
-async fn server_of(client: &ControlClient) -> Result<String, CliError> {
+pub(super) async fn server_of(client: &ControlClient) -> Result<String, CliError> {
     let status = client.status().await?;
     let listen = status.broker.map(|broker| broker.listen).unwrap_or_default();
     listen.into_iter().next().map(|address| reachable(&address)).ok_or_else(|| {

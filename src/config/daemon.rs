@@ -1,12 +1,16 @@
 //! `[supervisor]` and `[broker]`: the keys of the daemon itself.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts;
+use super::function;
 use super::settings::{
-    BrokerSettings, ListenAddress, LogFormat, ReloadOnEdit, StoreKind, SupervisorSettings,
+    BrokerRules, BrokerSettings, ListenAddress, LogFormat, ReloadOnEdit, StoreKind,
+    SupervisorSettings,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -67,17 +71,52 @@ pub(super) fn supervisor(
     }
 }
 
-/// Reads `[broker]`.
-pub(super) fn broker(table: &Table<'_>) -> BrokerSettings {
+/// Reads `[broker]` and, beside it, `[function]`.
+pub(super) fn broker(table: &Table<'_>, functions: &Table<'_>) -> BrokerSettings {
     let folder = table.folder();
+    let listen = table
+        .read("listen", |value| listen(value, folder))
+        .unwrap_or_else(|| vec![ListenAddress::Tcp(([127, 0, 0, 1], 4730).into())]);
+    let store = table.read("store", function::store).unwrap_or(StoreKind::Disk);
+    let default = BrokerRules::default();
+    let allow = table.get("allow").map(|value| value.read(|v| v.each(values::network)));
+    if allow.is_none() {
+        refuse_open_doors(table, &listen);
+    }
+    let rules = BrokerRules {
+        allow: allow.flatten().unwrap_or_default(),
+        queued_max: table.read("max_queued", function::at_least_one).map(u64::from),
+        stale_after: table.read("stale_after", Value::duration).unwrap_or(default.stale_after),
+        functions: function::functions(functions, store),
+    };
     BrokerSettings {
-        listen: table
-            .read("listen", |value| listen(value, folder))
-            .unwrap_or_else(|| vec![ListenAddress::Tcp(([127, 0, 0, 1], 4730).into())]),
+        listen,
         servers: table.read("servers", |v| v.each(values::server)).unwrap_or_default(),
-        store: table.read("store", store).unwrap_or(StoreKind::Disk),
+        store,
         memory_budget: table.read("memory_budget", memory_budget).unwrap_or(MEMORY_BUDGET),
         packet_len_max: table.read("max_packet", packet_len).unwrap_or(PACKET_LEN_MAX),
+        handle_prefix: table.read("handle_prefix", |v| v.parse(values::handle_prefix)),
+        rules: Arc::new(rules),
+    }
+}
+
+/// A listener that other hosts reach needs to be told which of them may come.
+fn refuse_open_doors(table: &Table<'_>, listen: &[ListenAddress]) {
+    for address in listen {
+        let ListenAddress::Tcp(tcp) = address else { continue };
+        if tcp.ip().to_canonical().is_loopback() {
+            continue;
+        }
+        let wrong =
+            Wrong::new(format!("{address} is open to other hosts, and nothing says to which"));
+        let network = match tcp.ip().to_canonical() {
+            IpAddr::V4(v4) if v4.octets().starts_with(&[192, 168]) => "192.168.0.0/16",
+            IpAddr::V4(v4) if v4.is_private() && !v4.octets().starts_with(&[10]) => "172.16.0.0/12",
+            IpAddr::V4(_) => "10.0.0.0/8",
+            IpAddr::V6(_) => "fd00::/8",
+        };
+        let line = format!("add allow = [\"{network}\"], with your own networks, to [broker]");
+        return table.wrong_at("listen", wrong.hint(line));
     }
 }
 
@@ -139,10 +178,6 @@ fn listen(value: &Value<'_>, folder: &Path) -> Parsed<Vec<ListenAddress>> {
         }
         Ok(address)
     })
-}
-
-fn store(value: &Value<'_>) -> Parsed<StoreKind> {
-    value.parse(|text| one_of(text, &[("disk", StoreKind::Disk), ("memory", StoreKind::Memory)]))
 }
 
 fn log_format(value: &Value<'_>) -> Parsed<LogFormat> {

@@ -154,6 +154,7 @@ fn program_keys(old: &Program, new: &Program) -> Vec<&'static str> {
 
 fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let (was, is) = (&old.supervisor, &new.supervisor);
+    let (rules_were, rules) = (&old.broker.rules, &new.broker.rules);
     named([
         ("supervisor.shutdown_grace", was.shutdown_grace != is.shutdown_grace),
         ("supervisor.reload_on_edit", was.reload_on_edit != is.reload_on_edit),
@@ -161,6 +162,10 @@ fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("host.reserve_memory", old.host.memory_reserve != new.host.memory_reserve),
         ("host.max_load", differ(old.host.load_max, new.host.load_max)),
         ("host.max_psi_memory", differ(old.host.memory_pressure_max, new.host.memory_pressure_max)),
+        ("broker.allow", rules_were.allow != rules.allow),
+        ("broker.max_queued", rules_were.queued_max != rules.queued_max),
+        ("broker.stale_after", rules_were.stale_after != rules.stale_after),
+        ("function", rules_were.functions != rules.functions),
     ])
 }
 
@@ -182,6 +187,7 @@ fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("supervisor.log_format", was.log_format != is.log_format),
         ("broker.servers", old.broker.servers != new.broker.servers),
         ("broker.store", old.broker.store != new.broker.store),
+        ("broker.handle_prefix", old.broker.handle_prefix != new.broker.handle_prefix),
         ("broker.memory_budget", old.broker.memory_budget != new.broker.memory_budget),
         ("broker.max_packet", old.broker.packet_len_max != new.broker.packet_len_max),
     ])
@@ -254,6 +260,8 @@ mod tests {
                 "\nsupervisor.shutdown_grace = \"1s\"\n",
                 &["supervisor.shutdown_grace changed"],
             ),
+            ("\n", "\nbroker.max_queued = 9\n", &["broker.max_queued changed"]),
+            ("\n", "\nfunction.\"a*\".expire = \"5m\"\n", &["function changed"]),
             (
                 "\n",
                 "\nbroker.store = \"memory\"\n",

@@ -21,7 +21,8 @@ use super::wrong::Wrong;
 use crate::model::PoolName;
 
 /// Holds every key that a file may have; what it says is of no matter.
-const EVERY_TABLE: &str = "pool.NAME = { count = {}, backoff = {}, log = {} }";
+const EVERY_TABLE: &str =
+    "pool.NAME = { count = {}, backoff = {}, log = {} }\nfunction.PATTERN = {}";
 
 /// Reads a file, its includes and its env files, and checks them as a whole.
 ///
@@ -100,7 +101,7 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
     let supervisor = daemon::supervisor(&supervisor_table, &main.path, surroundings);
     supervisor_table.finish();
     let broker_table = root.table("broker");
-    let broker = daemon::broker(&broker_table);
+    let broker = daemon::broker(&broker_table, &root.table("function"));
     broker_table.finish();
     let host_table = root.table("host");
     let host = scaling::host(&host_table);

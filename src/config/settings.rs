@@ -9,9 +9,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::function::FunctionRules;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
-use crate::model::PoolName;
+use crate::model::{Network, PoolName};
+
+/// How long a function that nobody uses is shown.
+const STALE_AFTER: Duration = Duration::from_hours(1);
 
 /// A whole file with its includes.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +82,7 @@ pub enum LogFormat {
 }
 
 /// `[broker]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BrokerSettings {
     /// Where clients and workers connect.
     pub listen: Vec<ListenAddress>,
@@ -90,6 +94,30 @@ pub struct BrokerSettings {
     pub packet_len_max: usize,
     /// Bytes of payloads of stored jobs that are held in memory.
     pub memory_budget: usize,
+    /// What handles begin with, when that was set.
+    pub handle_prefix: Option<String>,
+    /// What may change while it runs.
+    pub rules: Arc<BrokerRules>,
+}
+
+/// What may change while the broker runs: doors, bounds, rules for functions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerRules {
+    /// Networks that may connect besides this host.
+    pub allow: Vec<Network>,
+    /// Most jobs that wait or run.
+    pub queued_max: Option<u64>,
+    /// How long a function that nobody uses stays in `status`; zero: for ever.
+    pub stale_after: Duration,
+    /// `[function."PATTERN"]`
+    pub functions: FunctionRules,
+}
+
+impl Default for BrokerRules {
+    fn default() -> Self {
+        let functions = FunctionRules::default();
+        Self { allow: Vec::new(), queued_max: None, stale_after: STALE_AFTER, functions }
+    }
 }
 
 /// Where clients and workers connect.

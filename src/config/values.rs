@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::settings::{Count, ListenAddress, StopStep};
 use super::table::meant;
 use super::wrong::{Parsed, Wrong};
-use crate::model::PoolName;
+use crate::model::{InvalidNetwork, Network, PoolName};
 
 /// Where Gearman servers listen (IANA).
 const GEARMAN_PORT: u16 = 4730;
@@ -22,6 +22,8 @@ const GEARMAN_PORT: u16 = 4730;
 const DURATION_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 /// Longest path of a unix socket, in bytes (`sun_path` in unix(7), less its NUL).
 const SOCKET_PATH_LEN_MAX: usize = 107;
+/// Longest prefix of a handle: a colon and 20 digits follow, and libgearman has room for 63.
+const HANDLE_PREFIX_LEN_MAX: usize = 42;
 /// Most workers of one pool: above it a number is a typing mistake.
 const COUNT_MAX: u32 = 65_535;
 /// What the daemon's log can be limited to.
@@ -167,6 +169,28 @@ pub(super) fn listen(text: &str, folder: &Path) -> Parsed<ListenAddress> {
         }
     };
     Err(Wrong::new(format!("'{text}' is not an address to listen on")).hint(hint))
+}
+
+/// `10.0.0.0/8`, or one address.
+pub(super) fn network(text: &str) -> Parsed<Network> {
+    text.parse().map_err(|error: InvalidNetwork| match error.to_string().split_once("; ") {
+        Some((problem, hint)) => Wrong::new(problem).hint(hint),
+        None => Wrong::new(error.to_string()),
+    })
+}
+
+/// What handles begin with. Perl's client divides at `//`, and blanks divide words in text commands.
+pub(super) fn handle_prefix(text: &str) -> Parsed<String> {
+    let fits = !text.is_empty()
+        && text.len() <= HANDLE_PREFIX_LEN_MAX
+        && text.chars().all(|c| c.is_ascii_graphic())
+        && !text.contains("//");
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new(format!("'{text}' cannot begin a handle")).hint(format!(
+        "write 1 to {HANDLE_PREFIX_LEN_MAX} ASCII characters without blanks or '//', as in \"H:web-1\""
+    )))
 }
 
 /// `HOST` or `HOST:PORT` of a Gearman server; always with its port afterwards.

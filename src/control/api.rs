@@ -3,7 +3,11 @@
 //! Requests and responses as they stand in JSON. Durations are seconds, sizes are bytes, times are
 //! RFC 3339 with an offset. Fields may be added; clients ignore those they do not know.
 
+mod queue;
+
 use serde::{Deserialize, Serialize};
+
+pub use queue::{ExportedJob, Functions, QueueDone, QueueRequest, Text};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +84,18 @@ pub struct FunctionStatus {
     pub name: String,
     /// Jobs that wait: high, normal, low.
     pub queued: [usize; 3],
+    /// Jobs whose time has not come.
+    #[serde(default)]
+    pub delayed: usize,
+    /// Dead letters.
+    #[serde(default)]
+    pub dead: usize,
+    /// Jobs dropped since the start because they waited too long.
+    #[serde(default)]
+    pub expired: u64,
+    /// Whether it is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// Seconds that the oldest of them has waited.
     pub oldest: Option<f64>,
     /// Jobs in workers' hands.
@@ -212,8 +228,32 @@ pub struct JobStatus {
     pub clients: usize,
     /// How much of how much is done.
     pub progress: Option<(u32, u32)>,
+    /// Seconds until its time comes; absent when it has none or it has come.
+    #[serde(default)]
+    pub due: Option<f64>,
+    /// Minute, hour, day of the month, month and day of the week, for a recurring job.
+    #[serde(default)]
+    pub times: Option<String>,
+    /// How it ended without a result, for a dead letter.
+    #[serde(default)]
+    pub death: Option<DeathStatus>,
     /// Payload length in bytes.
     pub payload_len: usize,
+}
+
+/// How a job became a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeathStatus {
+    /// When.
+    pub at: String,
+    /// `died`, `timed out`, `failed` or `raised`.
+    pub cause: String,
+    /// The last worker that had it, when that was one of ours.
+    pub worker: Option<String>,
+    /// How that worker ended, as in `killed by KILL`.
+    pub exit: Option<String>,
+    /// Its last lines, or the text of its exception.
+    pub output: String,
 }
 
 /// `POST /v1/start`, `/v1/stop`, `/v1/restart`

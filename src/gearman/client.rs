@@ -122,8 +122,28 @@ impl Client {
     /// # Errors
     /// When the server refuses it or is lost.
     pub async fn submit_background(&mut self, job: Submission) -> Result<Bytes, ClientError> {
-        let mut stream = self.submit(Submission { mode: SubmitMode::Background, ..job });
+        let mode = match job.mode {
+            SubmitMode::Foreground | SubmitMode::Background => SubmitMode::Background,
+            SubmitMode::At(epoch) => SubmitMode::At(epoch),
+        };
+        let mut stream = self.submit(Submission { mode, ..job });
         stream.created().await
+    }
+
+    /// Submits such a job with a reducer and gives its handle.
+    ///
+    /// # Errors
+    /// When the server refuses it or is lost.
+    pub async fn submit_reduce_background(
+        &mut self,
+        job: Submission,
+        reducer: Bytes,
+    ) -> Result<Bytes, ClientError> {
+        let mode = SubmitMode::Background;
+        let job = Submission { mode, ..job };
+        self.connection.queue(&Request::SubmitReduce { job, reducer });
+        self.unanswered += 1;
+        JobStream { client: self, mode, stage: Stage::Submitted }.created().await
     }
 
     /// What the server knows of the job with this handle.
@@ -202,7 +222,7 @@ impl JobStream<'_> {
                     self.client.unanswered = 0;
                     self.stage = match self.mode {
                         SubmitMode::Foreground => Stage::Created(handle.clone()),
-                        SubmitMode::Background => Stage::Ended,
+                        SubmitMode::Background | SubmitMode::At(_) => Stage::Ended,
                     };
                     return Ok(handle);
                 }

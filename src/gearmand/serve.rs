@@ -20,7 +20,7 @@ use super::GearmandError;
 use super::args::Args;
 use super::detach::{self, PidFile};
 use super::log::LogPlace;
-use super::settings::{PACKET_LEN_MAX, Settings, state_dir};
+use super::settings::{PACKET_LEN_MAX, Settings, rules, state_dir};
 use crate::broker::server::{Broker, BrokerOptions, BrokerThread};
 use crate::broker::store::StateDir;
 use crate::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command};
@@ -68,6 +68,7 @@ async fn run(args: &Args, settings: Settings, log: &LogPlace) -> Result<(), Gear
         attempts_max: settings.attempts_max,
         habits: settings.habits,
         handle_prefix: args.job_handle_prefix.clone(),
+        rules: Arc::new(rules()),
         sockets: settings.sockets,
         events: sender,
     };
@@ -109,7 +110,8 @@ async fn until_told(
             },
             _ = look.tick(), if ending => {
                 let functions = broker.overview().await?.functions;
-                let mut left = functions.values().map(|f| f.running + f.queued.iter().sum::<usize>());
+                let left = functions.values();
+                let mut left = left.map(|f| f.running + f.delayed + f.queued.iter().sum::<usize>());
                 if left.all(|jobs| jobs == 0) {
                     return Ok(());
                 }

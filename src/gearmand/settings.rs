@@ -3,12 +3,14 @@
 use std::env;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::GearmandError;
 use super::args::{Args, Level};
 use crate::broker::server::SocketOptions;
 use crate::broker::state::{Charges, Exceptions, Habits};
-use crate::config::{ListenAddress, StoreKind};
+use crate::config::{BrokerRules, ListenAddress, StoreKind};
+use crate::model::Network;
 
 /// Gearman's port at IANA.
 const DEFAULT_PORT: u16 = 4730;
@@ -37,6 +39,15 @@ pub(super) struct Settings {
     pub(super) sockets: SocketOptions,
     /// A filter of the log.
     pub(super) log_level: &'static str,
+}
+
+/// gearmand serves whoever reaches it, and forgets no function.
+pub(super) fn rules() -> BrokerRules {
+    BrokerRules {
+        allow: Network::everywhere().into(),
+        stale_after: Duration::ZERO,
+        ..BrokerRules::default()
+    }
 }
 
 pub(super) fn read(args: &Args) -> Result<Settings, GearmandError> {
@@ -143,4 +154,17 @@ pub(super) fn state_dir(port: u16, is_root: bool) -> Option<PathBuf> {
     let home = || set("HOME").map(|home| home.join(".local/state"));
     let base = set("XDG_STATE_HOME").or_else(home)?;
     Some(base.join("gear-supervisor").join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_may_connect_as_with_gearmand() {
+        for host in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"] {
+            let host: IpAddr = host.parse().unwrap();
+            assert!(rules().allow.iter().any(|network| network.contains(host)), "{host}");
+        }
+    }
 }

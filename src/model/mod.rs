@@ -3,12 +3,16 @@
 //! Parsed once at the edge and trusted afterwards. No behaviour beyond parsing and printing, and
 //! no wire or file shapes: those belong to `protocol`, `config` and `control::api`.
 
+mod cron;
 mod exit;
 mod ids;
 mod job;
 mod names;
+mod network;
 
+pub use cron::{CronTimes, InvalidCron};
 pub use exit::{Drain, Exit};
 pub use ids::{JobId, SessionId, WorkerId};
 pub use job::{FunctionName, Priority, Unique};
 pub use names::{InvalidName, NamePattern, PoolName, WorkerName};
+pub use network::{InvalidNetwork, Network};

@@ -29,6 +29,10 @@ pub enum AdminCommand {
     ShowJobs,
     /// `show unique jobs`
     ShowUniqueJobs,
+    /// `jobs`, of Gearman::Server
+    Jobs,
+    /// `clients`, of Gearman::Server
+    Clients,
     /// `cancel job HANDLE`
     CancelJob(Bytes),
     /// `create function NAME`
@@ -120,6 +124,28 @@ pub struct JobRow {
     pub background: bool,
 }
 
+/// One line of `jobs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutstandingRow {
+    /// What to run.
+    pub function: FunctionName,
+    /// Its unique.
+    pub unique: Unique,
+    /// The worker that has it, `IP:PORT`.
+    pub worker: Option<String>,
+    /// How many clients wait.
+    pub listeners: usize,
+}
+
+/// One client of `clients`, with the jobs that it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRow {
+    /// `IP:PORT`
+    pub address: String,
+    /// What it waits for.
+    pub jobs: Vec<OutstandingRow>,
+}
+
 /// The answer to a text command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminReply {
@@ -136,7 +162,11 @@ pub enum AdminReply {
     /// `workers`
     Workers(Vec<ConnectionRow>),
     /// `show jobs`
-    Jobs(Vec<JobRow>),
+    ShowJobs(Vec<JobRow>),
+    /// `jobs`
+    Jobs(Vec<OutstandingRow>),
+    /// `clients`
+    Clients(Vec<ClientRow>),
     /// `show unique jobs`
     UniqueJobs(Vec<Unique>),
 }
@@ -155,6 +185,8 @@ impl AdminCommand {
             b"prioritystatus" => Ok(Self::PriorityStatus),
             b"workers" => Ok(Self::Workers),
             b"version" => Ok(Self::Version),
+            b"jobs" => Ok(Self::Jobs),
+            b"clients" => Ok(Self::Clients),
             b"getpid" => Ok(Self::GetPid),
             b"verbose" => Ok(Self::Verbose),
             b"show" => match (word().as_deref(), word().as_deref()) {
@@ -209,6 +241,17 @@ impl AdminReply {
                 }
             }),
             Self::Jobs(rows) => table(&mut out, rows, |row, out| {
+                put_outstanding(row, out);
+                append(out, format_args!("\t{}", row.listeners));
+            }),
+            Self::Clients(rows) => table(&mut out, rows, |row, out| {
+                out.extend_from_slice(row.address.as_bytes());
+                for job in &row.jobs {
+                    out.extend_from_slice(b"\n\t");
+                    put_outstanding(job, out);
+                }
+            }),
+            Self::ShowJobs(rows) => table(&mut out, rows, |row, out| {
                 out.extend_from_slice(&row.handle);
                 let (ignored, background) = (u8::from(row.ignored), u8::from(row.background));
                 append(out, format_args!("\t{}\t{ignored}\t{background}", row.retries));
@@ -256,6 +299,18 @@ fn table<T>(out: &mut Vec<u8>, rows: &[T], put: impl Fn(&T, &mut Vec<u8>)) {
         out.push(b'\n');
     }
     out.extend_from_slice(b".\n");
+}
+
+/// Gearman::Client reads words, so what is empty is a dash.
+fn put_outstanding(row: &OutstandingRow, out: &mut Vec<u8>) {
+    let or_dash = |word: &[u8], out: &mut Vec<u8>| {
+        out.extend_from_slice(if word.is_empty() { b"-" } else { word });
+    };
+    or_dash(&row.function.0, out);
+    out.push(b'\t');
+    or_dash(&row.unique.0, out);
+    out.push(b'\t');
+    or_dash(row.worker.as_deref().unwrap_or_default().as_bytes(), out);
 }
 
 fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -325,5 +380,18 @@ mod tests {
         };
         assert_eq!(AdminReply::Workers(vec![row]).render(), b"9 127.0.0.1 - :\n.\n");
         assert_eq!(AdminReply::Value("1.0".to_owned()).render(), b"OK 1.0\n");
+        let job = OutstandingRow {
+            function: "f".into(),
+            unique: "u".into(),
+            worker: Some("127.0.0.1:7".to_owned()),
+            listeners: 2,
+        };
+        let jobs = vec![job.clone(), OutstandingRow { unique: "".into(), worker: None, ..job }];
+        let wanted = b"f\tu\t127.0.0.1:7\t2\nf\t-\t-\t2\n.\n";
+        assert_eq!(AdminReply::Jobs(jobs.clone()).render(), wanted);
+        let client = |jobs| ClientRow { address: "10.0.0.9:1".to_owned(), jobs };
+        let clients = AdminReply::Clients(vec![client(jobs), client(vec![])]);
+        let wanted = b"10.0.0.9:1\n\tf\tu\t127.0.0.1:7\n\tf\t-\t-\n10.0.0.9:1\n.\n";
+        assert_eq!(clients.render(), wanted);
     }
 }

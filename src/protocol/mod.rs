@@ -15,18 +15,21 @@ mod request;
 mod response;
 
 pub use admin::{
-    AdminCommand, AdminError, AdminReply, ConnectionRow, FunctionRow, JobRow, PriorityRow,
+    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobRow,
+    OutstandingRow, PriorityRow,
 };
 pub use args::MalformedPacket;
 pub use error_code::ErrorCode;
 pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, Incoming, LINE_LEN_MAX, Magic};
 pub use kind::Kind;
-pub use request::{GrabStyle, Request, Submission, SubmitMode, WorkReport};
+pub use request::{GrabStyle, Request, Schedule, Submission, SubmitMode, WorkReport};
 pub use response::{JobStatus, Response};
 
 /// Longest unique that gearmand keeps whole, in bytes.
 pub const UNIQUE_LEN_MAX: usize = 63;
 /// Longest job handle that libgearman has room for, in bytes.
 pub const HANDLE_LEN_MAX: usize = 63;
+/// Longest reducer that gearmand takes, in bytes.
+pub const REDUCER_LEN_MAX: usize = 512;
 /// Longest client id that is kept, in bytes; the rest is cut off.
 pub const CLIENT_ID_LEN_MAX: usize = 127;

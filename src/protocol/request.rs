@@ -30,8 +30,17 @@ pub enum Request {
     PreSleep,
     /// GRAB_JOB, GRAB_JOB_UNIQ, GRAB_JOB_ALL.
     Grab(GrabStyle),
-    /// SUBMIT_JOB in its six shapes.
+    /// SUBMIT_JOB in its six shapes, and SUBMIT_JOB_EPOCH.
     Submit(Submission),
+    /// SUBMIT_REDUCE_JOB and SUBMIT_REDUCE_JOB_BACKGROUND.
+    SubmitReduce {
+        /// The job.
+        job: Submission,
+        /// The function that puts the parts of its result together; told to the worker.
+        reducer: Bytes,
+    },
+    /// SUBMIT_JOB_SCHED: a job that recurs.
+    Schedule(Schedule),
     /// WORK_*: news of a job from the worker that holds it.
     Work {
         /// The job's handle as sent.
@@ -60,7 +69,7 @@ pub enum GrabStyle {
     Plain,
     /// GRAB_JOB_UNIQ, answered by JOB_ASSIGN_UNIQ.
     Unique,
-    /// GRAB_JOB_ALL, answered by JOB_ASSIGN_UNIQ for jobs without a reducer.
+    /// GRAB_JOB_ALL, answered by JOB_ASSIGN_ALL, or by JOB_ASSIGN_UNIQ for jobs without a reducer.
     All,
 }
 
@@ -79,6 +88,19 @@ pub struct Submission {
     pub payload: Bytes,
 }
 
+/// A recurring job as submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// What to run.
+    pub function: FunctionName,
+    /// What makes it the same schedule as another, and its runs the same job.
+    pub unique: Unique,
+    /// Minute, hour, day of the month, month, day of the week.
+    pub times: [Bytes; 5],
+    /// The workload of each run.
+    pub payload: Bytes,
+}
+
 /// Whether a client waits for a job's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubmitMode {
@@ -86,6 +108,8 @@ pub enum SubmitMode {
     Foreground,
     /// It does not; the job is kept until it has run.
     Background,
+    /// It does not, and the job is to run no earlier than this second since 1970.
+    At(u64),
 }
 
 /// What a worker reports of a job it holds.
@@ -144,6 +168,10 @@ impl Request {
             Kind::SubmitJobBg => submit(args, Priority::Normal, SubmitMode::Background)?,
             Kind::SubmitJobHighBg => submit(args, Priority::High, SubmitMode::Background)?,
             Kind::SubmitJobLowBg => submit(args, Priority::Low, SubmitMode::Background)?,
+            Kind::SubmitJobEpoch => submit_epoch(args)?,
+            Kind::SubmitJobSched => schedule(args)?,
+            Kind::SubmitReduceJob => submit_reduce(args, SubmitMode::Foreground)?,
+            Kind::SubmitReduceJobBackground => submit_reduce(args, SubmitMode::Background)?,
             Kind::WorkData
             | Kind::WorkWarning
             | Kind::WorkStatus
@@ -178,8 +206,28 @@ impl Request {
             Self::Grab(GrabStyle::Plain) => put(Kind::GrabJob, &[]),
             Self::Grab(GrabStyle::Unique) => put(Kind::GrabJobUniq, &[]),
             Self::Grab(GrabStyle::All) => put(Kind::GrabJobAll, &[]),
-            Self::Submit(job) => {
-                put(submit_kind(job), &[&job.function.0, &job.unique.0, &job.payload]);
+            Self::Submit(job) => match job.mode {
+                SubmitMode::Foreground | SubmitMode::Background => {
+                    put(submit_kind(job), &[&job.function.0, &job.unique.0, &job.payload]);
+                }
+                SubmitMode::At(epoch) => {
+                    let epoch = epoch.to_string();
+                    let parts =
+                        [&job.function.0[..], &job.unique.0, epoch.as_bytes(), &job.payload];
+                    put(Kind::SubmitJobEpoch, &parts);
+                }
+            },
+            Self::Schedule(Schedule { function, unique, times, payload }) => {
+                let [minute, hour, day, month, weekday] = times;
+                let parts = [&function.0, &unique.0, minute, hour, day, month, weekday, payload];
+                put(Kind::SubmitJobSched, &parts.map(|part| &part[..]));
+            }
+            Self::SubmitReduce { job, reducer } => {
+                let kind = match job.mode {
+                    SubmitMode::Foreground => Kind::SubmitReduceJob,
+                    SubmitMode::Background | SubmitMode::At(_) => Kind::SubmitReduceJobBackground,
+                };
+                put(kind, &[&job.function.0, &job.unique.0, reducer, b"", &job.payload]);
             }
             Self::Work { handle, report } => put_report(out, Magic::Request, handle, report),
             Self::GetStatus(handle) => put(Kind::GetStatus, &[handle]),
@@ -199,7 +247,34 @@ fn submit(
 ) -> Result<Request, MalformedPacket> {
     let function = FunctionName(args.next()?);
     let unique = Unique(args.next()?);
-    Ok(Request::Submit(Submission { function, unique, priority, mode, payload: args.rest() }))
+    let payload = args.rest();
+    Ok(Request::Submit(Submission { function, unique, priority, mode, payload }))
+}
+
+fn submit_epoch(mut args: Args) -> Result<Request, MalformedPacket> {
+    let function = FunctionName(args.next()?);
+    let unique = Unique(args.next()?);
+    let mode = SubmitMode::At(epoch(&args.next()?));
+    let (priority, payload) = (Priority::Normal, args.rest());
+    Ok(Request::Submit(Submission { function, unique, priority, mode, payload }))
+}
+
+fn schedule(mut args: Args) -> Result<Request, MalformedPacket> {
+    let function = FunctionName(args.next()?);
+    let unique = Unique(args.next()?);
+    let times = [args.next()?, args.next()?, args.next()?, args.next()?, args.next()?];
+    Ok(Request::Schedule(Schedule { function, unique, times, payload: args.rest() }))
+}
+
+fn submit_reduce(mut args: Args, mode: SubmitMode) -> Result<Request, MalformedPacket> {
+    let function = FunctionName(args.next()?);
+    let unique = Unique(args.next()?);
+    let reducer = args.next()?;
+    // The PROTOCOL file does not have it, and nobody uses it; libgearman sends it empty.
+    let _aggregator = args.next()?;
+    let (priority, payload) = (Priority::Normal, args.rest());
+    let job = Submission { function, unique, priority, mode, payload };
+    Ok(Request::SubmitReduce { job, reducer })
 }
 
 fn submit_kind(job: &Submission) -> Kind {
@@ -210,7 +285,17 @@ fn submit_kind(job: &Submission) -> Kind {
         (SubmitMode::Background, Priority::High) => Kind::SubmitJobHighBg,
         (SubmitMode::Background, Priority::Normal) => Kind::SubmitJobBg,
         (SubmitMode::Background, Priority::Low) => Kind::SubmitJobLowBg,
+        (SubmitMode::At(_), _) => Kind::SubmitJobEpoch,
     }
+}
+
+/// A time as gearmand reads it: what is no number is the past. One too large for a number is the
+/// largest, which no server takes.
+fn epoch(text: &[u8]) -> u64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_u64, |number, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    })
 }
 
 /// Nothing for zero, negative numbers and junk, as gearmand takes them.
@@ -312,6 +397,17 @@ mod tests {
             all.push(submit(priority, SubmitMode::Foreground));
             all.push(submit(priority, SubmitMode::Background));
         }
+        all.push(submit(Priority::Normal, SubmitMode::At(1_764_000_000)));
+        for mode in [SubmitMode::Foreground, SubmitMode::Background] {
+            let Request::Submit(job) = submit(Priority::Normal, mode) else { continue };
+            all.push(Request::SubmitReduce { job, reducer: "sum".into() });
+        }
+        all.push(Request::Schedule(Schedule {
+            function: "f".into(),
+            unique: "u".into(),
+            times: ["0", "*/2", "", "1-3", "mon"].map(Bytes::from),
+            payload: data(),
+        }));
         for request in all {
             assert_eq!(through_the_wire(&request), request);
         }
@@ -330,6 +426,22 @@ mod tests {
             let wanted =
                 Request::CanDo { function: "f".into(), timeout: millis.map(Duration::from_millis) };
             assert_eq!(decode(Kind::CanDoTimeout, body), Ok(wanted));
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_the_past() {
+        let cases: [(&'static [u8], u64); 4] = [
+            (b"f\0\x00123\0p", 123),
+            (b"f\0\0soon\0p", 0),
+            (b"f\0\0-7\0p", 0),
+            (b"f\0\x0099999999999999999999\0p", u64::MAX),
+        ];
+        for (body, wanted) in cases {
+            let Ok(Request::Submit(job)) = decode(Kind::SubmitJobEpoch, body) else {
+                panic!("{body:?} is a submission");
+            };
+            assert_eq!(job.mode, SubmitMode::At(wanted), "{body:?}");
         }
     }
 

@@ -17,7 +17,7 @@ pub enum Response {
     NoJob,
     /// NOOP: wake up and grab.
     Noop,
-    /// JOB_ASSIGN, or JOB_ASSIGN_UNIQ when `unique` is there.
+    /// JOB_ASSIGN, JOB_ASSIGN_UNIQ when `unique` is there, JOB_ASSIGN_ALL when `reducer` is.
     JobAssign {
         /// The job's handle.
         handle: Bytes,
@@ -25,6 +25,8 @@ pub enum Response {
         function: FunctionName,
         /// Present for workers that grabbed with GRAB_JOB_UNIQ or GRAB_JOB_ALL.
         unique: Option<Unique>,
+        /// Present for workers that grabbed with GRAB_JOB_ALL, when the job has one.
+        reducer: Option<Bytes>,
         /// The workload.
         payload: Bytes,
     },
@@ -91,11 +93,20 @@ impl Response {
             Self::JobCreated(handle) => put(Kind::JobCreated, &[handle]),
             Self::NoJob => put(Kind::NoJob, &[]),
             Self::Noop => put(Kind::Noop, &[]),
-            Self::JobAssign { handle, function, unique: None, payload } => {
-                put(Kind::JobAssign, &[handle, &function.0, payload]);
-            }
-            Self::JobAssign { handle, function, unique: Some(unique), payload } => {
-                put(Kind::JobAssignUniq, &[handle, &function.0, &unique.0, payload]);
+            Self::JobAssign { handle, function, unique, reducer, payload } => {
+                let unique_bytes = unique.as_ref().map_or(&b""[..], |unique| &unique.0);
+                match (reducer, unique) {
+                    (Some(reducer), _) => {
+                        put(
+                            Kind::JobAssignAll,
+                            &[handle, &function.0, unique_bytes, reducer, payload],
+                        );
+                    }
+                    (None, Some(_)) => {
+                        put(Kind::JobAssignUniq, &[handle, &function.0, unique_bytes, payload]);
+                    }
+                    (None, None) => put(Kind::JobAssign, &[handle, &function.0, payload]),
+                }
             }
             Self::Status { handle, status } => {
                 let [known, running, numerator, denominator] = status.parts();
@@ -126,11 +137,12 @@ impl Response {
             Kind::JobCreated => Self::JobCreated(args.last_word()),
             Kind::NoJob => Self::NoJob,
             Kind::Noop => Self::Noop,
-            Kind::JobAssign | Kind::JobAssignUniq => {
+            Kind::JobAssign | Kind::JobAssignUniq | Kind::JobAssignAll => {
                 let (handle, function) = (args.next()?, FunctionName(args.next()?));
                 let unique =
-                    if kind == Kind::JobAssignUniq { Some(Unique(args.next()?)) } else { None };
-                Self::JobAssign { handle, function, unique, payload: args.rest() }
+                    if kind == Kind::JobAssign { None } else { Some(Unique(args.next()?)) };
+                let reducer = if kind == Kind::JobAssignAll { Some(args.next()?) } else { None };
+                Self::JobAssign { handle, function, unique, reducer, payload: args.rest() }
             }
             Kind::StatusRes => {
                 let handle = args.next()?;
@@ -205,18 +217,20 @@ mod tests {
             numerator: "3".into(),
             denominator: "10".into(),
         };
-        let assign = |unique| Response::JobAssign {
+        let assign = |unique, reducer| Response::JobAssign {
             handle: handle(),
             function: "f".into(),
             unique,
+            reducer,
             payload: Bytes::from_static(b"a\0b"),
         };
         let all = [
             Response::JobCreated(handle()),
             Response::NoJob,
             Response::Noop,
-            assign(None),
-            assign(Some("u".into())),
+            assign(None, None),
+            assign(Some("u".into()), None),
+            assign(Some("u".into()), Some("sum".into())),
             Response::Status { handle: handle(), status: status.clone() },
             Response::StatusUnique { unique: "u".into(), status, clients: 2 },
             Response::Work { handle: handle(), report: WorkReport::Fail },

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Names};
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
@@ -155,13 +155,10 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let options = ProcessesOptions {
-        own_binary: OWN_BINARY.into(),
-        ledger: Some(state_dir.path().join("workers")),
-        file_limit: Some(file_limit),
-    };
-    let intents = state_dir.path().join("intents");
-    let intents = Intents::open(intents).map_err(io("the intents cannot be read"))?;
+    let ledger = Some(state_dir.path().join("workers"));
+    let file_limit = Some(file_limit);
+    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
+    let intents = open_intents(&state_dir)?;
     let processes = Processes::open(options, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
@@ -178,6 +175,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         identity,
         demand: demand_in,
         tasks: tasks.clone(),
+        logs: logs.clone(),
+        names: Names::default(),
         owners: HashMap::new(),
     };
     tasks.spawn(carrier.run());
@@ -218,6 +217,12 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
+fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
+    let what = "the intents cannot be read";
+    Intents::open(state_dir.path().join("intents"))
+        .map_err(|source| DaemonError::Io { what, source })
+}
+
 /// Starts the broker, unless servers outside are used.
 fn open_broker(
     settings: &Settings,
@@ -235,7 +240,8 @@ fn open_broker(
         state_dir: Arc::clone(state_dir),
         attempts_max: ATTEMPTS_MAX,
         habits: Habits::default(),
-        handle_prefix: None,
+        handle_prefix: settings.broker.handle_prefix.clone(),
+        rules: Arc::clone(&settings.broker.rules),
         sockets: SocketOptions::default(),
         events,
     };

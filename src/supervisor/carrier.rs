@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -13,8 +14,15 @@ use tracing::{debug, error, info};
 
 use crate::broker::{BrokerEvent, BrokerHandle, Command, Peer};
 use crate::identity::{Candidate, Connection, IdentityHandle};
-use crate::model::{PoolName, SessionId, WorkerId};
+use crate::logs::{LogsHandle, LogsRequest};
+use crate::model::{PoolName, SessionId, WorkerId, WorkerName};
 use crate::pool::{GateRequest, PoolCommand, PoolHandle};
+
+/// Lines of a dead worker that its job's dead letter gets, and how long they may take.
+const LAST_LINES: usize = 20;
+const LAST_LINES_WITHIN: Duration = Duration::from_millis(250);
+/// Processes whose names are known; more than run at once.
+const NAMES_MAX: usize = 65_536;
 
 /// Every pool by name, as the supervisor publishes it.
 pub(super) type Routes = Arc<BTreeMap<PoolName, PoolHandle>>;
@@ -33,8 +41,31 @@ pub(super) struct Carrier {
     pub(super) identity: IdentityHandle,
     pub(super) demand: mpsc::Sender<Demand>,
     pub(super) tasks: TaskTracker,
+    pub(super) logs: LogsHandle,
+    /// The processes of late, by their slots; those that died may still be asked about.
+    pub(super) names: Names,
     /// Pools by the processes that were admitted; an entry goes when its process is gone.
     pub(super) owners: std::collections::HashMap<WorkerId, PoolName>,
+}
+
+/// Names of the last processes that were admitted.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    by_id: BTreeMap<WorkerId, WorkerName>,
+}
+
+impl Names {
+    fn insert(&mut self, worker: WorkerId, name: WorkerName) {
+        self.by_id.insert(worker, name);
+        // Ids only grow, so the first is the oldest.
+        if self.by_id.len() > NAMES_MAX {
+            self.by_id.pop_first();
+        }
+    }
+
+    fn get(&self, worker: &WorkerId) -> Option<&WorkerName> {
+        self.by_id.get(worker)
+    }
 }
 
 impl Carrier {
@@ -56,6 +87,7 @@ impl Carrier {
         match &request {
             GateRequest::Admit { worker, name, .. } => {
                 self.owners.insert(*worker, name.pool.clone());
+                self.names.insert(*worker, name.clone());
             }
             GateRequest::Gone { worker, .. } => {
                 self.owners.remove(worker);
@@ -101,10 +133,31 @@ impl Carrier {
                 let cause =
                     death.map_or("its time ran out".to_owned(), |(_, exit)| exit.to_string());
                 error!(job = loss.handle, function = %loss.function, cause, "a job is given up");
+                if let Some((worker, _)) = death {
+                    self.annotate(loss.handle, worker);
+                }
             }
             BrokerEvent::Store(Some(reason)) => error!(reason, "background jobs cannot be stored"),
             BrokerEvent::Store(None) => info!("background jobs are stored again"),
         }
+    }
+
+    /// Adds the dead worker's last lines to the dead letter, if the logs have them soon.
+    fn annotate(&self, handle: String, worker: WorkerId) {
+        let Some(broker) = self.broker.clone() else { return };
+        let Some(worker) = self.names.get(&worker).cloned() else { return };
+        let logs = self.logs.clone();
+        self.tasks.spawn(async move {
+            let tail = logs.ask(|reply| LogsRequest::Tail { worker, lines: LAST_LINES, reply });
+            let Ok(Ok(lines)) = tokio::time::timeout(LAST_LINES_WITHIN, tail).await else {
+                return debug!(job = handle, "the last lines of its worker came too late");
+            };
+            let lines = lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned());
+            let output = lines.collect::<Vec<_>>().join("\n");
+            if let Err(error) = broker.tell(Command::Annotate { handle, output }).await {
+                debug!(%error, "a job was given up before the broker's end");
+            }
+        });
     }
 
     fn hint(&self, worker: WorkerId, command: PoolCommand) {

@@ -186,6 +186,7 @@ impl Supervisor {
 
     async fn apply(&mut self, new: Arc<Settings>, changes: &Changes) -> Vec<Effect> {
         let listening = self.settings.broker.listen != new.broker.listen;
+        let rules_changed = self.settings.broker.rules != new.broker.rules;
         self.settings = new;
         let mut effects: Vec<Effect> = Vec::new();
         self.rooms
@@ -212,6 +213,12 @@ impl Supervisor {
             self.tell_logs(LogsRequest::Configure { pool, settings }).await;
             if let Some(entry) = self.pools.get_mut(change.name()) {
                 effects.push(configure(entry, change, &self.rooms).await);
+            }
+        }
+        if rules_changed && let Some(broker) = &self.rooms.broker {
+            let rules = Arc::clone(&self.settings.broker.rules);
+            if broker.tell(Command::Configure(rules)).await.is_err() {
+                warn!("the broker has ended");
             }
         }
         if listening {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use gear_supervisor::broker::Command;
+use gear_supervisor::broker::{Command, JobsQuery};
 use gear_supervisor::config::StoreKind;
 use gear_supervisor::protocol::{Request, SubmitMode};
 
@@ -72,7 +72,8 @@ fn a_killed_broker_loses_no_job_that_it_acknowledged() {
     drop(broker);
 
     let rig = Rig::new(folder.path());
-    let jobs = rig.ask(|reply| Command::Jobs { function: None, limit: 10_000, reply }).unwrap();
+    let query = JobsQuery { limit: 10_000, ..JobsQuery::default() };
+    let jobs = rig.ask(|reply| Command::Jobs { query, reply }).unwrap();
     let kept: HashSet<Bytes> = jobs.into_iter().map(|job| job.handle.into()).collect();
     assert!(kept.is_superset(&acknowledged), "{:?}", acknowledged.difference(&kept).next());
 }
@@ -96,7 +97,8 @@ fn a_shutdown_answers_for_every_job_that_it_keeps() {
     }
 
     let rig = Rig::new(folder.path());
-    let jobs = rig.ask(|reply| Command::Jobs { function: None, limit: 10_000, reply }).unwrap();
+    let query = JobsQuery { limit: 10_000, ..JobsQuery::default() };
+    let jobs = rig.ask(|reply| Command::Jobs { query, reply }).unwrap();
     let kept: HashSet<Bytes> = jobs.into_iter().map(|job| job.handle.into()).collect();
     assert_eq!(kept, acknowledged);
 }

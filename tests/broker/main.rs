@@ -17,6 +17,8 @@ mod limits;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod sockets;

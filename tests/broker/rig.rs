@@ -14,7 +14,7 @@ use gear_supervisor::broker::server::{
 };
 use gear_supervisor::broker::state::Habits;
 use gear_supervisor::broker::store::StateDir;
-use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobView};
+use gear_supervisor::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobView, JobsQuery};
 use gear_supervisor::config::{ListenAddress, StoreKind};
 use gear_supervisor::model::{FunctionName, Priority};
 use gear_supervisor::protocol::{
@@ -59,6 +59,7 @@ pub(crate) fn start(
         attempts_max: 3,
         habits: Habits::default(),
         handle_prefix: None,
+        rules: Arc::default(),
         sockets: SocketOptions::default(),
         events: sender,
     };
@@ -104,7 +105,8 @@ impl Rig {
 
     /// Jobs that wait or run, the oldest first.
     pub(crate) fn jobs(&self, function: Option<FunctionName>) -> Vec<JobView> {
-        self.ask(|reply| Command::Jobs { function, limit: 100, reply }).unwrap()
+        let query = JobsQuery { function, limit: 100, ..JobsQuery::default() };
+        self.ask(|reply| Command::Jobs { query, reply }).unwrap()
     }
 
     pub(crate) fn stop(self) {

@@ -51,9 +51,46 @@ workers.toml:24:2: pools: unknown key; did you mean pool?"#;
 }
 
 #[test]
+fn doors_and_rules_that_cannot_be_meant_are_refused() {
+    check(&[
+        (
+            "broker.listen = \"192.168.7.1:4730\"",
+            "1:17: broker.listen: 192.168.7.1:4730 is open to other hosts, and nothing says to which; add allow = [\"192.168.0.0/16\"], with your own networks, to [broker]",
+        ),
+        (
+            "broker.allow = [\"10.0.0.7/8\"]",
+            "1:17: broker.allow: '10.0.0.7/8' has bits behind its prefix; write \"10.0.0.0/8\"",
+        ),
+        (
+            "broker.handle_prefix = \"H: x\"",
+            "1:24: broker.handle_prefix: 'H: x' cannot begin a handle; write 1 to 42 ASCII characters without blanks or '//', as in \"H:web-1\"",
+        ),
+        (
+            "broker.store = \"memory\"\nfunction.a.store = \"disk\"",
+            "2:20: function.a.store: [broker] store = \"memory\" has no disk to keep it on; set [broker] store = \"disk\", or remove the key",
+        ),
+        (
+            "function.a.expire = \"0s\"",
+            "1:21: function.a.expire: every job would be dropped at once; write more than 0s",
+        ),
+        (
+            "function.a.maxqueue = 1",
+            "1:12: function.a.maxqueue: unknown key; did you mean max_queued?",
+        ),
+        (
+            "function.\"a*\" = { max_attempts = 0 }",
+            "1:34: function.a*.max_attempts: no job could ever run; write 1 or more, or remove the key",
+        ),
+    ]);
+}
+
+#[test]
 fn a_value_of_another_kind_is_refused() {
     check(&[
-        ("x = 1", "1:1: x: unknown key; use broker, defaults, host, include, pool, supervisor"),
+        (
+            "x = 1",
+            "1:1: x: unknown key; use broker, defaults, function, host, include, pool, supervisor",
+        ),
         (
             "pool = 1",
             "1:8: pool: a table is wanted, not an integer; write [pool] or { KEY = VALUE, … }",

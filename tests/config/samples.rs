@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gear_supervisor::config::{PoolSettings, Settings, Surroundings, known_keys, load_text};
+use gear_supervisor::config::{
+    FunctionRule, FunctionRules, PoolSettings, Settings, StoreKind, Surroundings, known_keys,
+    load_text,
+};
 use proptest::prelude::*;
 
 use crate::{dev, folder, lines, root};
@@ -37,6 +40,7 @@ fn the_first_file_runs_for_everybody() {
 #[test]
 fn the_full_file_shows_every_key_and_no_other() {
     let text = uncommented(&sample("full.toml")).replace("pool.example", "pool.NAME");
+    let text = text.replace("function.\"check_*\"", "function.PATTERN");
     let table: toml::Table = text.parse().unwrap();
     let mut shown = BTreeSet::new();
     keys_of("", &table, &mut shown);
@@ -46,7 +50,7 @@ fn the_full_file_shows_every_key_and_no_other() {
     known.retain(|key| !key.starts_with("defaults."));
     // It stands in [defaults] too, where it is the one key that root must think about.
     assert!(shown.remove("defaults.user"));
-    assert!(shown.remove("pool.NAME"));
+    assert!(shown.remove("pool.NAME") && shown.remove("function.PATTERN"));
     // A count that grows is explained at the fixed one.
     for key in ["pool.NAME.count.min", "pool.NAME.count.max"] {
         assert!(known.remove(key));
@@ -78,7 +82,16 @@ fn the_full_file_shows_the_defaults() {
         shown.clone_from(default.1);
     }
     assert_eq!(supervisor, plain.supervisor);
-    assert_eq!(whole.broker, plain.broker);
+    let (mut broker, mut rules) = (whole.broker.clone(), (*whole.broker.rules).clone());
+    assert!(broker.handle_prefix.take().is_some() && rules.queued_max.take().is_some());
+    let rule = rules.functions.of(&"check_disk".into());
+    let FunctionRule { store, expire_after, queued_max, payload_len_max, attempts_max } = rule;
+    assert!(store == Some(StoreKind::Memory) && expire_after.is_some() && queued_max.is_some());
+    assert!(payload_len_max.is_some() && attempts_max == Some(3));
+    assert_eq!(rules.functions.of(&"mail".into()), FunctionRule::default());
+    rules.functions = FunctionRules::default();
+    broker.rules = rules.into();
+    assert_eq!(broker, plain.broker);
     let mut host = whole.host;
     // These are examples: their defaults are none, and a rule.
     assert!(host.workers_max.take().is_some() && host.memory_reserve.take().is_some());

@@ -8,6 +8,7 @@ mod examples;
 mod first_process;
 mod held;
 mod php;
+mod queue;
 mod raw;
 mod rig;
 mod service;

@@ -67,7 +67,12 @@ pub(super) async fn run(
             accepted = accept(&listener) => accepted,
         };
         match accepted {
-            Ok(stream) => connection::start(&shell, stream, worker),
+            Ok(stream) => {
+                // A worker's private listener is on loopback.
+                if worker.is_some() || shell.door.admits(&shell.core.borrow(), &stream) {
+                    connection::start(&shell, stream, worker);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if let Some(EMFILE | ENFILE) = error.raw_os_error() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -19,9 +19,10 @@ use super::shell::Shell;
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
 use crate::broker::Command;
-use crate::broker::state::Input;
+use crate::broker::state::{Input, Sweep};
 use crate::broker::store::{ReadReport, ReadThread, StateDir, StoreReport, StoreThread};
 use crate::config::ListenAddress;
+use crate::model::JobId;
 
 /// How long the shutdown waits for the disk, and for peers to read the rest of their answers.
 const COMMIT_WITHIN: Duration = Duration::from_secs(10);
@@ -69,17 +70,21 @@ impl Broker {
         let bound = bound?;
         let addresses = bound.iter().map(Listener::address).collect::<io::Result<_>>()?;
         let mut store = open_store(&options)?;
-        let (mut state, last) = open_state(store.as_mut(), &options)?;
-        let (reads, read) = match store.reader().map(|reader| ReadThread::start(reader, last)) {
+        let mut opened = open_state(store.as_mut(), &options)?;
+        let reader = store.reader().map(|reader| ReadThread::start(reader, opened.last));
+        let (reads, read) = match reader {
             Some(started) => started.map(|(thread, read)| (Some(thread), Some(read)))?,
             None => (None, None),
         };
         if reads.is_some() {
-            state.begin_loading();
+            opened.state.begin_loading();
         }
         let (store, reports) = StoreThread::start(store)?;
         let ledger = Ledger::new(store);
-        let core = Core::new(state, ledger, reads, options.events, options.packet_len_max);
+        let mut core =
+            Core::new(opened.state, ledger, reads, options.events, options.packet_len_max);
+        core.deaths = opened.deaths;
+        core.allow.clone_from(&options.rules.allow);
         let shell = Rc::new(Shell::new(core));
         let mut listeners = Listeners::new(Rc::clone(&shell), options.sockets);
         for (asked, listener) in options.listen.into_iter().zip(bound) {
@@ -104,11 +109,15 @@ impl Broker {
             match self.next().await {
                 Next::Command(command) => self.command(command).await,
                 Next::Report(report) => self.shell.core.borrow_mut().committed(report),
-                Next::Read(Some(report)) => self.shell.core.borrow_mut().read(report),
+                Next::Read(Some(report)) => {
+                    self.shell.core.borrow_mut().read(report);
+                    self.catch_up().await;
+                }
                 Next::Read(None) => self.read = None,
                 Next::Deadline => {
                     let mut core = self.shell.core.borrow_mut();
                     core.armed = None;
+                    core.state.set_clock(now(), SystemTime::now());
                     core.input(Input::Deadline);
                 }
                 Next::StoreEnded => {
@@ -159,12 +168,36 @@ impl Broker {
                 self.listeners.gone(worker).await;
                 self.shell.core.borrow_mut().gone(worker, exit);
             }
+            Command::Sweep { sweep, reply } if !core().state.is_loading() => {
+                let handles = self.sweep(&sweep).await;
+                answer(reply, handles);
+            }
             Command::Listen { addresses, reply } => {
                 let changed = self.listeners.change(addresses).await;
                 answer(reply, changed.map_err(|error| error.to_string()));
             }
             other => core().obey(other),
         }
+    }
+
+    /// Carries out what was asked of jobs while stored ones were still to come.
+    async fn catch_up(&mut self) {
+        let waited = self.shell.core.borrow_mut().take_postponed();
+        for command in waited {
+            self.command(command).await;
+        }
+    }
+
+    /// Carries out a sweep; between its pieces connections have their turns.
+    async fn sweep(&mut self, sweep: &Sweep) -> Vec<String> {
+        let (mut handles, mut after) = (Vec::new(), Some(JobId(0)));
+        while let Some(from) = after {
+            let swept = self.shell.core.borrow_mut().sweep(sweep, from);
+            handles.extend(swept.handles);
+            after = swept.next;
+            tokio::task::yield_now().await;
+        }
+        handles
     }
 
     /// Commits what is open, writes what is owed, closes everything.

@@ -1,11 +1,19 @@
 //! What the rest of the program asks of the core.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::core::{Core, now};
 use super::show::TARGET;
-use crate::broker::{Command, JobView};
+use crate::broker::record::Fetched;
+use crate::broker::state::{Exported, Payload, Sweep, Swept};
+use crate::broker::store::Contents;
+use crate::broker::{Command, JobView, Unread};
+use crate::config::BrokerRules;
 use crate::model::{Drain, Exit, JobId, PoolName, SessionId, WorkerId, WorkerName};
 
 impl Core {
@@ -40,10 +48,26 @@ impl Core {
             Command::Tie { session, worker } => self.tie(session, worker),
             Command::Demand(reply) => answer(reply, self.state.demand(now())),
             Command::Overview(reply) => answer(reply, self.state.overview(now())),
-            Command::Jobs { function, limit, reply } => {
-                let views = self.state.jobs(now(), function.as_ref(), limit);
+            Command::Jobs { query, reply } => {
+                let views = self.state.query(now(), &query);
                 self.complete(views, move |views| answer(reply, views));
             }
+            Command::Payload { handle, reply } => self.payload(&handle, reply),
+            Command::Pause { pattern, reply } => {
+                self.state.pause(&pattern, &mut self.fx);
+                self.deliver(now());
+                answer(reply, ());
+            }
+            Command::Resume { pattern, reply } => answer(reply, self.resume(&pattern)),
+            Command::Export { after, reply } => self.export(after, reply),
+            Command::Pauses(reply) => {
+                answer(reply, self.state.pauses().iter().cloned().collect());
+            }
+            Command::Annotate { handle, output } => {
+                self.state.annotate(&handle, output, &mut self.fx);
+                self.deliver(now());
+            }
+            Command::Configure(rules) => self.configure(rules),
             Command::Job { handle, reply } => {
                 let view = self.state.job(now(), &handle).into_iter().collect();
                 self.complete(view, move |view| answer(reply, view.into_iter().next()));
@@ -53,8 +77,14 @@ impl Core {
             Command::Admit { .. }
             | Command::Gone { .. }
             | Command::Listen { .. }
+            | Command::Sweep { .. }
             | Command::Shutdown(_) => {}
         }
+    }
+
+    /// What was postponed and need not wait any more.
+    pub(super) fn take_postponed(&mut self) -> Vec<Command> {
+        if self.state.is_loading() { Vec::new() } else { std::mem::take(&mut self.postponed) }
     }
 
     /// Adds to views of jobs what is on disk only.
@@ -71,6 +101,41 @@ impl Core {
             }
             then(views);
         });
+    }
+
+    fn payload(&self, handle: &str, reply: oneshot::Sender<Result<Option<Bytes>, Unread>>) {
+        let id = match (self.state.payload(handle), &self.reads) {
+            (Some(Payload::OnDisk(id)), Some(_)) => id,
+            (Some(Payload::Held(payload)), _) => return answer(reply, Ok(Some(payload))),
+            (Some(Payload::OnDisk(_)) | None, _) => return answer(reply, Ok(None)),
+        };
+        self.read_outside(vec![id], move |mut found| {
+            answer(
+                reply,
+                match found.pop().map(|(_, fetched)| fetched) {
+                    Some(Fetched::Content(content)) => Ok(Some(content.payload)),
+                    Some(Fetched::Lost) => Ok(None),
+                    Some(Fetched::Failed | Fetched::Later) | None => Err(Unread),
+                },
+            );
+        });
+    }
+
+    /// Answers with a piece of the jobs that wait, which is cut where the answer of the disk ends.
+    fn export(&self, after: JobId, reply: oneshot::Sender<Result<Exported, Unread>>) {
+        let mut exported = self.state.export(after);
+        let on_disk = std::mem::take(&mut exported.on_disk);
+        if on_disk.is_empty() {
+            return answer(reply, Ok(exported));
+        }
+        self.read_outside(on_disk, move |found| answer(reply, fill(exported, found)));
+    }
+
+    fn read_outside(&self, jobs: Vec<JobId>, then: impl FnOnce(Contents) + Send + 'static) {
+        // Without a reader nothing is on disk.
+        if let Some(reads) = &self.reads {
+            reads.read(jobs, then);
+        }
     }
 
     fn drain_if_idle(&mut self, worker: WorkerId) -> Drain {
@@ -107,6 +172,28 @@ impl Core {
         self.deliver(now);
     }
 
+    fn resume(&mut self, pattern: &str) -> Vec<String> {
+        let now = now();
+        let ended = self.state.resume(now, pattern, &mut self.fx);
+        self.deliver(now);
+        ended
+    }
+
+    fn configure(&mut self, rules: Arc<BrokerRules>) {
+        let now = now();
+        self.allow.clone_from(&rules.allow);
+        self.state.set_rules(now, rules);
+        self.deliver(now);
+    }
+
+    /// Carries out one piece of a sweep, the one behind `after`.
+    pub(super) fn sweep(&mut self, sweep: &Sweep, after: JobId) -> Swept {
+        let now = now();
+        let swept = self.state.sweep(now, sweep, after, &mut self.fx);
+        self.deliver(now);
+        swept
+    }
+
     fn cancel(&mut self, handle: &str) -> bool {
         let now = now();
         let found = self.state.cancel(now, handle, &mut self.fx);
@@ -115,10 +202,42 @@ impl Core {
     }
 }
 
+/// Adds to a piece of an export what was read. Jobs that have ended meanwhile, and those that are
+/// lost, leave it; those that the answer had no room for begin the next one.
+fn fill(mut exported: Exported, found: Contents) -> Result<Exported, Unread> {
+    let mut found: BTreeMap<JobId, Fetched> = found.into_iter().collect();
+    let mut before = None;
+    let mut jobs = Vec::new();
+    for (handle, mut record) in std::mem::take(&mut exported.jobs) {
+        let id = record.id;
+        match found.remove(&id) {
+            None => jobs.push((handle, record)),
+            Some(Fetched::Content(content)) => {
+                (record.unique, record.payload) = (content.unique, content.payload);
+                jobs.push((handle, record));
+            }
+            Some(Fetched::Lost) => {}
+            Some(Fetched::Later) => {
+                exported.next = before;
+                break;
+            }
+            Some(Fetched::Failed) => return Err(Unread),
+        }
+        before = Some(id);
+    }
+    exported.jobs = jobs;
+    Ok(exported)
+}
+
 /// Whether the answer may depend on stored jobs that are still to come.
 fn asks_about_jobs(command: &Command) -> bool {
     match command {
-        Command::Jobs { .. } | Command::Job { .. } | Command::Cancel { .. } => true,
+        Command::Jobs { .. }
+        | Command::Job { .. }
+        | Command::Payload { .. }
+        | Command::Export { .. }
+        | Command::Sweep { .. }
+        | Command::Cancel { .. } => true,
         Command::Admit { .. }
         | Command::Gone { .. }
         | Command::DrainIfIdle { .. }
@@ -129,6 +248,11 @@ fn asks_about_jobs(command: &Command) -> bool {
         | Command::Tie { .. }
         | Command::Overview(_)
         | Command::Demand(_)
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Pauses(_)
+        | Command::Annotate { .. }
+        | Command::Configure(_)
         | Command::Listen { .. }
         | Command::Shutdown(_) => false,
     }

@@ -4,7 +4,7 @@
 //! effects out: changes go to the store as one batch, each touched connection gets one write. It
 //! runs without an await, so nobody sees a half of it; its length is bounded, so nobody waits long.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,10 +21,11 @@ use super::session::{Brought, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
+use crate::broker::record::Death;
 use crate::broker::state::{Effects, Input, State};
 use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
 use crate::broker::{BrokerEvent, Command};
-use crate::model::{SessionId, WorkerId, WorkerName};
+use crate::model::{JobId, Network, SessionId, WorkerId, WorkerName};
 use crate::protocol::{Decoder, FrameError, Incoming};
 
 /// Packets of one connection in one turn at most. While 200 workers register 5,000 functions each,
@@ -53,7 +54,9 @@ pub(super) struct Core {
     pub(super) ledger: Ledger,
     /// `None` when the store keeps nothing.
     pub(super) reads: Option<ReadThread>,
-    /// Stored jobs that have come so far.
+    /// Stored jobs that are dead letters and have not come yet.
+    pub(super) deaths: BTreeMap<JobId, Death>,
+    /// Stored jobs that have come so far, but for dead letters.
     pub(super) jobs_read: usize,
     /// What is asked of jobs while stored ones are still to come.
     pub(super) postponed: Vec<Command>,
@@ -67,6 +70,8 @@ pub(super) struct Core {
     pub(super) stopping: bool,
     /// Unsent bytes at which a connection is dropped.
     pub(super) output_len_max: usize,
+    /// Networks that may connect beside this host.
+    pub(super) allow: Vec<Network>,
     /// Empty output buffers.
     pub(super) spare: Vec<BytesMut>,
     /// Whether the last commit failed.
@@ -104,6 +109,7 @@ impl Core {
             ended: Vec::new(),
             ledger,
             reads,
+            deaths: BTreeMap::new(),
             jobs_read: 0,
             postponed: Vec::new(),
             news: News::new(events),
@@ -113,6 +119,7 @@ impl Core {
             armed: None,
             stopping: false,
             output_len_max: OUTPUT_LEN_MAX.max(packet_len_max.saturating_add(OUTPUT_SLACK)),
+            allow: Vec::new(),
             spare: Vec::new(),
             store_fails: false,
             last_session: SessionId(0),

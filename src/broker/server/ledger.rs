@@ -84,6 +84,13 @@ fn bytes_of(change: &Change) -> usize {
     CHANGE_BYTES
         + match change {
             Change::Put(record) => record.payload.len(),
-            Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => 0,
+            Change::PutSchedule(record) => record.payload.len(),
+            Change::Update(_)
+            | Change::Delete(_)
+            | Change::Purge(_)
+            | Change::DeleteSchedule(_)
+            | Change::Pause(_)
+            | Change::Resume(_)
+            | Change::ReserveHandles { .. } => 0,
         }
 }

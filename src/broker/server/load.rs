@@ -1,16 +1,19 @@
 //! From the store to the rules: what a start finds of the broker before it.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::core::{Core, now};
 use super::show::TARGET;
 use super::start::{BrokerOptions, BrokerStartError};
-use crate::broker::record::{Change, Fetched};
+use crate::broker::record::{Change, Death, Extras, Fetched, JobRecord};
 use crate::broker::state::{Input, State, StateSettings};
 use crate::broker::store::{DiskStore, MemoryStore, ReadReport, Store};
 use crate::config::StoreKind;
@@ -35,31 +38,56 @@ pub(super) fn open_store(options: &BrokerOptions) -> Result<Box<dyn Store>, Brok
     })
 }
 
-/// The rules as they begin, with a block of handles reserved, and the last job of the run before.
-/// The jobs that the store kept are still to come.
+/// What a start finds before any job is read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The rules as they begin, with a block of handles reserved.
+    pub(super) state: State,
+    /// The last job of the run before.
+    pub(super) last: JobId,
+    /// Which of the stored jobs are dead letters.
+    pub(super) deaths: BTreeMap<JobId, Death>,
+}
+
+/// The rules as they begin; the jobs that the store kept are still to come.
 pub(super) fn open_state(
     store: &mut dyn Store,
     options: &BrokerOptions,
-) -> Result<(State, JobId), BrokerStartError> {
+) -> Result<Opened, BrokerStartError> {
     let (started, started_at) = (now(), SystemTime::now());
     let meta = store.meta()?;
     let reserved = JobId(meta.reserved.0 + HANDLES_AT_START);
     store.commit(&[Change::ReserveHandles { through: reserved }])?;
     let keeps = options.store == StoreKind::Disk;
-    let state = State::new(StateSettings {
-        handle_prefix: meta.handle_prefix,
+    let prefix = options.handle_prefix.clone().map(shorten);
+    let mut state = State::new(StateSettings {
+        handle_prefix: prefix.unwrap_or_else(|| meta.handle_prefix.clone()),
+        handle_prefix_before: meta.handle_prefix,
         next: JobId(meta.reserved.0 + 1),
         reserved,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attempts_max: options.attempts_max,
         habits: options.habits,
+        rules: Arc::clone(&options.rules),
+        zone: TimeZone::system(),
         held_bytes_max: if keeps { options.memory_budget } else { usize::MAX },
         hash_key: hash_key(),
         started,
         started_at,
     });
-    Ok((state, meta.reserved))
+    let Extras { deaths, schedules, paused } = store.extras()?;
+    // Before the jobs, so that each finds its function as it is.
+    for pattern in paused {
+        state.restore_pause(pattern);
+    }
+    for schedule in schedules {
+        let id = schedule.id;
+        if let Err(error) = state.restore_schedule(started, schedule) {
+            warn!(target: TARGET, "recurring job {id} does not run: {error}");
+        }
+    }
+    Ok(Opened { state, last: meta.reserved, deaths })
 }
 
 /// Two hashes of the standard library's secret keys.
@@ -76,15 +104,7 @@ impl Core {
     pub(super) fn read(&mut self, report: ReadReport) {
         let now = now();
         match report {
-            ReadReport::Jobs(jobs) => {
-                let today = SystemTime::now();
-                self.jobs_read += jobs.len();
-                for record in jobs {
-                    // A clock that was set back makes a job young, not the start fail.
-                    let waited = today.duration_since(record.enqueued_at).unwrap_or_default();
-                    self.state.restore(now, record, waited, &mut self.fx);
-                }
-            }
+            ReadReport::Jobs(jobs) => self.restore(now, jobs),
             ReadReport::ScanFailed(reason) => {
                 error!(target: TARGET, reason, "not all stored jobs could be read yet");
                 self.state.probe_store(&mut self.fx);
@@ -102,15 +122,23 @@ impl Core {
         self.deliver(now);
     }
 
+    fn restore(&mut self, now: Instant, jobs: Vec<JobRecord>) {
+        for record in jobs {
+            if let Some(death) = self.deaths.remove(&record.id) {
+                self.state.restore_dead(now, record, death, &mut self.fx);
+            } else {
+                self.jobs_read += 1;
+                self.state.restore(now, record, &mut self.fx);
+            }
+        }
+    }
+
     fn loaded(&mut self, now: Instant) {
         if self.jobs_read > 0 {
             let jobs = self.jobs_read;
             info!(target: TARGET, jobs, "background jobs kept from before wait again");
         }
         self.state.loaded(now, &mut self.fx);
-        for command in std::mem::take(&mut self.postponed) {
-            self.obey(command);
-        }
     }
 }
 

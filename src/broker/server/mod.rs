@@ -15,6 +15,7 @@ mod commands;
 mod connection;
 mod core;
 mod deliver;
+mod door;
 mod holder;
 mod intake;
 mod ledger;

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::Reserve;
 use super::core::Core;
+use super::door::Door;
 use super::signals::Signals;
 
 /// The core, borrowed for a turn and never over an await, and what tasks wait for.
@@ -16,6 +17,7 @@ pub(super) struct Shell {
     pub(super) signals: Rc<Signals>,
     pub(super) tasks: TaskTracker,
     pub(super) reserve: Reserve,
+    pub(super) door: Door,
 }
 
 impl Shell {
@@ -25,6 +27,7 @@ impl Shell {
             core: RefCell::new(core),
             tasks: TaskTracker::new(),
             reserve: Reserve::new(),
+            door: Door::new(),
         }
     }
 }

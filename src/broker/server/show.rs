@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use crate::broker::Peer;
 use crate::broker::state::Outgoing;
-use crate::protocol::{AdminReply, GrabStyle, Request, Response, SubmitMode, WorkReport};
+use crate::protocol::{
+    AdminReply, GrabStyle, Request, Response, Submission, SubmitMode, WorkReport,
+};
 
 /// The name in front of every line of the broker; `-v` and `-vv` filter by it.
 pub(super) const TARGET: &str = "gear_supervisor::broker";
@@ -50,16 +52,20 @@ impl fmt::Display for ShowRequest<'_> {
             Request::Grab(GrabStyle::Plain) => f.write_str("GRAB_JOB"),
             Request::Grab(GrabStyle::Unique) => f.write_str("GRAB_JOB_UNIQ"),
             Request::Grab(GrabStyle::All) => f.write_str("GRAB_JOB_ALL"),
-            Request::Submit(job) => {
-                let mode = match job.mode {
-                    SubmitMode::Foreground => "",
-                    SubmitMode::Background => " background",
-                };
-                write!(f, "SUBMIT_JOB {} {}{mode}", job.function, job.priority)?;
-                if !job.unique.0.is_empty() {
-                    write!(f, " unique {}", job.unique)?;
-                }
-                write!(f, ", {} bytes", job.payload.len())
+            Request::Submit(job) => submission(f, job),
+            Request::Schedule(job) => {
+                let [minute, hour, day, month, weekday] = job.times.each_ref().map(Text);
+                let times = format!("{minute} {hour} {day} {month} {weekday}");
+                write!(
+                    f,
+                    "SUBMIT_JOB_SCHED {} at {times}, {} bytes",
+                    job.function,
+                    job.payload.len()
+                )
+            }
+            Request::SubmitReduce { job, reducer } => {
+                submission(f, job)?;
+                write!(f, ", reducer {}", Text(reducer))
             }
             Request::Work { handle, report } => work(f, handle, report),
             Request::GetStatus(handle) => write!(f, "GET_STATUS {}", Text(handle)),
@@ -70,6 +76,19 @@ impl fmt::Display for ShowRequest<'_> {
             Request::Unexpected(kind) => write!(f, "{kind:?}, which a server does not take"),
         }
     }
+}
+
+fn submission(f: &mut fmt::Formatter<'_>, job: &Submission) -> fmt::Result {
+    write!(f, "SUBMIT_JOB {} {}", job.function, job.priority)?;
+    match job.mode {
+        SubmitMode::Foreground => {}
+        SubmitMode::Background => f.write_str(" background")?,
+        SubmitMode::At(epoch) => write!(f, " at {epoch}")?,
+    }
+    if !job.unique.0.is_empty() {
+        write!(f, " unique {}", job.unique)?;
+    }
+    write!(f, ", {} bytes", job.payload.len())
 }
 
 impl fmt::Display for ShowOutgoing<'_> {
@@ -83,6 +102,8 @@ impl fmt::Display for ShowOutgoing<'_> {
                 | AdminReply::PriorityStatus(_)
                 | AdminReply::Workers(_)
                 | AdminReply::Jobs(_)
+                | AdminReply::ShowJobs(_)
+                | AdminReply::Clients(_)
                 | AdminReply::UniqueJobs(_) => "text: a table",
             }),
         }
@@ -94,8 +115,12 @@ fn show_response(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result
         Response::JobCreated(handle) => write!(f, "JOB_CREATED {}", Text(handle)),
         Response::NoJob => f.write_str("NO_JOB"),
         Response::Noop => f.write_str("NOOP"),
-        Response::JobAssign { handle, function, unique, payload } => {
-            let kind = if unique.is_some() { "JOB_ASSIGN_UNIQ" } else { "JOB_ASSIGN" };
+        Response::JobAssign { handle, function, unique, reducer, payload } => {
+            let kind = match (reducer, unique) {
+                (Some(_), _) => "JOB_ASSIGN_ALL",
+                (None, Some(_)) => "JOB_ASSIGN_UNIQ",
+                (None, None) => "JOB_ASSIGN",
+            };
             write!(f, "{kind} {} {function}, {} bytes", Text(handle), payload.len())
         }
         Response::Status { handle, status } => {
@@ -133,7 +158,6 @@ fn work(f: &mut fmt::Formatter<'_>, handle: &Bytes, report: &WorkReport) -> fmt:
 mod tests {
     use super::*;
     use crate::model::Priority;
-    use crate::protocol::Submission;
 
     #[test]
     fn packets_read_as_the_protocol_names_them_without_their_payloads() {
@@ -150,6 +174,7 @@ mod tests {
             handle: "H:x:1".into(),
             function: "resize".into(),
             unique: None,
+            reducer: None,
             payload: "secret".into(),
         });
         assert_eq!(ShowOutgoing(&assign).to_string(), "JOB_ASSIGN H:x:1 resize, 6 bytes");

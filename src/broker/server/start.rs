@@ -14,7 +14,7 @@ use super::listen::{ListenError, SocketOptions};
 use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StoreError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
-use crate::config::{ListenAddress, StoreKind};
+use crate::config::{BrokerRules, ListenAddress, StoreKind};
 
 /// What the broker is told once, at its start.
 #[derive(Debug)]
@@ -29,12 +29,15 @@ pub struct BrokerOptions {
     pub memory_budget: usize,
     /// The locked folder for it.
     pub state_dir: Arc<StateDir>,
-    /// Deaths of workers with one job in hand at which the job is given up.
+    /// Deaths of workers with one job in hand at which the job is given up, unless the rules say
+    /// otherwise for its function.
     pub attempts_max: u32,
     /// Where gearmand's way can be chosen.
     pub habits: Habits,
-    /// What handles begin with; `None`: `H:` and the host's name. A store that exists keeps its own.
+    /// What handles begin with; `None`: as the store says, or the host's name.
     pub handle_prefix: Option<String>,
+    /// What may change while it runs.
+    pub rules: Arc<BrokerRules>,
     /// How sockets are set up.
     pub sockets: SocketOptions,
     /// Where news go; dropped and counted while it is full.

@@ -2,13 +2,14 @@
 
 use super::State;
 use super::effects::{Effects, Outgoing};
-use super::jobs::{Place, Record};
-use super::timers::Timer;
+use super::functions::Function;
+use super::jobs::{Job, Place, Record};
+use super::sessions::Session;
 use crate::broker::Peer;
-use crate::model::{FunctionName, JobId, Priority, SessionId};
+use crate::model::{FunctionName, JobId, Priority, SessionId, Unique};
 use crate::protocol::{
-    AdminCommand, AdminError, AdminReply, ConnectionRow, FunctionRow, JobRow, PriorityRow,
-    WorkReport,
+    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobRow,
+    OutstandingRow, PriorityRow, WorkReport,
 };
 
 impl State {
@@ -35,27 +36,27 @@ impl State {
             AdminCommand::Version => AdminReply::Value(self.settings.version.clone()),
             AdminCommand::GetPid => AdminReply::Value(self.settings.pid.to_string()),
             AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
-            AdminCommand::ShowJobs => AdminReply::Jobs(self.job_rows()),
-            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(
-                self.jobs
-                    .iter()
-                    .filter_map(|(_, job)| job.content())
-                    .map(|content| content.unique.clone())
-                    .collect(),
-            ),
+            AdminCommand::ShowJobs => AdminReply::ShowJobs(self.job_rows()),
+            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(self.unique_rows()),
+            AdminCommand::Jobs => AdminReply::Jobs(self.outstanding_rows()),
+            AdminCommand::Clients => AdminReply::Clients(self.client_rows()),
             AdminCommand::CancelJob(handle) => {
                 let id = self.handles.parse(&handle);
                 ok_or(id.is_some_and(|id| self.cancel_job(id, fx)), AdminError::UnknownJob)
             }
             AdminCommand::CreateFunction(name) => {
-                self.functions.ensure(&name);
+                let key = self.ensure_function(&name);
+                if let Some(function) = self.functions.get_mut(key) {
+                    function.made = true;
+                }
                 AdminReply::Ok
             }
             AdminCommand::DropFunction(name) => self.drop_function(&name),
             AdminCommand::MaxQueue { function, limits } => {
-                let key = self.functions.ensure(&function);
+                let key = self.ensure_function(&function);
                 if let Some(function) = self.functions.get_mut(key) {
                     function.limits = limits.into();
+                    function.made = true;
                 }
                 AdminReply::Ok
             }
@@ -67,15 +68,16 @@ impl State {
     /// A job in a worker's hands is left alone: nothing can take it back there, and its clients
     /// would get two endings. gearmand answers OK for those and sends both.
     pub fn cancel(&mut self, _now: std::time::Instant, handle: &str, fx: &mut Effects) -> bool {
-        let id = self.handles.parse(handle.as_bytes());
-        id.is_some_and(|id| self.cancel_job(id, fx))
+        self.parse_handle(handle).is_some_and(|id| self.cancel_job(id, fx))
     }
 
-    fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
-        let waits = self
-            .jobs
-            .get(id)
-            .is_some_and(|job| matches!(job.place, Place::Queued | Place::Limbo(_)));
+    pub(super) fn cancel_job(&mut self, id: JobId, fx: &mut Effects) -> bool {
+        if self.end_schedule(id, fx) {
+            return true;
+        }
+        let waits = self.jobs.get(id).is_some_and(|job| {
+            matches!(job.place, Place::Queued | Place::Delayed | Place::Limbo(_))
+        });
         if !waits {
             return false;
         }
@@ -89,19 +91,15 @@ impl State {
         let Some(key) = self.functions.key(name) else {
             return AdminReply::Error(AdminError::FunctionNotFound);
         };
-        let is_free = self
-            .functions
-            .get(key)
-            .is_some_and(|function| function.total() == 0 && function.performers.is_empty());
+        let is_free = self.functions.get(key).is_some_and(Function::is_unused);
         if is_free {
-            self.timers.clear(Timer::Wake(key));
-            self.functions.remove(key);
+            self.forget_function(key);
         }
         ok_or(is_free, AdminError::FunctionInUse)
     }
 
     fn status_rows(&self) -> Vec<FunctionRow> {
-        let row = |function: &super::functions::Function| FunctionRow {
+        let row = |function: &Function| FunctionRow {
             function: function.name.clone(),
             total: function.total(),
             running: function.running,
@@ -111,16 +109,17 @@ impl State {
     }
 
     fn priority_rows(&self) -> Vec<PriorityRow> {
-        let row = |function: &super::functions::Function| PriorityRow {
+        let row = |function: &Function| PriorityRow {
             function: function.name.clone(),
-            queued: Priority::ALL.map(|priority| function.queued(priority).len()),
+            queued: Priority::ALL
+                .map(|priority| function.queued(priority).len() + function.delayed.get(priority)),
             workers: function.performers.len(),
         };
         self.functions.iter().map(row).collect()
     }
 
     fn connection_rows(&self) -> Vec<ConnectionRow> {
-        let row = |(id, session): (&SessionId, &super::sessions::Session)| {
+        let row = |(id, session): (&SessionId, &Session)| {
             let mut abilities: Vec<_> = session.abilities.iter().collect();
             abilities.sort_unstable_by_key(|(_, ability)| std::cmp::Reverse(ability.order));
             let names = abilities.into_iter().filter_map(|(key, _)| self.functions.get(*key));
@@ -135,18 +134,68 @@ impl State {
     }
 
     fn job_rows(&self) -> Vec<JobRow> {
-        let row = |(id, job): (JobId, &super::jobs::Job)| JobRow {
+        let row = |(id, job): (JobId, &Job)| JobRow {
             handle: self.handles.bytes(id),
             retries: job.attempts,
             ignored: job.is_unwanted(),
             background: job.record != Record::None,
         };
-        self.jobs.iter().map(row).collect()
+        let recurring = self.schedule_ids().map(|id| JobRow {
+            handle: self.handles.bytes(id),
+            retries: 0,
+            ignored: false,
+            background: true,
+        });
+        self.jobs.iter().map(row).chain(recurring).collect()
+    }
+
+    fn outstanding_rows(&self) -> Vec<OutstandingRow> {
+        // A job that is being stored is nobody's yet.
+        let told = self.jobs.iter().filter(|(_, job)| job.place != Place::Storing);
+        told.filter_map(|(_, job)| self.outstanding_row(job)).collect()
+    }
+
+    fn client_rows(&self) -> Vec<ClientRow> {
+        let row = |session: &Session| ClientRow {
+            address: whole_address(&session.peer),
+            jobs: session
+                .waits_for
+                .iter()
+                .filter_map(|id| self.outstanding_row(self.jobs.get(*id)?))
+                .collect(),
+        };
+        self.sessions.values().map(row).collect()
+    }
+
+    fn outstanding_row(&self, job: &Job) -> Option<OutstandingRow> {
+        let worker = match job.place {
+            Place::Running { session, .. } => self.sessions.get(&session),
+            Place::Storing | Place::Delayed | Place::Queued | Place::Limbo(_) => None,
+        };
+        Some(OutstandingRow {
+            function: self.functions.get(job.function)?.name.clone(),
+            unique: job.content().map_or_else(|| "".into(), |content| content.unique.clone()),
+            worker: worker.map(|session| whole_address(&session.peer)),
+            listeners: job.clients().values().sum(),
+        })
+    }
+
+    fn unique_rows(&self) -> Vec<Unique> {
+        let recurring = self.schedule_ids().filter_map(|id| self.schedule_unique(id));
+        let held = self.jobs.iter().filter_map(|(_, job)| job.content());
+        held.map(|content| &content.unique).chain(recurring).cloned().collect()
     }
 }
 
 fn ok_or(ok: bool, error: AdminError) -> AdminReply {
     if ok { AdminReply::Ok } else { AdminReply::Error(error) }
+}
+
+fn whole_address(peer: &Peer) -> String {
+    match peer {
+        Peer::Tcp { peer, .. } => peer.to_string(),
+        Peer::Unix { .. } => "unix".to_owned(),
+    }
 }
 
 fn address(peer: &Peer) -> String {

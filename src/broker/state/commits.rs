@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use super::State;
 use super::answers::SlotNo;
 use super::effects::{Effects, Outgoing};
-use super::jobs::{Place, Record};
+use super::jobs::{Job, Place, Record};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::broker::record::{Change, ChangeSeq, JobRecord};
+use crate::broker::record::{
+    Change, ChangeSeq, Content, Death, JobRecord, JobUpdate, ScheduleRecord,
+};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{ErrorCode, Response};
 
@@ -27,9 +29,20 @@ pub(super) struct Commits {
     /// One entry for each change up to `last` that is unanswered.
     pending: VecDeque<Pending>,
     /// Jobs whose records are behind.
-    redo: BTreeSet<JobId>,
+    pub(super) redo: BTreeSet<Redo>,
     /// Why the last commit failed; nothing when it did not.
     pub(super) error: Option<String>,
+}
+
+/// A record that is behind, to be written as things are when it is written again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Redo {
+    /// A job or a dead letter.
+    Job(JobId),
+    /// A recurring job.
+    Schedule(JobId),
+    /// A pattern of paused functions.
+    Pause(String),
 }
 
 #[derive(Debug)]
@@ -39,7 +52,7 @@ enum Pending {
         waiters: Vec<Waiter>,
     },
     /// A change of a record or its end.
-    Update(JobId),
+    Update(Redo),
     Reserve {
         through: JobId,
     },
@@ -53,11 +66,19 @@ struct Waiter {
 }
 
 impl Commits {
-    fn push(&mut self, change: Change, fx: &mut Effects) -> ChangeSeq {
+    pub(super) fn push(&mut self, change: Change, fx: &mut Effects) -> ChangeSeq {
         self.last.0 += 1;
         self.pending.push_back(match &change {
-            Change::Put(record) => Pending::Put { job: record.id, waiters: Vec::new() },
-            Change::Attempts { id, .. } | Change::Delete(id) => Pending::Update(*id),
+            Change::Put(JobRecord { id, .. }) | Change::PutSchedule(ScheduleRecord { id, .. }) => {
+                Pending::Put { job: *id, waiters: Vec::new() }
+            }
+            Change::Update(JobUpdate { id, .. }) | Change::Delete(id) | Change::Purge(id) => {
+                Pending::Update(Redo::Job(*id))
+            }
+            Change::DeleteSchedule(id) => Pending::Update(Redo::Schedule(*id)),
+            Change::Pause(pattern) | Change::Resume(pattern) => {
+                Pending::Update(Redo::Pause(pattern.clone()))
+            }
             Change::ReserveHandles { through } => Pending::Reserve { through: *through },
         });
         fx.changes.push((self.last, change));
@@ -93,26 +114,56 @@ impl State {
         self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
     }
 
-    /// Makes a job a record; `session` is answered when it is durable.
-    pub(super) fn put_record(&mut self, session: SessionId, id: JobId, fx: &mut Effects) {
-        let Some(job) = self.jobs.get(id) else { return };
-        let Some(function) = self.functions.get(job.function) else { return };
+    /// Keeps a job until it has run; `session` is answered when that is sure.
+    pub(super) fn keep(&mut self, now: Instant, session: SessionId, id: JobId, fx: &mut Effects) {
+        match self.store_job(now, id, fx) {
+            Some(seq) => self.answer_after(session, id, seq),
+            None => self.answer_created(session, id, fx),
+        }
+    }
+
+    /// Keeps a job until it has run; tells the change that makes it durable, if it is to be.
+    pub(super) fn store_job(
+        &mut self,
+        now: Instant,
+        id: JobId,
+        fx: &mut Effects,
+    ) -> Option<ChangeSeq> {
+        let job = self.jobs.get(id)?;
+        if self.is_in_memory(job.function) {
+            let is_new = job.place == Place::Storing;
+            self.jobs.get_mut(id)?.record = Record::Memory;
+            if is_new {
+                self.line_up(now, id, fx);
+            }
+            return None;
+        }
         // Of a job that is no record yet, the content is in memory.
-        let Some(content) = job.content() else { return };
-        let record = JobRecord {
+        let record = self.record_of(id, job, job.content()?)?;
+        let seq = self.commits.push(Change::Put(record), fx);
+        self.jobs.get_mut(id)?.record = Record::Pending(seq);
+        Some(seq)
+    }
+
+    /// The job as the store keeps it.
+    pub(super) fn record_of(&self, id: JobId, job: &Job, content: &Content) -> Option<JobRecord> {
+        Some(JobRecord {
             id,
-            function: function.name.clone(),
+            function: self.functions.get(job.function)?.name.clone(),
             unique: content.unique.clone(),
             priority: job.priority,
             attempts: job.attempts,
-            enqueued_at: self.settings.wall_clock(job.enqueued),
+            enqueued_at: self.settings.wall_of(job.enqueued),
+            run_at: job.run_at(),
+            reducer: job.reducer().cloned(),
             payload: content.payload.clone(),
-        };
-        let seq = self.commits.push(Change::Put(record), fx);
-        if let Some(job) = self.jobs.get_mut(id) {
-            job.record = Record::Pending(seq);
-        }
-        self.answer_after(session, id, seq);
+        })
+    }
+
+    /// What may have changed of the job since it was stored.
+    pub(super) fn update_of(&self, id: JobId, job: &Job, death: Option<Death>) -> JobUpdate {
+        let enqueued_at = self.settings.wall_of(job.enqueued);
+        JobUpdate { id, attempts: job.attempts, enqueued_at, death }
     }
 
     /// Answers a submission of `job` when this change is durable.
@@ -123,19 +174,20 @@ impl State {
         waiters.push(Waiter { session, slot });
     }
 
-    /// Stores the number of deaths, if the job is a record.
+    /// Stores what changed of the job, if it is a record.
     pub(super) fn update_record(&mut self, id: JobId, fx: &mut Effects) {
-        let Some(job) = self.jobs.get(id) else { return };
-        if job.record != Record::None {
-            self.commits.redo.remove(&id);
-            self.commits.push(Change::Attempts { id, attempts: job.attempts }, fx);
-        }
+        let Some(job) = self.jobs.get(id).filter(|job| job.is_stored()) else { return };
+        let update = self.update_of(id, job, None);
+        self.commits.redo.remove(&Redo::Job(id));
+        self.commits.push(Change::Update(update), fx);
     }
 
     /// Ends a record.
     pub(super) fn delete_record(&mut self, id: JobId, fx: &mut Effects) {
-        self.commits.redo.remove(&id);
-        self.commits.push(Change::Delete(id), fx);
+        // What failed to be stored may be that it is no dead letter any more.
+        let is_behind = self.commits.redo.remove(&Redo::Job(id));
+        let change = if is_behind { Change::Purge(id) } else { Change::Delete(id) };
+        self.commits.push(change, fx);
     }
 
     pub(super) fn committed(&mut self, now: Instant, through: ChangeSeq, fx: &mut Effects) {
@@ -174,8 +226,8 @@ impl State {
                     self.refused(job, &waiters, &reason, fx);
                     self.serve_waiters(now, &waiters, fx);
                 }
-                Pending::Update(job) => {
-                    self.commits.redo.insert(job);
+                Pending::Update(record) => {
+                    self.commits.redo.insert(record);
                 }
                 Pending::Reserve { .. } => self.handles.refused(),
             }
@@ -190,12 +242,8 @@ impl State {
     /// Makes failed changes again. While the store fails there is always one change to try it
     /// with, so that its recovery is noticed on an idle broker too.
     pub(super) fn redo(&mut self, now: Instant, fx: &mut Effects) {
-        for id in std::mem::take(&mut self.commits.redo) {
-            match self.jobs.get(id) {
-                Some(job) if job.record == Record::None => {}
-                Some(_) => self.update_record(id, fx),
-                None => self.delete_record(id, fx),
-            }
+        for record in std::mem::take(&mut self.commits.redo) {
+            self.write_again(record, fx);
         }
         if self.commits.error.is_some() {
             self.commits.push(Change::ReserveHandles { through: self.handles.reserved() }, fx);
@@ -203,13 +251,35 @@ impl State {
         }
     }
 
+    fn write_again(&mut self, record: Redo, fx: &mut Effects) {
+        match record {
+            Redo::Job(id) if self.dead.by_id.contains_key(&id) => self.update_dead(id, fx),
+            Redo::Job(id) if self.jobs.get(id).is_some() => self.update_record(id, fx),
+            Redo::Job(id) => {
+                self.commits.push(Change::Purge(id), fx);
+            }
+            Redo::Schedule(id) => self.write_schedule(id, fx),
+            Redo::Pause(pattern) => {
+                let is_paused = self.pauses().contains(&pattern);
+                let change =
+                    if is_paused { Change::Pause(pattern) } else { Change::Resume(pattern) };
+                self.commits.push(change, fx);
+            }
+        }
+    }
+
     fn stored(&mut self, now: Instant, id: JobId, waiters: &[Waiter], fx: &mut Effects) {
         let created = Response::JobCreated(self.handles.bytes(id));
         self.resolve_all(waiters, &created, fx);
+        if let Some(dead) = self.dead.by_id.get_mut(&id) {
+            dead.job.record = Record::Kept;
+            dead.job.forget_content();
+        }
+        self.schedule_stored(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.record = Record::Kept;
         if job.place == Place::Storing {
-            self.enqueue(now, id, fx);
+            self.line_up(now, id, fx);
             self.spare_memory(id);
         }
     }
@@ -217,6 +287,14 @@ impl State {
     /// A record could not be stored: those who wait for it are told, and the job is what it was
     /// before, which for most jobs is nothing.
     fn refused(&mut self, id: JobId, waiters: &[Waiter], reason: &str, fx: &mut Effects) {
+        if let Some(dead) = self.dead.by_id.get_mut(&id) {
+            // It stays known for as long as we live.
+            dead.job.record = Record::None;
+        }
+        if self.drop_schedule(id) {
+            let error = Response::error(ErrorCode::QueueError, reason.to_owned());
+            return self.resolve_all(waiters, &error, fx);
+        }
         let Some(job) = self.jobs.get_mut(id) else {
             // It ran and ended meanwhile, so it needs no record any more.
             let created = Response::JobCreated(self.handles.bytes(id));

@@ -41,7 +41,9 @@ impl State {
             return;
         }
         let job = self.jobs.get(id);
-        if job.is_some_and(|job| job.record == Record::Kept && job.place == Place::Queued) {
+        if job.is_some_and(|job| {
+            job.record == Record::Kept && matches!(job.place, Place::Queued | Place::Delayed)
+        }) {
             self.jobs.release(id);
         }
     }

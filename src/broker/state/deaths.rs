@@ -17,9 +17,10 @@ use super::State;
 use super::crews::Duty;
 use super::effects::Effects;
 use super::habits::Charges;
-use super::jobs::Place;
+use super::jobs::{Job, Place};
 use super::losses::Losses;
 use super::timers::Timer;
+use crate::broker::record::{Death, DeathCause};
 use crate::broker::{BrokerEvent, JobLoss, LossOutcome};
 use crate::model::{Exit, JobId, SessionId, WorkerId};
 use crate::protocol::WorkReport;
@@ -49,6 +50,17 @@ enum Blame {
     Loss,
 }
 
+/// How the last attempt at a job was lost.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    /// Its worker died so.
+    Died(WorkerId, Exit),
+    /// Its time ran out, in the hands of this worker if it is one of ours.
+    Late(Option<WorkerId>),
+    /// The connection of a worker that is none of ours ended.
+    Left,
+}
+
 impl State {
     /// A worker process ended: its jobs are charged, and charges of its closed sessions stand.
     pub fn gone(&mut self, now: Instant, worker: WorkerId, exit: Exit, fx: &mut Effects) {
@@ -64,8 +76,8 @@ impl State {
         for session in sessions {
             self.take_back_all(now, session, blame, fx);
         }
+        self.convict(now, worker, exit, fx);
         self.crews.workers.remove(&worker);
-        self.convict(worker, exit, fx);
     }
 
     /// A performing session closed.
@@ -94,7 +106,8 @@ impl State {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.attempts = job.attempts.saturating_sub(1);
         let waits = matches!(job.place, Place::Limbo(_));
-        let goes_on = job.attempts < self.settings.attempts_max;
+        let (attempts, key) = (job.attempts, job.function);
+        let goes_on = attempts < self.attempts_max(key);
         self.update_record(id, fx);
         if waits && goes_on {
             self.enqueue(now, id, fx);
@@ -108,7 +121,7 @@ impl State {
     }
 
     /// Charges of this process stand.
-    fn convict(&mut self, worker: WorkerId, exit: Exit, fx: &mut Effects) {
+    fn convict(&mut self, now: Instant, worker: WorkerId, exit: Exit, fx: &mut Effects) {
         self.deaths.losses.confirm(worker);
         let range =
             (Bound::Included((worker, JobId(0))), Bound::Included((worker, JobId(u64::MAX))));
@@ -118,7 +131,7 @@ impl State {
             self.deaths.charges.remove(&charge);
             self.timers.clear(Timer::Verdict(worker, id));
             if self.jobs.get(id).is_some_and(|job| job.place == Place::Limbo(worker)) {
-                self.give_up(id, Some((worker, exit)), fx);
+                self.give_up(now, id, Lost::Died(worker, exit), fx);
             }
         }
     }
@@ -134,6 +147,7 @@ impl State {
     fn take_back(&mut self, now: Instant, id: JobId, blame: Blame, fx: &mut Effects) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Place::Running { session, .. } = job.place else { return };
+        let holder = self.sessions.get(&session).and_then(|session| session.worker);
         job.set_progress(None);
         // Of no place until it is decided where it goes.
         job.place = Place::Storing;
@@ -152,7 +166,9 @@ impl State {
             Blame::Nobody => self.requeue(now, id, fx),
             Blame::Time | Blame::Loss => {
                 if self.charge(id, fx) {
-                    self.give_up(id, None, fx);
+                    let is_late = matches!(blame, Blame::Time);
+                    let how = if is_late { Lost::Late(holder) } else { Lost::Left };
+                    self.give_up(now, id, how, fx);
                 } else {
                     self.requeue(now, id, fx);
                 }
@@ -161,7 +177,7 @@ impl State {
                 let is_last = self.charge(id, fx);
                 self.suspect(worker, id);
                 if is_last {
-                    self.give_up(id, Some((worker, exit)), fx);
+                    self.give_up(now, id, Lost::Died(worker, exit), fx);
                 } else {
                     self.requeue(now, id, fx);
                 }
@@ -190,9 +206,9 @@ impl State {
     fn charge(&mut self, id: JobId, fx: &mut Effects) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         job.attempts += 1;
-        let is_last = job.attempts >= self.settings.attempts_max;
+        let (attempts, key) = (job.attempts, job.function);
         self.update_record(id, fx);
-        is_last
+        attempts >= self.attempts_max(key)
     }
 
     fn requeue(&mut self, now: Instant, id: JobId, fx: &mut Effects) {
@@ -206,14 +222,33 @@ impl State {
         }
     }
 
-    /// Ends a job that cost too many workers.
-    fn give_up(&mut self, id: JobId, death: Option<(WorkerId, Exit)>, fx: &mut Effects) {
+    /// Ends a job that cost too many workers, or took too long too often.
+    fn give_up(&mut self, now: Instant, id: JobId, how: Lost, fx: &mut Effects) {
         let Some(loss) = self.loss(id, LossOutcome::GivenUp) else { return };
         self.deaths.losses.update(id, &LossOutcome::GivenUp);
-        fx.events.push(BrokerEvent::GivenUp { loss, death });
-        if let Some(job) = self.end(id, fx) {
-            self.tell(id, &job, &WorkReport::Fail, fx);
-        }
+        let (cause, worker, exit, end) = match how {
+            Lost::Died(worker, exit) => {
+                (DeathCause::Died, Some(worker), exit.to_string(), Some((worker, exit)))
+            }
+            Lost::Late(worker) => (DeathCause::TimedOut, worker, String::new(), None),
+            Lost::Left => (DeathCause::Died, None, String::new(), None),
+        };
+        fx.events.push(BrokerEvent::GivenUp { loss, death: end });
+        let worker = worker.map(|worker| self.worker_name(worker)).unwrap_or_default();
+        let at = self.settings.wall_clock(now);
+        let death = Death { at, cause, worker, exit, output: String::new() };
+        self.bury(id, death, &WorkReport::Fail, fx);
+    }
+
+    /// The name of the worker that holds the job; empty when it is none of ours.
+    pub(super) fn holder_name(&self, job: &Job) -> String {
+        let Place::Running { session, .. } = job.place else { return String::new() };
+        let worker = self.sessions.get(&session).and_then(|session| session.worker);
+        worker.map(|worker| self.worker_name(worker)).unwrap_or_default()
+    }
+
+    fn worker_name(&self, worker: WorkerId) -> String {
+        self.crews.workers.get(&worker).map(|worker| worker.name.to_string()).unwrap_or_default()
     }
 
     pub(super) fn loss(&self, id: JobId, outcome: LossOutcome) -> Option<JobLoss> {
@@ -222,7 +257,7 @@ impl State {
             handle: self.handles.text(id),
             function: self.functions.get(job.function)?.name.clone(),
             attempts: job.attempts,
-            attempts_max: self.settings.attempts_max,
+            attempts_max: self.attempts_max(job.function),
             outcome,
         })
     }

@@ -20,9 +20,11 @@ impl State {
                 self.jobs.get(*id).map(|job| job.enqueued)
             });
             let waited = |then| self.settings.since(now, then);
+            // Jobs of a paused function are no demand: nobody would be given them.
+            let oldest = oldest.min().filter(|_| !function.paused);
             let demand = FunctionDemand {
-                queued: queues.iter().map(|queue| queue.len()).sum(),
-                oldest: oldest.min().map_or(Duration::ZERO, waited),
+                queued: function.ready_len(),
+                oldest: oldest.map_or(Duration::ZERO, waited),
                 running: function.running,
                 ended: function.ended,
                 busy: function.busy.total(now),

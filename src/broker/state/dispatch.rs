@@ -26,7 +26,7 @@ impl State {
         (function, timeout): (&FunctionName, Option<Duration>),
         fx: &mut Effects,
     ) {
-        let key = self.functions.ensure(function);
+        let key = self.ensure_function(function);
         self.unlist(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.registrations += 1;
@@ -129,6 +129,7 @@ impl State {
             function.held.remove(&id);
         }
         self.functions.enqueue(key, job.priority, id);
+        self.will_expire(now, id);
         match self.call(now, key, fx) {
             Call::Enough => {}
             Call::Woken => self.wake_others(now, key, fx),
@@ -194,6 +195,10 @@ impl State {
             unique: match style {
                 GrabStyle::Plain => None,
                 GrabStyle::Unique | GrabStyle::All => Some(content.unique.clone()),
+            },
+            reducer: match style {
+                GrabStyle::Plain | GrabStyle::Unique => None,
+                GrabStyle::All => job.reducer().cloned(),
             },
             payload: content.payload.clone(),
         }

@@ -6,12 +6,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use bytes::Bytes;
 use slab::Slab;
 
 use super::busy::BusyClock;
 use super::sessions::Abilities;
+use crate::config::FunctionRule;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
 
 /// A function by its place in the table; valid while the function exists.
@@ -39,18 +41,36 @@ pub(super) struct Function {
     pub(super) name: FunctionName,
     /// Jobs that may be assigned, in the order of their numbers.
     queued: ByPriority<BTreeSet<JobId>>,
-    /// Jobs that may not: being stored, running, or with their fate open.
+    /// Jobs that may not: being stored, not due, running, or with their fate open.
     pub(super) held: BTreeSet<JobId>,
     /// How many of the held ones run.
     pub(super) running: usize,
     /// For how long jobs of it have run.
     pub(super) busy: BusyClock,
+    /// How many of them are not due yet.
+    pub(super) delayed: ByPriority<usize>,
     /// Sessions that registered it.
     pub(super) performers: BTreeSet<SessionId>,
     /// Those of them that sleep and have few abilities.
     pub(super) sleepers: BTreeSet<Sleeper>,
     /// Sessions that were woken for it and have not grabbed since.
     pub(super) woken: BTreeSet<SessionId>,
+    /// What the file says of it.
+    pub(super) rule: FunctionRule,
+    /// Whether an operator paused it: its jobs are not assigned.
+    pub(super) paused: bool,
+    /// Its dead letters.
+    pub(super) dead: BTreeSet<JobId>,
+    /// Its recurring jobs.
+    pub(super) schedules: BTreeSet<JobId>,
+    /// Whether somebody made it by hand, so that it stays until it is dropped.
+    pub(super) made: bool,
+    /// Queued jobs by the moment at which they are dropped; some may have left the queue.
+    pub(super) expiring: BTreeSet<(Instant, JobId)>,
+    /// Jobs dropped since the start because they waited too long.
+    pub(super) expired: u64,
+    /// Since when nobody uses it, and how many jobs had ended then.
+    pub(super) unused: Option<(Instant, u64)>,
     /// Most jobs, by the priority of the one that comes.
     pub(super) limits: ByPriority<Option<u64>>,
     /// Jobs ended since the start.
@@ -109,9 +129,18 @@ impl Function {
             held: BTreeSet::new(),
             running: 0,
             busy: BusyClock::default(),
+            delayed: ByPriority::default(),
             performers: BTreeSet::new(),
             sleepers: BTreeSet::new(),
             woken: BTreeSet::new(),
+            rule: FunctionRule::default(),
+            paused: false,
+            dead: BTreeSet::new(),
+            schedules: BTreeSet::new(),
+            made: false,
+            expiring: BTreeSet::new(),
+            expired: 0,
+            unused: None,
             limits: ByPriority::default(),
             ended: 0,
             served: 0,
@@ -124,14 +153,32 @@ impl Function {
         self.queued.get(priority)
     }
 
+    /// How many jobs wait in the queue.
+    pub(super) fn queued_len(&self) -> usize {
+        Priority::ALL.iter().map(|priority| self.queued(*priority).len()).sum()
+    }
+
     /// How many jobs may be assigned.
     pub(super) fn ready_len(&self) -> usize {
-        Priority::ALL.iter().map(|priority| self.queued(*priority).len()).sum()
+        if self.paused { 0 } else { self.queued_len() }
+    }
+
+    /// Whether nothing is known of it but its name.
+    pub(super) fn is_unused(&self) -> bool {
+        self.total() == 0
+            && self.performers.is_empty()
+            && self.dead.is_empty()
+            && self.schedules.is_empty()
+    }
+
+    /// How many jobs are not due yet.
+    pub(super) fn delayed_len(&self) -> usize {
+        Priority::ALL.iter().map(|priority| self.delayed.get(*priority)).sum()
     }
 
     /// How many jobs there are in all.
     pub(super) fn total(&self) -> usize {
-        self.ready_len() + self.held.len()
+        self.queued_len() + self.held.len()
     }
 
     fn turn(&self, key: FunctionKey) -> Turn {
@@ -152,11 +199,8 @@ impl Functions {
         self.by_name.get(name).copied()
     }
 
-    /// The function of this name, made when there is none.
-    pub(super) fn ensure(&mut self, name: &FunctionName) -> FunctionKey {
-        if let Some(key) = self.key(name) {
-            return key;
-        }
+    /// Adds a function; there is none of its name.
+    pub(super) fn add(&mut self, name: &FunctionName) -> FunctionKey {
         // A copy: the name came inside a packet, which would stay as long as the function.
         let name = FunctionName(Bytes::copy_from_slice(&name.0));
         let index = self.table.insert(Function::new(name.clone()));
@@ -172,6 +216,11 @@ impl Functions {
         }
     }
 
+    /// The keys of all functions, in the order of their names.
+    pub(super) fn keys(&self) -> Vec<FunctionKey> {
+        self.by_name.values().copied().collect()
+    }
+
     /// All functions, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Function> {
         self.by_name.values().filter_map(|key| self.get(*key))
@@ -181,8 +230,10 @@ impl Functions {
     pub(super) fn enqueue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
         let Some(function) = self.table.get_mut(key.index()) else { return };
         function.queued.get_mut(priority).insert(job);
-        let turn = function.turn(key);
-        self.ready.get_mut(priority).insert(turn);
+        if !function.paused {
+            let turn = function.turn(key);
+            self.ready.get_mut(priority).insert(turn);
+        }
     }
 
     /// Takes a job out of its queue.
@@ -193,6 +244,21 @@ impl Functions {
         if queue.is_empty() {
             let turn = function.turn(key);
             self.ready.get_mut(priority).remove(&turn);
+        }
+    }
+
+    /// Offers the function's jobs no longer, or again.
+    pub(super) fn set_paused(&mut self, key: FunctionKey, paused: bool) {
+        let Some(function) = self.table.get_mut(key.index()) else { return };
+        function.paused = paused;
+        let turn = function.turn(key);
+        for priority in Priority::ALL {
+            let ready = self.ready.get_mut(priority);
+            if paused {
+                ready.remove(&turn);
+            } else if !function.queued.get(priority).is_empty() {
+                ready.insert(turn);
+            }
         }
     }
 
@@ -244,7 +310,7 @@ impl Functions {
         abilities
             .keys()
             .filter_map(|key| self.get(*key).map(|function| (function, *key)))
-            .filter(|(function, _)| !function.queued(priority).is_empty())
+            .filter(|(function, _)| !function.paused && !function.queued(priority).is_empty())
             .min_by_key(|(function, key)| function.turn(*key))
             .map(|(_, key)| key)
     }

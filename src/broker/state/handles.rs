@@ -15,15 +15,19 @@ pub(super) const BLOCK_LEN: u64 = 65_536;
 #[derive(Debug)]
 pub(super) struct Handles {
     prefix: String,
+    /// Of handles that were given out earlier.
+    prefix_before: String,
     next: u64,
     reserved: u64,
     asked: u64,
 }
 
 impl Handles {
-    pub(super) fn new(prefix: &str, next: JobId, reserved: JobId) -> Self {
+    /// `prefixes`: the one that handles have, and the one that they had when the store was made.
+    pub(super) fn new(prefixes: [&str; 2], next: JobId, reserved: JobId) -> Self {
         let reserved = reserved.0.max(next.0.saturating_sub(1));
-        Self { prefix: format!("{prefix}:"), next: next.0, reserved, asked: reserved }
+        let [prefix, prefix_before] = prefixes.map(|prefix| format!("{prefix}:"));
+        Self { prefix, prefix_before, next: next.0, reserved, asked: reserved }
     }
 
     /// The next number, if it is reserved.
@@ -71,7 +75,9 @@ impl Handles {
 
     /// The number in a handle of ours, written exactly as we write it.
     pub(super) fn parse(&self, handle: &[u8]) -> Option<JobId> {
-        let digits = handle.strip_prefix(self.prefix.as_bytes())?;
+        let digits = handle
+            .strip_prefix(self.prefix.as_bytes())
+            .or_else(|| handle.strip_prefix(self.prefix_before.as_bytes()))?;
         if digits.first() == Some(&b'0') || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
@@ -85,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_reserved_numbers_are_given_out() {
-        let mut handles = Handles::new("H:x", JobId(1), JobId(0));
+        let mut handles = Handles::new(["H:x", "H:old"], JobId(1), JobId(0));
         assert_eq!(handles.take(), None);
         assert_eq!(handles.ask_for_block(), Some(JobId(BLOCK_LEN)));
         assert_eq!(handles.ask_for_block(), None, "one reservation at a time");
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_refused_reservation_is_asked_for_again() {
-        let mut handles = Handles::new("H:x", JobId(9), JobId(8));
+        let mut handles = Handles::new(["H:x", "H:old"], JobId(9), JobId(8));
         assert_eq!(handles.ask_for_block(), Some(JobId(8 + BLOCK_LEN)));
         handles.refused();
         assert_eq!(handles.ask_for_block(), Some(JobId(8 + BLOCK_LEN)));
@@ -104,8 +110,9 @@ mod tests {
 
     #[test]
     fn a_handle_is_read_only_as_it_is_written() {
-        let handles = Handles::new("H:x", JobId(1), JobId(9));
+        let handles = Handles::new(["H:x", "H:old"], JobId(1), JobId(9));
         assert_eq!(handles.parse(handles.text(JobId(17)).as_bytes()), Some(JobId(17)));
+        assert_eq!(handles.parse(b"H:old:17"), Some(JobId(17)), "the prefix was changed since");
         for other in
             ["H:x:", "H:x:017", "H:x:+1", "H:y:1", "H:x:1\0", "", "H:x:18446744073709551616"]
         {

@@ -4,7 +4,10 @@
 //! on disk alone, and what it has in common with another submission is a hash.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::ops::Bound;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
 
 use super::functions::FunctionKey;
 use super::sameness::{Hashing, Sameness, Uniques};
@@ -29,18 +32,22 @@ pub(super) struct Job {
     pub(super) enqueued: Moment,
     pub(super) record: Record,
     pub(super) place: Place,
-    audience: Option<Box<Audience>>,
+    rare: Option<Box<Rare>>,
     content: Option<Box<Content>>,
     /// Of what makes it the same as another; of any value when nothing does.
     same: u64,
 }
 
-/// What is of interest to those who wait for a job.
+/// What few jobs have, so that the others are spared its room.
 #[derive(Debug, Default)]
-pub(super) struct Audience {
+pub(super) struct Rare {
     clients: Clients,
     /// How much is done of how much, as its worker told.
     progress: Option<(u32, u32)>,
+    /// Not to be run before.
+    run_at: Option<SystemTime>,
+    /// The function that puts the parts of its result together.
+    reducer: Option<Bytes>,
 }
 
 /// A point in time, in nanoseconds since the start and of half the size of an [`Instant`]; it may
@@ -57,11 +64,14 @@ pub(super) enum Record {
     Pending(ChangeSeq),
     /// It does.
     Kept,
+    /// It is not to: the job is kept in memory until it has run.
+    Memory,
 }
 
 /// Where a job is.
 ///
 /// ```text
+/// Storing ──committed, not due yet──▶ Delayed ──due──▶ Queued
 /// Storing ──committed──▶ Queued ──grabbed──▶ Running ──reported──▶ (gone)
 ///                          ▲  ▲                 │ its worker is lost
 ///                          │  └─────────────────┤
@@ -71,6 +81,8 @@ pub(super) enum Record {
 pub(super) enum Place {
     /// Not durable yet: nobody was told of it.
     Storing,
+    /// Its time has not come.
+    Delayed,
     /// It may be assigned.
     Queued,
     /// In a worker's hands.
@@ -105,10 +117,15 @@ impl Job {
             enqueued,
             record: Record::None,
             place: Place::Storing,
-            audience: None,
+            rare: None,
             content: None,
             same: 0,
         }
+    }
+
+    /// Whether the store has a record of it, or is about to.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self.record, Record::Pending(_) | Record::Kept)
     }
 
     /// Whether nobody wants it: no client waits, and no store keeps it.
@@ -116,28 +133,66 @@ impl Job {
         self.clients().is_empty() && self.record == Record::None
     }
 
+    /// When it may run first, if that was asked for.
+    pub(super) fn run_at(&self) -> Option<SystemTime> {
+        self.rare.as_ref()?.run_at
+    }
+
+    /// The function that puts the parts of its result together.
+    pub(super) fn reducer(&self) -> Option<&Bytes> {
+        self.rare.as_ref()?.reducer.as_ref()
+    }
+
+    pub(super) fn set_special(&mut self, run_at: Option<SystemTime>, reducer: Option<Bytes>) {
+        if run_at.is_some() || reducer.is_some() {
+            let rare = self.rare.get_or_insert_default();
+            // A copy: it came inside a packet, which would stay in memory with the payload.
+            let reducer = reducer.map(|reducer| Bytes::copy_from_slice(&reducer));
+            (rare.run_at, rare.reducer) = (run_at, reducer);
+        }
+    }
+
     /// Its unique and payload; nothing when they are on disk alone.
     pub(super) fn content(&self) -> Option<&Content> {
         self.content.as_deref()
     }
 
+    /// Leaves the content of a job that is in no table to the disk.
+    pub(super) fn forget_content(&mut self) {
+        self.content = None;
+    }
+
+    /// Forgets who waited for it.
+    pub(super) fn forget_audience(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.clients.clear();
+            rare.progress = None;
+        }
+    }
+
     pub(super) fn clients(&self) -> &Clients {
-        self.audience.as_ref().map_or(&NOBODY, |audience| &audience.clients)
+        self.rare.as_ref().map_or(&NOBODY, |rare| &rare.clients)
     }
 
     pub(super) fn clients_mut(&mut self) -> &mut Clients {
-        &mut self.audience.get_or_insert_default().clients
+        &mut self.rare.get_or_insert_default().clients
     }
 
     /// How much is done of how much, as its worker told.
     pub(super) fn progress(&self) -> Option<(u32, u32)> {
-        self.audience.as_ref()?.progress
+        self.rare.as_ref()?.progress
     }
 
     pub(super) fn set_progress(&mut self, progress: Option<(u32, u32)>) {
-        if progress.is_some() || self.audience.is_some() {
-            self.audience.get_or_insert_default().progress = progress;
+        if progress.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().progress = progress;
         }
+    }
+}
+
+impl From<ChangeSeq> for Record {
+    fn from(seq: ChangeSeq) -> Self {
+        Self::Pending(seq)
     }
 }
 
@@ -159,35 +214,62 @@ impl Jobs {
         self.by_id.iter().map(|(id, job)| (*id, job.as_ref()))
     }
 
+    /// All jobs, the newest first.
+    pub(super) fn newest(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.by_id.iter().rev().map(|(id, job)| (*id, job.as_ref()))
+    }
+
+    /// The jobs behind this one.
+    pub(super) fn after(&self, id: JobId) -> impl Iterator<Item = (JobId, &Job)> {
+        let range = (Bound::Excluded(id), Bound::Unbounded);
+        self.by_id.range(range).map(|(id, job)| (*id, job.as_ref()))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Takes a job in with its content.
-    pub(super) fn insert(&mut self, id: JobId, job: Job, content: Content) {
-        self.insert_stored(id, job, &content);
-        self.hold(id, content);
+    pub(super) fn insert(&mut self, id: JobId, mut job: Job, content: Content) {
+        let same = self.sameness(&content.unique, &content.payload);
+        job.content = Some(Box::new(content));
+        self.put_back(id, job, same);
     }
 
     /// Takes a job in whose content stays on disk.
-    pub(super) fn insert_stored(&mut self, id: JobId, mut job: Job, content: &Content) {
-        if let Some(same) = self.sameness(content) {
+    pub(super) fn insert_stored(&mut self, id: JobId, job: Job, content: &Content) {
+        let same = self.sameness(&content.unique, &content.payload);
+        self.put_back(id, job, same);
+    }
+
+    /// Takes a job in as it is, its content in memory or not. Of two that are the same, as a dead
+    /// letter that is put back may be, both can be joined.
+    pub(super) fn put_back(&mut self, id: JobId, mut job: Job, same: Option<Sameness>) {
+        if let Some(same) = same {
             job.same = same.high();
-            if self.same(job.function, same).is_none() {
-                self.uniques.insert(same, id);
-            }
+            self.uniques.insert(same, id);
         }
-        self.on_disk += 1;
+        match job.content() {
+            Some(content) => self.held_bytes += cost(content),
+            None => self.on_disk += 1,
+        }
         self.by_id.insert(id, Box::new(job));
     }
 
+    /// Takes a job out; what is in memory of its content stays with it.
     pub(super) fn remove(&mut self, id: JobId) -> Option<Job> {
-        self.release(id);
         let job = self.by_id.remove(&id)?;
-        self.on_disk -= 1;
+        match job.content() {
+            Some(content) => self.held_bytes -= cost(content),
+            None => self.on_disk -= 1,
+        }
         self.uniques.remove(job.same, id);
         Some(*job)
     }
 
     /// What makes a submission the same job as another.
-    pub(super) fn sameness(&self, content: &Content) -> Option<Sameness> {
-        self.hashing.of(&content.unique, &content.payload)
+    pub(super) fn sameness(&self, unique: &Unique, payload: &Bytes) -> Option<Sameness> {
+        self.hashing.of(unique, payload)
     }
 
     /// The job that a submission joins.
@@ -198,9 +280,8 @@ impl Jobs {
 
     /// The first job with this unique, of any function.
     pub(super) fn with_unique(&self, unique: &Unique) -> Option<JobId> {
-        let content = Content { unique: unique.clone(), payload: bytes::Bytes::new() };
         let function = |id: &JobId| self.get(*id).map(|job| job.function);
-        self.uniques.find(self.sameness(&content)?).min_by_key(function)
+        self.uniques.find(self.sameness(unique, &Bytes::new())?).min_by_key(function)
     }
 
     /// Keeps a job's content in memory.

@@ -10,9 +10,8 @@ use std::time::Instant;
 
 use super::State;
 use super::effects::Effects;
-use crate::broker::record::Content;
 use crate::model::{JobId, SessionId};
-use crate::protocol::{AdminCommand, AdminError, Request};
+use crate::protocol::{AdminCommand, AdminError, Request, Submission};
 
 /// What came while stored jobs were being read, and waits.
 #[derive(Debug, Default)]
@@ -61,6 +60,7 @@ impl State {
     /// All stored jobs have come; what waited for that goes on, in its order.
     pub fn loaded(&mut self, now: Instant, fx: &mut Effects) {
         let Some(loading) = self.loading.take() else { return };
+        self.recur(now, fx);
         for (session, postponed) in loading.waiting {
             if self.listens_to(session) {
                 self.begin(now, session, postponed, fx);
@@ -100,12 +100,7 @@ impl State {
 
     fn may_concern_unknown(&self, request: &Request) -> bool {
         match request {
-            Request::Submit(job) => {
-                let content = Content { unique: job.unique.clone(), payload: job.payload.clone() };
-                let Some(same) = self.jobs.sameness(&content) else { return false };
-                let function = self.functions.key(&job.function);
-                function.and_then(|function| self.jobs.same(function, same)).is_none()
-            }
+            Request::Submit(job) | Request::SubmitReduce { job, .. } => self.may_be_second(job),
             Request::GetStatus(handle) => self.may_be_unknown(handle),
             Request::GetStatusUnique(unique) => self.jobs.with_unique(unique).is_none(),
             Request::CanDo { .. }
@@ -114,6 +109,7 @@ impl State {
             | Request::PreSleep
             | Request::Grab(_)
             | Request::Work { .. }
+            | Request::Schedule(_)
             | Request::Echo(_)
             | Request::Option(_)
             | Request::SetClientId(_)
@@ -121,15 +117,28 @@ impl State {
         }
     }
 
+    /// Whether a submission may join a job that has not come yet, or come on top of as many as may
+    /// wait.
+    fn may_be_second(&self, job: &Submission) -> bool {
+        let function = self.functions.key(&job.function);
+        if let Some(same) = self.jobs.sameness(&job.unique, &job.payload) {
+            return function.and_then(|function| self.jobs.same(function, same)).is_none();
+        }
+        let rules = &self.settings.rules;
+        rules.queued_max.is_some() || rules.functions.of(&job.function).queued_max.is_some()
+    }
+
     fn needs_all(&self, command: &AdminCommand) -> bool {
         match command {
             AdminCommand::CancelJob(handle) => self.may_be_unknown(handle),
             AdminCommand::DropFunction(_)
-            | AdminCommand::ShowJobs
-            | AdminCommand::ShowUniqueJobs => true,
-            AdminCommand::Status
+            | AdminCommand::Status
             | AdminCommand::PriorityStatus
-            | AdminCommand::Workers
+            | AdminCommand::ShowJobs
+            | AdminCommand::ShowUniqueJobs
+            | AdminCommand::Jobs => true,
+            AdminCommand::Workers
+            | AdminCommand::Clients
             | AdminCommand::Version
             | AdminCommand::GetPid
             | AdminCommand::Verbose

@@ -7,10 +7,15 @@
 //! | file | rules about |
 //! |---|---|
 //! | `submit` | submitting, and joining a job that is there already |
+//! | `delayed` | jobs whose time has not come |
 //! | `dispatch` | what a session performs, and the job it is given |
 //! | `sleepers` | who sleeps, and who is woken |
 //! | `reports` | what workers report, and how a job ends |
 //! | `deaths`, `losses` | jobs whose worker was lost |
+//! | `dead`, `sweep` | dead letters, and orders about many jobs |
+//! | `expiry` | jobs that waited too long |
+//! | `schedules` | recurring jobs |
+//! | `rules` | what the file says of functions, pauses, functions that leave |
 //! | `crews` | worker processes, draining, a pool's max |
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
@@ -26,10 +31,13 @@ mod busy;
 mod commits;
 mod contents;
 mod crews;
+mod dead;
 mod deaths;
+mod delayed;
 mod demand;
 mod dispatch;
 mod effects;
+mod expiry;
 mod functions;
 mod habits;
 mod handles;
@@ -39,45 +47,58 @@ mod loading;
 mod losses;
 mod overview;
 mod reports;
+mod rules;
 mod sameness;
+mod schedules;
 mod sessions;
 mod sleepers;
 mod submit;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
 use self::commits::Commits;
 use self::contents::Contents;
 use self::crews::Crews;
+use self::dead::Dead;
 use self::deaths::Deaths;
+use self::delayed::Delayed;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
 use self::jobs::{Job, Jobs, Moment, Record};
 use self::loading::{Loading, Postponed};
 use self::reports::not_found;
 use self::sameness::Hashing;
+use self::schedules::Schedules;
 use self::sessions::{Identity, Session};
 use self::timers::{Timer, Timers};
 use super::Peer;
 use super::record::{Content, JobRecord};
+use crate::config::BrokerRules;
 use crate::model::{JobId, SessionId};
 use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
 pub use effects::{Effects, Outgoing};
 pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
+pub use overview::Payload;
+pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
 /// What the rules are told once, at the start.
 #[derive(Clone, Debug)]
 pub struct StateSettings {
     /// What handles begin with, `H:host`; the number follows after a colon.
     pub handle_prefix: String,
+    /// What they began with when the store was made; such handles are known too.
+    pub handle_prefix_before: String,
     /// The first number to give out: one above what the store had reserved.
     pub next: JobId,
     /// The last number that the store has durably reserved; below `next` when there is none, and
@@ -87,17 +108,22 @@ pub struct StateSettings {
     pub pid: u32,
     /// Our version, for `version`.
     pub version: String,
-    /// Deaths of workers with one job in hand at which the job is given up.
+    /// Deaths of workers with one job in hand at which the job is given up, unless the file says
+    /// otherwise for its function.
     pub attempts_max: u32,
     /// Where gearmand's way can be chosen.
     pub habits: Habits,
+    /// What the file says of functions.
+    pub rules: Arc<BrokerRules>,
+    /// Where we are, for times of the day.
+    pub zone: TimeZone,
     /// Bytes of unique and payload of stored jobs above which they are left to the disk.
     pub held_bytes_max: usize,
     /// A secret of this run, so that nobody can choose uniques that collide.
     pub hash_key: [u8; 16],
     /// The moment of the start, on the clock that every `now` is read from.
     pub started: Instant,
-    /// The same moment on the wall clock; records carry wall-clock times.
+    /// The same moment on the wall clock, which may be set later; records carry its times.
     pub started_at: SystemTime,
 }
 
@@ -115,6 +141,11 @@ pub struct State {
     /// While stored jobs are being read.
     loading: Option<Loading>,
     deaths: Deaths,
+    delayed: Delayed,
+    dead: Dead,
+    schedules: Schedules,
+    /// Patterns of paused functions.
+    paused: BTreeSet<String>,
     timers: Timers,
     /// Sleepers that perform too many functions to be listed with each.
     generalists: BTreeSet<Sleeper>,
@@ -123,8 +154,13 @@ pub struct State {
 }
 
 impl StateSettings {
-    /// A moment of this run as wall-clock time.
-    fn wall_clock(&self, at: Moment) -> SystemTime {
+    /// What the wall clock says.
+    fn wall_clock(&self, now: Instant) -> SystemTime {
+        self.wall_of(self.moment(now))
+    }
+
+    /// A moment as wall-clock time, by what the clock said when it was looked at last.
+    fn wall_of(&self, at: Moment) -> SystemTime {
         let distance = Duration::from_nanos(at.0.unsigned_abs());
         let wall = if at.0 < 0 {
             self.started_at.checked_sub(distance)
@@ -150,8 +186,13 @@ impl State {
     /// An empty broker.
     #[must_use]
     pub fn new(settings: StateSettings) -> Self {
-        Self {
-            handles: Handles::new(&settings.handle_prefix, settings.next, settings.reserved),
+        let started = settings.started;
+        let mut state = Self {
+            handles: Handles::new(
+                [&settings.handle_prefix, &settings.handle_prefix_before],
+                settings.next,
+                settings.reserved,
+            ),
             jobs: Jobs::new(Hashing::new(settings.hash_key)),
             settings,
             functions: Functions::default(),
@@ -161,24 +202,40 @@ impl State {
             contents: Contents::default(),
             loading: None,
             deaths: Deaths::default(),
+            delayed: Delayed::default(),
+            dead: Dead::default(),
+            schedules: Schedules::default(),
+            paused: BTreeSet::new(),
             timers: Timers::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
-        }
+        };
+        state.look_for_stale(started);
+        state
     }
 
     /// Puts a job that the store kept back into its queue; after the start, in the order in which
     /// they are to run. Its content stays on disk until it is about to be needed, so the record
     /// may lack its payload unless its unique is `-`.
-    pub fn restore(&mut self, now: Instant, record: JobRecord, waited: Duration, fx: &mut Effects) {
-        let function = self.functions.ensure(&record.function);
-        let enqueued = Moment(self.settings.moment(now).0.saturating_sub(nanos(waited)));
+    pub fn restore(&mut self, now: Instant, record: JobRecord, fx: &mut Effects) {
+        let id = record.id;
+        let (job, content) = self.job_of(now, record);
+        self.jobs.insert_stored(id, job, &content);
+        self.line_up(now, id, fx);
+    }
+
+    /// A job as the store kept it, of no place yet.
+    fn job_of(&mut self, now: Instant, record: JobRecord) -> (Job, Content) {
+        // A clock that was set back makes a job young, not the start fail.
+        let waited = self.settings.wall_clock(now).duration_since(record.enqueued_at);
+        let waited = nanos(waited.unwrap_or_default());
+        let enqueued = Moment(self.settings.moment(now).0.saturating_sub(waited));
+        let function = self.ensure_function(&record.function);
         let mut job = Job::new(function, record.priority, enqueued);
         job.attempts = record.attempts;
         job.record = Record::Kept;
-        let content = Content { unique: record.unique, payload: record.payload };
-        self.jobs.insert_stored(record.id, job, &content);
-        self.enqueue(now, record.id, fx);
+        job.set_special(record.run_at, record.reducer);
+        (job, Content { unique: record.unique, payload: record.payload })
     }
 
     /// Takes one input and appends what is to be done about it.
@@ -283,6 +340,10 @@ impl State {
                 Timer::Timeout(job) => self.timed_out(now, job, fx),
                 Timer::Ask(session) => self.tie(now, session, None, fx),
                 Timer::Verdict(worker, job) => self.acquit(now, worker, job, fx),
+                Timer::Due => self.due(now, fx),
+                Timer::Expire(function) => self.expire(now, function, fx),
+                Timer::Recur => self.recur(now, fx),
+                Timer::Stale => self.leave_stale(now),
                 Timer::Redo => self.redo(now, fx),
             }
         }
@@ -295,12 +356,16 @@ impl State {
             Request::ResetAbilities => self.reset_abilities(now, id, fx),
             Request::PreSleep => self.pre_sleep(now, id, fx),
             Request::Grab(style) => self.grab(now, id, style, fx),
-            Request::Submit(submission) => self.submit(now, id, submission, fx),
+            Request::Submit(job) => self.submit(now, id, (job, None), fx),
+            Request::SubmitReduce { job, reducer } => {
+                self.submit(now, id, (job, Some(reducer)), fx);
+            }
             Request::Work { handle, report } => match self.in_hand(id, &handle) {
                 Some(job) => self.report(now, job, &report, fx),
                 None if report == WorkReport::Fail && self.has_raised(id, &handle) => {}
                 None => self.refuse(id, ErrorCode::JobNotFound, not_found(&report), fx),
             },
+            Request::Schedule(schedule) => self.schedule(now, id, schedule, fx),
             Request::GetStatus(handle) => self.answer(id, self.status_of(handle), fx),
             Request::GetStatusUnique(unique) => self.answer(id, self.status_of_unique(unique), fx),
             Request::Echo(data) => self.answer(id, Response::Echo(data), fx),

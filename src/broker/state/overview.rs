@@ -9,9 +9,18 @@ use super::State;
 use super::crews::{Duty, Worker};
 use super::functions::{Function, FunctionKey};
 use super::jobs::{Job, Place, Record};
-use crate::broker::{FunctionView, JobView, Overview, WorkerView};
+use crate::broker::{FunctionView, JobView, JobsOf, JobsQuery, Overview, WorkerView};
 use crate::model::{FunctionName, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{JobStatus, Response};
+
+/// Where a payload is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// In memory: this.
+    Held(Bytes),
+    /// With the stored job of this number.
+    OnDisk(JobId),
+}
 
 impl State {
     /// The broker at this moment.
@@ -34,7 +43,7 @@ impl State {
         }
     }
 
-    /// Jobs that wait or run, the oldest first, at most `limit`.
+    /// Jobs that wait or run, and recurring ones, the oldest first, at most `limit`.
     #[must_use]
     pub fn jobs(
         &self,
@@ -43,8 +52,9 @@ impl State {
         limit: usize,
     ) -> Vec<JobView> {
         let Some(name) = function else {
-            let views = self.jobs.iter().filter_map(|(id, _)| self.job_view(now, id));
-            return views.take(limit).collect();
+            let jobs = self.jobs.iter().filter_map(|(id, _)| self.job_view(now, id)).take(limit);
+            let recurring = self.schedule_ids().filter_map(|id| self.schedule_view(now, id));
+            return jobs.chain(recurring).take(limit).collect();
         };
         let Some(function) = self.functions.key(name).and_then(|key| self.functions.get(key))
         else {
@@ -53,19 +63,79 @@ impl State {
         let queued = Priority::ALL.iter().flat_map(|p| function.queued(*p).iter().take(limit));
         let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
         ids.sort_unstable();
-        ids.into_iter().filter_map(|id| self.job_view(now, id)).take(limit).collect()
+        let jobs = ids.into_iter().filter_map(|id| self.job_view(now, id));
+        let recurring = &function.schedules;
+        let recurring = recurring.iter().filter_map(|id| self.schedule_view(now, *id));
+        jobs.chain(recurring).take(limit).collect()
     }
 
-    /// One job by its handle.
+    /// Jobs as a query asks for them.
+    #[must_use]
+    pub fn query(&self, now: Instant, query: &JobsQuery) -> Vec<JobView> {
+        let function = query.function.as_ref();
+        match query.of {
+            JobsOf::Oldest => self.jobs(now, function, query.limit),
+            JobsOf::Newest => self.newest_jobs(now, function, query.limit),
+            JobsOf::Dead => self.dead_jobs(now, function, query.limit),
+        }
+    }
+
+    fn newest_jobs(
+        &self,
+        now: Instant,
+        function: Option<&FunctionName>,
+        limit: usize,
+    ) -> Vec<JobView> {
+        let Some(name) = function else {
+            let recurring = self.schedule_ids().filter_map(|id| self.schedule_view(now, id));
+            let jobs = self.jobs.newest().filter_map(|(id, _)| self.job_view(now, id));
+            return recurring.chain(jobs).take(limit).collect();
+        };
+        let Some(function) = self.functions.key(name).and_then(|key| self.functions.get(key))
+        else {
+            return Vec::new();
+        };
+        let newest = |p: &Priority| function.queued(*p).iter().rev().take(limit);
+        let queued = Priority::ALL.iter().flat_map(newest);
+        let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
+        ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+        let recurring = function.schedules.iter().filter_map(|id| self.schedule_view(now, *id));
+        let jobs = ids.into_iter().filter_map(|id| self.job_view(now, id));
+        recurring.chain(jobs).take(limit).collect()
+    }
+
+    /// One job by its handle, also a dead letter and a recurring job.
     #[must_use]
     pub fn job(&self, now: Instant, handle: &str) -> Option<JobView> {
-        self.job_view(now, self.handles.parse(handle.as_bytes())?)
+        let id = self.parse_handle(handle)?;
+        self.job_view(now, id)
+            .or_else(|| self.dead_view(now, id))
+            .or_else(|| self.schedule_view(now, id))
+    }
+
+    /// The payload of a job, of a dead letter, or of each run of a recurring job.
+    #[must_use]
+    pub fn payload(&self, handle: &str) -> Option<Payload> {
+        let id = self.parse_handle(handle)?;
+        let dead = || self.dead.by_id.get(&id).map(|dead| &dead.job);
+        let place_of = |job: &Job| match job.content() {
+            Some(content) => Payload::Held(content.payload.clone()),
+            None => Payload::OnDisk(id),
+        };
+        let recurring = || self.schedule_payload(id).map(Payload::Held);
+        self.jobs.get(id).or_else(dead).map(place_of).or_else(recurring)
+    }
+
+    pub(super) fn parse_handle(&self, handle: &str) -> Option<JobId> {
+        self.handles.parse(handle.as_bytes())
     }
 
     /// GET_STATUS.
     pub(super) fn status_of(&self, handle: Bytes) -> Response {
-        let job = self.handles.parse(&handle).and_then(|id| self.jobs.get(id));
-        Response::Status { handle, status: job.map(job_status).unwrap_or_default() }
+        let id = self.handles.parse(&handle);
+        let job = id.and_then(|id| self.jobs.get(id)).map(job_status);
+        let status = job.or_else(|| self.schedule_status(id?)).unwrap_or_default();
+        Response::Status { handle, status }
     }
 
     /// GET_STATUS_UNIQUE.
@@ -86,10 +156,14 @@ impl State {
         let oldest = Priority::ALL.into_iter().filter_map(first).min();
         FunctionView {
             queued: Priority::ALL.map(|priority| function.queued(priority).len()),
+            delayed: function.delayed_len(),
             oldest: oldest.map(|since| self.settings.since(now, since)),
             running: function.running,
             performers: function.performers.len(),
             ended: function.ended,
+            expired: function.expired,
+            dead: function.dead.len(),
+            paused: function.paused,
         }
     }
 
@@ -111,10 +185,14 @@ impl State {
 
     /// Nothing for jobs that nobody was told of yet.
     fn job_view(&self, now: Instant, id: JobId) -> Option<JobView> {
-        let job = self.jobs.get(id)?;
+        let job = self.jobs.get(id).filter(|job| job.place != Place::Storing)?;
+        self.view_of(now, id, job)
+    }
+
+    pub(super) fn view_of(&self, now: Instant, id: JobId, job: &Job) -> Option<JobView> {
+        let wall = self.settings.wall_clock(now);
         let (running, worker) = match job.place {
-            Place::Storing => return None,
-            Place::Queued | Place::Limbo(_) => (None, None),
+            Place::Storing | Place::Queued | Place::Delayed | Place::Limbo(_) => (None, None),
             Place::Running { session, since } => {
                 (Some(now.saturating_duration_since(since)), self.worker_of(session))
             }
@@ -131,6 +209,9 @@ impl State {
             attempt: job.attempts + 1,
             clients: clients(job),
             progress: job.progress(),
+            death: None,
+            times: None,
+            due: job.run_at().and_then(|at| at.duration_since(wall).ok()),
             payload_len: job.content().map_or(0, |content| content.payload.len()),
             on_disk: job.content().is_none().then_some(id),
         })

@@ -12,6 +12,7 @@ use super::effects::{Effects, Outgoing};
 use super::jobs::{Clients, Job, Place, Record};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
+use crate::broker::record::{Death, DeathCause};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{Response, WorkReport};
 
@@ -59,10 +60,16 @@ impl State {
 
     /// The worker is done with the job, well or not.
     fn finish(&mut self, now: Instant, id: JobId, report: &WorkReport, fx: &mut Effects) {
-        let Some(job) = self.end(id, fx) else { return };
-        self.tell(id, &job, report, fx);
-        let Place::Running { session, .. } = job.place else { return };
-        if let Some(function) = self.functions.get_mut(job.function) {
+        let function = self.jobs.get(id).map(|job| job.function);
+        let place = match self.failure(now, id, report) {
+            Some(death) => self.bury(id, death, report, fx),
+            None => self.end(id, fx).map(|job| {
+                self.tell(id, &job, report, fx);
+                job.place
+            }),
+        };
+        let Some(Place::Running { session, .. }) = place else { return };
+        if let Some(function) = function.and_then(|key| self.functions.get_mut(key)) {
             function.busy.stop(now);
         }
         let Some(holder) = self.sessions.get_mut(&session) else { return };
@@ -78,12 +85,41 @@ impl State {
         self.let_go(now, session, id, fx);
     }
 
+    /// What makes a background job a dead letter; a client that waits hears of it by itself.
+    fn failure(&self, now: Instant, id: JobId, report: &WorkReport) -> Option<Death> {
+        let job = self.jobs.get(id).filter(|job| job.record != Record::None)?;
+        let (cause, output) = match report {
+            WorkReport::Fail => (DeathCause::Failed, String::new()),
+            WorkReport::Exception(text) => {
+                (DeathCause::Raised, String::from_utf8_lossy(text).into_owned())
+            }
+            WorkReport::Complete(_)
+            | WorkReport::Data(_)
+            | WorkReport::Warning(_)
+            | WorkReport::Status { .. } => return None,
+        };
+        let at = self.settings.wall_clock(now);
+        Some(Death { at, cause, worker: self.holder_name(job), exit: String::new(), output })
+    }
+
     /// Takes a job out of everything, its record included; a job in a worker's hands is to be
     /// taken out of them by the caller.
     pub(super) fn end(&mut self, id: JobId, fx: &mut Effects) -> Option<Job> {
+        let job = self.take_out(id)?;
+        if job.is_stored() {
+            self.delete_record(id, fx);
+        }
+        Some(job)
+    }
+
+    /// The same, but for its record.
+    pub(super) fn take_out(&mut self, id: JobId) -> Option<Job> {
         let job = self.jobs.remove(id)?;
         if job.place == Place::Queued {
             self.functions.dequeue(job.function, job.priority, id);
+        }
+        if job.place == Place::Delayed {
+            self.undelay(id, &job);
         }
         if let Some(function) = self.functions.get_mut(job.function) {
             function.held.remove(&id);
@@ -101,9 +137,6 @@ impl State {
         }
         self.timers.clear(Timer::Timeout(id));
         self.deaths.losses.job_ended(id);
-        if job.record != Record::None {
-            self.delete_record(id, fx);
-        }
         Some(job)
     }
 

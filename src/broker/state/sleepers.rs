@@ -190,6 +190,23 @@ impl State {
         if coming < ready { Call::Nobody } else { Call::Enough }
     }
 
+    /// Wakes up to so many sleepers for the function.
+    pub(super) fn call_for(
+        &mut self,
+        now: Instant,
+        key: FunctionKey,
+        times: usize,
+        fx: &mut Effects,
+    ) {
+        for _ in 0..times {
+            match self.call(now, key, fx) {
+                Call::Woken => self.wake_others(now, key, fx),
+                Call::Enough => return,
+                Call::Nobody => return self.starved(key, fx),
+            }
+        }
+    }
+
     /// Wakes further sleepers for a job that woke one, where more than one a job are asked for.
     pub(super) fn wake_others(&mut self, now: Instant, key: FunctionKey, fx: &mut Effects) {
         for _ in 1..self.settings.habits.wakeups {

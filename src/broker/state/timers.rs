@@ -17,6 +17,14 @@ pub(super) enum Timer {
     Ask(SessionId),
     /// A worker that lost its connection with the job turned out to live.
     Verdict(WorkerId, JobId),
+    /// A job's time has come, or the clock is to be looked at.
+    Due,
+    /// The first job of the function has waited too long.
+    Expire(FunctionKey),
+    /// A recurring job's time has come, or the clock is to be looked at.
+    Recur,
+    /// Look for functions that nobody uses.
+    Stale,
     /// Emit the changes again that could not be stored.
     Redo,
 }

@@ -17,32 +17,34 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 use tracing::error;
 
 use super::ballast::Ballast;
+use super::extras;
 use super::reader::DiskReader;
 use super::schema::{connect, create, empty_log, explain};
 use super::{Meta, Reader, StateDir, Store, StoreError, salvage};
-use crate::broker::record::{Change, JobRecord};
+use crate::broker::record::{Change, Extras, JobRecord};
 use crate::model::{FunctionName, JobId, Priority, Unique};
 
 const FILE: &str = "jobs.db";
 const BALLAST: &str = "ballast";
 
 const PUT_JOB: &str = "
-    INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at, run_at, reducer)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const PUT_PAYLOAD: &str = "INSERT INTO payloads (id, payload) VALUES (?1, ?2)";
 const DELETE_JOB: &str = "DELETE FROM jobs WHERE id = ?1";
 const DELETE_PAYLOAD: &str = "DELETE FROM payloads WHERE id = ?1";
-const SET_ATTEMPTS: &str = "UPDATE jobs SET attempts = ?2 WHERE id = ?1";
 const RESERVE: &str = "UPDATE meta SET value = ?1 WHERE key = 'reserved'";
 /// Jobs of a priority from one id to another; the payload only where it is the unique. The first
 /// one walks the table, the second one an index that has only what is not of normal priority.
 pub(super) const SCAN_NORMAL: &str = "
     SELECT id, function, uniq, priority, attempts, enqueued_at,
-        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END
+        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END,
+        run_at, reducer
     FROM jobs WHERE priority = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4";
 pub(super) const SCAN_OTHER: &str = "
     SELECT id, function, uniq, priority, attempts, enqueued_at,
-        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END
+        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END,
+        run_at, reducer
     FROM jobs WHERE priority <> 1 AND priority = ?1 AND id > ?2 AND id <= ?3
     ORDER BY id LIMIT ?4";
 
@@ -132,6 +134,11 @@ impl DiskStore {
         }
     }
 
+    fn read_extras(&mut self) -> Result<Extras, StoreError> {
+        let path = self.path.clone();
+        extras::read(self.connection()?).map_err(|error| explain(&path, error))
+    }
+
     /// Puts a new file with what can be read in the place of a damaged one.
     fn rebuild(&mut self) -> Result<(), StoreError> {
         self.connection = None;
@@ -144,7 +151,7 @@ impl DiskStore {
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let path = self.path.clone();
-        let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Delete).collect();
+        let undo: Vec<Change> = self.doubtful.iter().copied().map(Change::Purge).collect();
         let connection = self.connection()?;
         let written = write(connection, undo.iter().chain(changes));
         let (error, doubtful) = match written.map(Transaction::commit) {
@@ -164,7 +171,14 @@ impl DiskStore {
         if doubtful {
             self.doubtful.extend(changes.iter().filter_map(|change| match change {
                 Change::Put(record) => Some(record.id),
-                Change::Attempts { .. } | Change::Delete(_) | Change::ReserveHandles { .. } => None,
+                Change::Update(_)
+                | Change::Delete(_)
+                | Change::Purge(_)
+                | Change::PutSchedule(_)
+                | Change::DeleteSchedule(_)
+                | Change::Pause(_)
+                | Change::Resume(_)
+                | Change::ReserveHandles { .. } => None,
             }));
         }
         Err(error)
@@ -200,6 +214,16 @@ impl Store for DiskStore {
 
     fn reader(&self) -> Option<Box<dyn Reader>> {
         Some(Box::new(DiskReader::new(self.path.clone(), Arc::clone(&self.damage))))
+    }
+
+    fn extras(&mut self) -> Result<Extras, StoreError> {
+        match self.read_extras() {
+            Err(StoreError::Damaged { .. }) => {
+                self.rebuild()?;
+                self.read_extras()
+            }
+            read => read,
+        }
     }
 }
 
@@ -241,20 +265,31 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
                 priority_number(record.priority),
                 record.attempts,
                 micros(record.enqueued_at),
+                record.run_at.map(micros),
+                record.reducer.as_deref(),
             ))?;
             transaction.prepare_cached(PUT_PAYLOAD)?.execute((id, &record.payload[..]))?;
         }
-        Change::Attempts { id, attempts } => {
-            transaction.prepare_cached(SET_ATTEMPTS)?.execute((id.0.cast_signed(), attempts))?;
+        Change::Update(update) => extras::update(transaction, update)?,
+        Change::Delete(id) => delete(transaction, *id)?,
+        Change::Purge(id) => {
+            delete(transaction, *id)?;
+            extras::forget_death(transaction, *id)?;
         }
-        Change::Delete(id) => {
-            transaction.prepare_cached(DELETE_JOB)?.execute([id.0.cast_signed()])?;
-            transaction.prepare_cached(DELETE_PAYLOAD)?.execute([id.0.cast_signed()])?;
-        }
+        Change::PutSchedule(schedule) => extras::put_schedule(transaction, schedule)?,
+        Change::DeleteSchedule(id) => extras::delete_schedule(transaction, *id)?,
+        Change::Pause(pattern) => extras::pause(transaction, pattern)?,
+        Change::Resume(pattern) => extras::resume(transaction, pattern)?,
         Change::ReserveHandles { through } => {
             transaction.prepare_cached(RESERVE)?.execute([through.0.cast_signed()])?;
         }
     }
+    Ok(())
+}
+
+fn delete(transaction: &Transaction<'_>, id: JobId) -> rusqlite::Result<()> {
+    transaction.prepare_cached(DELETE_JOB)?.execute([id.0.cast_signed()])?;
+    transaction.prepare_cached(DELETE_PAYLOAD)?.execute([id.0.cast_signed()])?;
     Ok(())
 }
 
@@ -275,6 +310,8 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
         attempts: row.get(4)?,
         enqueued_at: time_of(row.get(5)?),
         payload: row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default().into(),
+        run_at: row.get::<_, Option<i64>>(7)?.map(time_of),
+        reducer: row.get::<_, Option<Vec<u8>>>(8)?.map(Bytes::from),
     })
 }
 
@@ -291,12 +328,12 @@ fn priority_of(number: i64) -> Option<Priority> {
 }
 
 /// Microseconds since 1970; a clock before that counts as 1970.
-fn micros(time: SystemTime) -> i64 {
+pub(super) fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn time_of(micros: i64) -> SystemTime {
+pub(super) fn time_of(micros: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
@@ -306,7 +343,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::broker::record::Fetched;
+    use crate::broker::record::{Death, DeathCause, Fetched, JobUpdate, ScheduleRecord};
     use crate::broker::store::ScanPlace;
 
     fn job(id: u64) -> JobRecord {
@@ -317,8 +354,14 @@ mod tests {
             priority: Priority::Low,
             attempts: 2,
             enqueued_at: time_of(1_764_000_000_123_456),
+            run_at: Some(time_of(1_764_000_001_000_000)),
+            reducer: Some(Bytes::from_static(b"sum\xff")),
             payload: Bytes::from_static(b"a\0b"),
         }
+    }
+
+    fn update(id: u64, death: Option<Death>) -> JobUpdate {
+        JobUpdate { id: JobId(id), attempts: 3, enqueued_at: time_of(5), death }
     }
 
     fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
@@ -358,15 +401,93 @@ mod tests {
             Change::Put(job(3)),
             Change::Put(job(9)),
             Change::Delete(JobId(9)),
-            Change::Attempts { id: JobId(3), attempts: 3 },
+            Change::Update(update(3, None)),
         ];
         store.commit(&changes).unwrap();
         drop(store);
         let mut store = DiskStore::open(&dir, "H:renamed").unwrap();
         let (jobs, meta) = scan(&mut store);
-        assert_eq!(jobs, [JobRecord { attempts: 3, ..job(3) }, job(7)]);
+        assert_eq!(jobs, [JobRecord { attempts: 3, enqueued_at: time_of(5), ..job(3) }, job(7)]);
         let reserved = JobId(1000);
         assert_eq!(meta, Meta { handle_prefix: "H:first".to_owned(), reserved });
+    }
+
+    #[test]
+    fn dead_letters_schedules_and_pauses_come_back_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let death = |cause| Death {
+            at: time_of(7),
+            cause,
+            worker: "slow:2".to_owned(),
+            exit: "exit 3".to_owned(),
+            output: "boom\n".to_owned(),
+        };
+        let schedule = |id, times: &str| ScheduleRecord {
+            id: JobId(id),
+            function: "report".into(),
+            unique: "u".into(),
+            made_at: time_of(6),
+            times: times.to_owned(),
+            payload: Bytes::from_static(b"p"),
+        };
+        let raised = death(DeathCause::Raised);
+        let changes = [
+            Change::Put(job(1)),
+            Change::Put(job(2)),
+            Change::Put(job(3)),
+            Change::Update(update(1, Some(death(DeathCause::Died)))),
+            Change::Update(update(1, Some(raised.clone()))),
+            Change::Update(update(2, Some(death(DeathCause::Failed)))),
+            Change::Update(update(2, None)),
+            Change::Update(update(3, Some(death(DeathCause::TimedOut)))),
+            Change::Purge(JobId(3)),
+            Change::PutSchedule(schedule(8, "0 3 * * *")),
+            Change::PutSchedule(schedule(8, "0 4 * * *")),
+            Change::PutSchedule(schedule(9, "* * * * *")),
+            Change::DeleteSchedule(JobId(9)),
+            Change::Pause("a*".to_owned()),
+            Change::Pause("a*".to_owned()),
+            Change::Pause("b".to_owned()),
+            Change::Resume("b".to_owned()),
+        ];
+        store.commit(&changes).unwrap();
+        drop(store);
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let wanted = Extras {
+            deaths: [(JobId(1), raised)].into(),
+            schedules: vec![schedule(8, "0 4 * * *")],
+            paused: vec!["a*".to_owned()],
+        };
+        assert_eq!(store.extras().unwrap(), wanted);
+        let (jobs, _) = scan(&mut store);
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [JobId(1), JobId(2)]);
+    }
+
+    #[test]
+    fn a_store_of_the_first_format_is_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        drop(DiskStore::open(&dir, "H:x").unwrap());
+        let other = Connection::open(folder.path().join(FILE)).unwrap();
+        other
+            .execute_batch(
+                "DROP TABLE dead; DROP TABLE schedules; DROP TABLE paused;
+                 ALTER TABLE jobs DROP COLUMN run_at; ALTER TABLE jobs DROP COLUMN reducer;
+                 INSERT INTO jobs VALUES (4, x'66', x'', 1, 0, 9);
+                 INSERT INTO payloads VALUES (4, x'70');
+                 UPDATE meta SET value = 1 WHERE key = 'format'",
+            )
+            .unwrap();
+        drop(other);
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        assert_eq!(store.extras().unwrap(), Extras::default());
+        let (jobs, _) = scan(&mut store);
+        assert_eq!(
+            jobs.iter().map(|job| (job.id, job.run_at)).collect::<Vec<_>>(),
+            [(JobId(4), None)]
+        );
     }
 
     #[test]
@@ -395,9 +516,9 @@ mod tests {
         let dir = StateDir::open(folder.path()).unwrap();
         drop(DiskStore::open(&dir, "H:x").unwrap());
         let other = Connection::open(folder.path().join(FILE)).unwrap();
-        other.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
+        other.execute("UPDATE meta SET value = 99 WHERE key = 'format'", ()).unwrap();
         let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
-        assert!(error.contains("has format 2, and this version reads up to 1"), "{error}");
+        assert!(error.contains("has format 99, and this version reads up to 2"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Meta, Reader, Store, StoreError};
-use crate::broker::record::Change;
+use crate::broker::record::{Change, Extras};
 use crate::model::JobId;
 
 /// Takes every change and forgets it; only numbering is kept from repeating.
@@ -37,5 +37,9 @@ impl Store for MemoryStore {
 
     fn reader(&self) -> Option<Box<dyn Reader>> {
         None
+    }
+
+    fn extras(&mut self) -> Result<Extras, StoreError> {
+        Ok(Extras::default())
     }
 }

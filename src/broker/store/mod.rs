@@ -8,6 +8,7 @@
 mod ballast;
 mod disk;
 mod error;
+mod extras;
 mod memory;
 mod reader;
 mod reads;
@@ -18,14 +19,14 @@ mod thread;
 
 use std::collections::HashMap;
 
-use super::record::{Change, Fetched, JobRecord};
+use super::record::{Change, Extras, Fetched, JobRecord};
 use crate::model::{JobId, Unique};
 
 pub use disk::DiskStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use reader::ScanPlace;
-pub use reads::{Descriptions, ReadReport, ReadThread};
+pub use reads::{Contents, Descriptions, ReadReport, ReadThread};
 pub use state_dir::{StateDir, StateDirError};
 pub use thread::{StoreReport, StoreStopped, StoreThread};
 
@@ -58,6 +59,12 @@ pub trait Store: Send {
     /// When it cannot be read.
     fn meta(&mut self) -> Result<Meta, StoreError>;
 
+    /// What is kept beside the jobs that wait.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    fn extras(&mut self) -> Result<Extras, StoreError>;
+
     /// Reads what is committed; `None` when nothing is kept.
     fn reader(&self) -> Option<Box<dyn Reader>>;
 }
@@ -70,8 +77,8 @@ pub trait Reader: Send {
     /// The uniques and payload lengths of those of the jobs that can be read.
     fn describe(&mut self, ids: &[JobId]) -> HashMap<JobId, (Unique, usize)>;
 
-    /// The next jobs, at most `max`, and where to go on. A payload is read only where it is what
-    /// makes the job unique.
+    /// The next jobs, at most `max`, dead letters too, and where to go on. A payload is read only
+    /// where it is what makes the job unique.
     ///
     /// # Errors
     /// When a record cannot be read.

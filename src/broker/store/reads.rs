@@ -33,14 +33,18 @@ pub enum ReadReport {
     /// All stored jobs have been reported.
     ScanDone,
     /// Contents that were asked for.
-    Contents(Vec<(JobId, Fetched)>),
+    Contents(Contents),
 }
 
 /// Uniques and payload lengths by job.
 pub type Descriptions = HashMap<JobId, (Unique, usize)>;
 
+/// What came of reading contents, by job.
+pub type Contents = Vec<(JobId, Fetched)>;
+
 enum Wish {
     Contents(Vec<JobId>),
+    Read(Vec<JobId>, Box<dyn FnOnce(Contents) + Send>),
     Describe(Vec<JobId>, Box<dyn FnOnce(Descriptions) + Send>),
 }
 
@@ -73,8 +77,14 @@ impl ReadThread {
     /// With the jobs, when the thread has ended, which it does only by a panic.
     pub fn fetch(&self, jobs: Vec<JobId>) -> Result<(), Vec<JobId>> {
         self.wishes.send(Wish::Contents(jobs)).map_err(|refused| match refused.0 {
-            Wish::Contents(jobs) | Wish::Describe(jobs, _) => jobs,
+            Wish::Contents(jobs) | Wish::Read(jobs, _) | Wish::Describe(jobs, _) => jobs,
         })
+    }
+
+    /// Reads contents for somebody outside, as far as they fit into one answer; `then` is called
+    /// with them on the reading thread, and dropped when that has ended.
+    pub fn read(&self, jobs: Vec<JobId>, then: impl FnOnce(Contents) + Send + 'static) {
+        drop(self.wishes.send(Wish::Read(jobs, Box::new(then))));
     }
 
     /// Asks for uniques and payload lengths; `then` is called with them on the reading thread, and
@@ -127,6 +137,7 @@ impl Reading {
                 let contents = self.reader.contents(&jobs);
                 self.report(ReadReport::Contents(contents));
             }
+            Wish::Read(jobs, then) => then(self.reader.contents(&jobs)),
             Wish::Describe(jobs, then) => then(self.reader.describe(&jobs)),
         }
     }

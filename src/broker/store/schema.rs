@@ -18,7 +18,8 @@ use super::StoreError;
 /// `Gear` in SQLite's header: tells our files from other programs'.
 const APPLICATION_ID: i64 = 0x4765_6172;
 /// Raised when a file can no longer be read by versions before.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+const FORMAT_FOUND: &str = "SELECT value FROM meta WHERE key = 'format'";
 /// How long a commit waits for somebody who looks into the file with another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the log at which it is written back, 4 MB; larger ones only move the slowest commits.
@@ -42,6 +43,29 @@ const TABLES: &str = "
 /// Apart from the tables, since the first stores were made without it.
 const INDEX: &str = "
     CREATE INDEX IF NOT EXISTS jobs_not_normal ON jobs (priority, id) WHERE priority <> 1";
+
+/// What format 2 has and format 1 had not.
+const SECOND_FORMAT: &str = "
+    ALTER TABLE jobs ADD COLUMN run_at INTEGER; -- microseconds since 1970
+    ALTER TABLE jobs ADD COLUMN reducer BLOB;
+    CREATE TABLE dead ( -- jobs that are dead letters
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        cause TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        exit TEXT NOT NULL,
+        output TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE schedules (
+        id INTEGER PRIMARY KEY,
+        function BLOB NOT NULL,
+        uniq BLOB NOT NULL,
+        made_at INTEGER NOT NULL,
+        times TEXT NOT NULL, -- as in crontab(5)
+        payload BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE paused (pattern TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+";
 
 /// Makes an empty store at `path`, which must not exist yet.
 ///
@@ -68,7 +92,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let wrong = |error| explain(path, error);
     // Never created here: a missing file is not the same as an empty queue.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
     recognise(&connection, path)?;
     let mode = connection
@@ -79,6 +103,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(wrong)?;
+    upgrade(&mut connection).map_err(wrong)?;
     connection.execute(INDEX, ()).map_err(wrong)?;
     Ok(connection)
 }
@@ -135,6 +160,7 @@ fn fill(draft: &Path, handle_prefix: &str) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(SECOND_FORMAT)?;
     let mut insert = transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
     insert.execute(("format", FORMAT))?;
     insert.execute(("handle_prefix", handle_prefix))?;
@@ -144,6 +170,18 @@ fn fill(draft: &Path, handle_prefix: &str) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
+/// Brings a store of the format before up to date.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found: i64 = connection.query_row(FORMAT_FOUND, (), |row| row.get(0))?;
+    if found >= FORMAT {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SECOND_FORMAT)?;
+    transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [FORMAT])?;
+    transaction.commit()
+}
+
 fn recognise(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let wrong = |error| explain(path, error);
     let id: i64 =
@@ -151,9 +189,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if id != APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
-    let found: i64 = connection
-        .query_row("SELECT value FROM meta WHERE key = 'format'", (), |row| row.get(0))
-        .map_err(wrong)?;
+    let found: i64 = connection.query_row(FORMAT_FOUND, (), |row| row.get(0)).map_err(wrong)?;
     if found > FORMAT {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
     }

@@ -19,6 +19,31 @@ fn the_definition_holds_together() {
 }
 
 #[test]
+fn an_order_about_many_jobs_says_which() {
+    for line in [
+        "gear-supervisor queue cancel -f a* --older 1h --dry-run",
+        "gear-supervisor queue retry H:x:1 H:x:2",
+        "gear-supervisor queue import --from 127.0.0.1:4730 --functions a,b",
+        "gear-supervisor queue export --to 127.0.0.1:4730",
+        "gear-supervisor queue export -",
+        "gear-supervisor jobs --dead",
+        "gear-supervisor pause a b*",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    for line in [
+        "gear-supervisor queue cancel",
+        "gear-supervisor queue purge --dry-run",
+        "gear-supervisor queue export",
+        "gear-supervisor queue export a.jsonl --to 127.0.0.1:4730",
+        "gear-supervisor jobs --newest --oldest",
+        "gear-supervisor pause",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn the_daemon_runs_without_a_verb() {
     let cli = parse("gear-supervisor -c workers.toml -vv").unwrap();
     assert!(cli.is_daemon());

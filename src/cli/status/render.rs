@@ -139,7 +139,7 @@ impl View {
     fn queues(&self, broker: &BrokerStatus) -> Vec<String> {
         let waiting = |function: &FunctionStatus| function.queued.iter().sum::<usize>();
         let mut queues: Vec<_> =
-            broker.functions.iter().filter(|function| waiting(function) > 0).collect();
+            broker.functions.iter().filter(|f| waiting(f) > 0 || f.paused).collect();
         queues.sort_by_key(|function| std::cmp::Reverse(waiting(function)));
         let more = queues.len().saturating_sub(QUEUES_SHOWN);
         let shown = queues.into_iter().take(QUEUES_SHOWN);
@@ -167,6 +167,9 @@ impl View {
         let oldest = function.oldest.map(format::duration);
         parts.extend(oldest.map(|oldest| format!("the oldest for {oldest}")));
         parts.push(format!("{} running", format::number(function.running as u64)));
+        if function.paused {
+            parts.push(self.paint("paused", Ink::Yellow));
+        }
         if function.performers == 0 {
             parts.push(self.paint("no worker performs it", Ink::Yellow));
         }

@@ -65,6 +65,9 @@ pub(in crate::cli) fn job() -> JobStatus {
         attempt: 2,
         clients: 0,
         progress: Some((3, 10)),
+        due: None,
+        times: None,
+        death: None,
         payload_len: 1,
     }
 }
@@ -73,6 +76,10 @@ fn broker() -> BrokerStatus {
     let function = |name: &str, queued| FunctionStatus {
         name: name.to_owned(),
         queued,
+        delayed: 0,
+        dead: 0,
+        expired: 0,
+        paused: false,
         oldest: Some(42.0),
         running: 1,
         performers: 2,

@@ -1,11 +1,13 @@
-//! Reading a stream of log records, a batch at a time.
+//! Reading a stream of records such as log lines, a batch at a time.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
 use super::ClientError;
 use super::wire::escape;
@@ -34,23 +36,27 @@ impl LogQuery {
 }
 
 /// A stream of log records.
+pub type LogReader = RecordReader<LogRecord>;
+
+/// A stream of records, a line of JSON each.
 #[derive(Debug)]
-pub struct LogReader {
+pub struct RecordReader<T> {
     path: PathBuf,
     body: Incoming,
     text: LineBuffer,
+    of: PhantomData<fn() -> T>,
 }
 
-impl LogReader {
+impl<T: DeserializeOwned> RecordReader<T> {
     pub(super) fn new(path: PathBuf, body: Incoming) -> Self {
-        Self { path, body, text: LineBuffer::default() }
+        Self { path, body, text: LineBuffer::default(), of: PhantomData }
     }
 
     /// The records that are there, at least one; waits for it. `None` at the end of the stream.
     ///
     /// # Errors
     /// When the connection breaks off, or what comes is no record.
-    pub async fn next_batch(&mut self) -> Result<Option<Vec<LogRecord>>, ClientError> {
+    pub async fn next_batch(&mut self) -> Result<Option<Vec<T>>, ClientError> {
         loop {
             let lines = self.text.take_lines();
             if !lines.is_empty() {

@@ -9,15 +9,17 @@ mod wire;
 use std::path::{Path, PathBuf};
 
 use hyper::Method;
+use hyper::body::Bytes;
 use tokio_util::task::TaskTracker;
 
 pub use error::ClientError;
-pub use logs::{LogQuery, LogReader};
+pub use logs::{LogQuery, LogReader, RecordReader};
 
 use wire::{Call, escape};
 
 use super::api::{
-    Done, Explanation, JobStatus, Names, ReloadRequest, ScaleRequest, SignalRequest, Status,
+    Done, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone, QueueRequest,
+    ReloadRequest, ScaleRequest, SignalRequest, Status,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -53,6 +55,28 @@ pub enum Wait {
     ForEffect,
     /// When the daemon has taken it on.
     No,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobsOf {
+    /// Those that wait, run or recur, the oldest first.
+    Oldest,
+    /// The same, the newest first.
+    Newest,
+    /// Dead letters.
+    Dead,
+}
+
+/// What may be done to many jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueAction {
+    /// Withdraw jobs that wait.
+    Cancel,
+    /// Put dead letters back into their queues.
+    Retry,
+    /// Drop dead letters.
+    Purge,
 }
 
 impl ControlClient {
@@ -98,7 +122,7 @@ impl ControlClient {
         self.ask(call.to(format!("/v1/{route}{query}"))).await
     }
 
-    /// Jobs that wait or run, the oldest first.
+    /// Jobs that wait or run, or dead letters.
     ///
     /// # Errors
     /// When nobody answers, or with a refusal.
@@ -106,12 +130,18 @@ impl ControlClient {
         &self,
         function: Option<&str>,
         limit: usize,
+        of: JobsOf,
     ) -> Result<Vec<JobStatus>, ClientError> {
         let only = function.map(|name| format!("&function={}", escape(name))).unwrap_or_default();
-        self.ask(Call::new(Method::GET, format!("/v1/jobs?limit={limit}{only}"))).await
+        let of = match of {
+            JobsOf::Oldest => "oldest",
+            JobsOf::Newest => "newest",
+            JobsOf::Dead => "dead",
+        };
+        self.ask(Call::new(Method::GET, format!("/v1/jobs?of={of}&limit={limit}{only}"))).await
     }
 
-    /// One job that waits or runs.
+    /// One job that waits, runs or recurs, or a dead letter.
     ///
     /// # Errors
     /// When nobody answers, or no such job is known.
@@ -125,6 +155,59 @@ impl ControlClient {
     /// When nobody answers, or no such job waits.
     pub async fn cancel(&self, handle: &str) -> Result<Done, ClientError> {
         self.ask(Call::new(Method::DELETE, format!("/v1/jobs/{}", escape(handle)))).await
+    }
+
+    /// The payload of a job as it is.
+    ///
+    /// # Errors
+    /// When nobody answers, or no such job is known.
+    pub async fn payload(&self, handle: &str) -> Result<Bytes, ClientError> {
+        self.bytes(Call::new(Method::GET, format!("/v1/jobs/{}/payload", escape(handle)))).await
+    }
+
+    /// Every background job that waits.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn export(&self) -> Result<RecordReader<ExportedJob>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/queue/export")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
+    }
+
+    /// Has functions paused.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn pause(&self, functions: &Functions) -> Result<Done, ClientError> {
+        let call = Call::json(functions).map_err(|source| self.unreadable(source))?;
+        self.ask(call.to("/v1/pause".to_owned())).await
+    }
+
+    /// Has functions go on.
+    ///
+    /// # Errors
+    /// When nobody answers, or they are not paused.
+    pub async fn resume(&self, functions: &Functions) -> Result<Done, ClientError> {
+        let call = Call::json(functions).map_err(|source| self.unreadable(source))?;
+        self.ask(call.to("/v1/resume".to_owned())).await
+    }
+
+    /// Does something to many jobs.
+    ///
+    /// # Errors
+    /// When nobody answers, or a handle that is named is no such job's.
+    pub async fn queue(
+        &self,
+        action: QueueAction,
+        request: &QueueRequest,
+    ) -> Result<QueueDone, ClientError> {
+        let action = match action {
+            QueueAction::Cancel => "cancel",
+            QueueAction::Retry => "retry",
+            QueueAction::Purge => "purge",
+        };
+        let call = Call::json(request).map_err(|source| self.unreadable(source))?;
+        self.ask(call.to(format!("/v1/queue/{action}"))).await
     }
 
     /// Why a pool has the count it has.

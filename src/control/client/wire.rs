@@ -41,9 +41,14 @@ impl Call {
 impl ControlClient {
     /// Sends the request and reads the whole answer.
     pub(super) async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
-        let body = self.open(call).await?;
-        let body = body.collect().await.map_err(|source| self.broken_off(source))?.to_bytes();
+        let body = self.bytes(call).await?;
         serde_json::from_slice(&body).map_err(|source| self.unreadable(source))
+    }
+
+    /// Sends the request and reads the whole answer as it is.
+    pub(super) async fn bytes(&self, call: Call) -> Result<Bytes, ClientError> {
+        let body = self.open(call).await?;
+        Ok(body.collect().await.map_err(|source| self.broken_off(source))?.to_bytes())
     }
 
     /// Sends the request and gives the answer's body, once it is known to be no refusal.

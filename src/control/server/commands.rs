@@ -23,8 +23,8 @@ type Outcome = Result<(StatusCode, Json<Done>), Refusal>;
 
 /// A command as it arrived: what is asked, by whom, and whether the answer waits for the effect.
 pub(super) struct Order<T> {
-    what: T,
-    actor: Actor,
+    pub(super) what: T,
+    pub(super) actor: Actor,
     waiting: Waiting,
 }
 

@@ -11,6 +11,7 @@ mod convert;
 mod events;
 mod logs;
 mod queries;
+mod queue;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -108,6 +109,11 @@ fn router(app: App) -> Router {
         .route("/v1/jobs", get(queries::jobs))
         .route("/v1/jobs/{handle}", get(queries::job).delete(queries::cancel))
         .route("/v1/jobs/{handle}/cancel", post(queries::cancel))
+        .route("/v1/jobs/{handle}/payload", get(queue::payload))
+        .route("/v1/pause", post(queue::pause))
+        .route("/v1/resume", post(queue::resume))
+        .route("/v1/queue/export", get(queue::export))
+        .route("/v1/queue/{action}", post(queue::sweep))
         .route("/v1/explain/{name}", get(queries::explain))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)

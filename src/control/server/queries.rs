@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::App;
 use super::convert::{self, WorkerNames};
 use super::refusal::Refusal;
-use crate::broker::{BrokerHandle, Command};
+use crate::broker::{self, BrokerHandle, Command, JobsOf};
 use crate::control::api::{Done, Explanation, JobStatus, Status};
 use crate::control::nearest;
 use crate::model::{FunctionName, NamePattern};
@@ -24,6 +24,8 @@ const JOBS_LISTED: usize = 100;
 pub(super) struct JobsQuery {
     function: Option<String>,
     limit: Option<usize>,
+    /// `oldest`, `newest` or `dead`.
+    of: Option<String>,
 }
 
 pub(super) async fn status(State(app): State<App>) -> Result<Json<Status>, Refusal> {
@@ -36,10 +38,17 @@ pub(super) async fn jobs(
     query: Result<Query<JobsQuery>, QueryRejection>,
 ) -> Result<Json<Vec<JobStatus>>, Refusal> {
     let Query(query) = query?;
-    let broker = app.broker()?;
+    let broker_handle = app.broker()?;
     let function = query.function.map(|name| FunctionName(Bytes::from(name)));
     let limit = query.limit.unwrap_or(JOBS_LISTED);
-    let jobs = broker.ask(|reply| Command::Jobs { function, limit, reply }).await?;
+    let of = match query.of.as_deref() {
+        None | Some("oldest") => JobsOf::Oldest,
+        Some("newest") => JobsOf::Newest,
+        Some("dead") => JobsOf::Dead,
+        Some(other) => return Err(Refusal::bad_request(format!("there are no '{other}' jobs"))),
+    };
+    let query = broker::JobsQuery { function, limit, of };
+    let jobs = broker_handle.ask(|reply| Command::Jobs { query, reply }).await?;
     let names = WorkerNames::of(&app.supervisor.snapshot().await?);
     Ok(Json(jobs.iter().map(|job| convert::job(job, &names)).collect()))
 }
@@ -81,7 +90,7 @@ pub(super) async fn explain(
 }
 
 impl App {
-    fn broker(&self) -> Result<&BrokerHandle, Refusal> {
+    pub(super) fn broker(&self) -> Result<&BrokerHandle, Refusal> {
         self.supervisor.broker.as_ref().ok_or_else(|| {
             Refusal::failed("the jobs are held by other servers: [broker] servers is set")
                 .hint("ask those servers, for example with gearadmin --status")

@@ -213,14 +213,16 @@ async fn logs_stream_lines_of_any_bytes_and_tell_what_was_missed() {
 async fn jobs_are_found_and_cancelled_by_their_handles() {
     let mut stage = Stage::set();
     let client = stage.client.clone();
-    let (jobs, ()) = tokio::join!(client.jobs(Some("a b"), 5), async {
-        let Some(broker::Command::Jobs { function, limit, reply }) = stage.jobs.recv().await else {
-            panic!("no list")
-        };
-        assert_eq!((function, limit), (Some("a b".into()), 5));
-        reply.send(vec![scene::job()]).unwrap();
-        stage.answer_snapshot().await;
-    });
+    let (jobs, ()) =
+        tokio::join!(client.jobs(Some("a b"), 5, crate::control::client::JobsOf::Dead), async {
+            let Some(broker::Command::Jobs { query, reply }) = stage.jobs.recv().await else {
+                panic!("no list")
+            };
+            assert_eq!((query.function, query.limit), (Some("a b".into()), 5));
+            assert_eq!(query.of, broker::JobsOf::Dead);
+            reply.send(vec![scene::job()]).unwrap();
+            stage.answer_snapshot().await;
+        });
     assert_eq!(jobs.unwrap()[0].worker.as_deref(), Some("slow:2"));
     let (cancelled, ()) = tokio::join!(client.cancel("H:x:3"), async {
         match stage.jobs.recv().await {

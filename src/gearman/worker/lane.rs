@@ -178,7 +178,7 @@ impl Lane {
                 *stage = Stage::Asleep;
                 None
             }
-            (Response::JobAssign { handle, function, unique, payload }, Stage::Asked(_)) => {
+            (Response::JobAssign { handle, function, unique, payload, .. }, Stage::Asked(_)) => {
                 self.backoff.reset();
                 *stage = Stage::Busy(handle.clone());
                 let unique = unique.unwrap_or_else(|| Unique(Bytes::new()));

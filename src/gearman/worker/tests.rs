@@ -58,7 +58,8 @@ impl FakeServer {
         self.expect(Request::Grab(GrabStyle::Unique)).await;
         let unique = Some("u".into());
         let (handle, function) = (handle.into(), "f".into());
-        self.send(Response::JobAssign { handle, function, unique, payload: "p".into() }).await;
+        let (reducer, payload) = (None, "p".into());
+        self.send(Response::JobAssign { handle, function, unique, reducer, payload }).await;
     }
 }
 

@@ -102,16 +102,18 @@ fn a_function_is_dropped_only_when_nobody_uses_it() {
 fn kept_jobs_come_back_with_their_handles_and_their_age() {
     let mut script = Script::new();
     let record = JobRecord {
+        run_at: None,
+        reducer: None,
         id: JobId(5),
         function: "f".into(),
         unique: "u".into(),
         priority: Priority::High,
         attempts: 2,
-        enqueued_at: SystemTime::UNIX_EPOCH,
+        enqueued_at: SystemTime::UNIX_EPOCH - Duration::from_mins(1),
         payload: "x".into(),
     };
     let mut fx = Effects::default();
-    script.state.restore(script.now, record, Duration::from_mins(1), &mut fx);
+    script.state.restore(script.now, record, &mut fx);
     let job = script.state.job(script.now, "H:x:5").unwrap();
     assert_eq!((job.attempt, job.background, job.age), (3, true, Duration::from_mins(1)));
     script.run(
@@ -185,4 +187,27 @@ fn jobs_are_listed_the_oldest_first_and_only_so_many() {
     assert_eq!(handles(Some("f"), 9), "1 3 4");
     assert_eq!(handles(Some("f"), 2), "1 3");
     assert_eq!(handles(Some("nothing"), 9), "");
+}
+
+/// Gearman::Client asks Gearman::Server for these.
+#[test]
+fn perls_own_commands_tell_who_waits_for_what() {
+    check(
+        "w can f
+         c fg f u p
+         d fg f u p
+         d bg g . q
+         c < created 1
+         d < created 1
+         w grab
+         w < assign 1 f p
+         c admin jobs
+         c < f u 10.0.0.9:1 2 / .
+         commit
+         d < created 2
+         c admin jobs
+         c < f u 10.0.0.9:1 2 / g - - 0 / .
+         w admin clients
+         w < 10.0.0.9:1 / 10.0.0.9:1 /  f u 10.0.0.9:1 / 10.0.0.9:1 /  f u 10.0.0.9:1 / .",
+    );
 }

@@ -17,6 +17,10 @@ pub(super) fn assert_consistent(state: &State) {
     }
     hands_agree(state);
     clients_agree(state);
+    for (id, dead) in &state.dead.by_id {
+        assert!(state.jobs.get(*id).is_none(), "{id} is dead and alive");
+        assert!(state.functions.get(dead.job.function).unwrap().dead.contains(id), "{id}");
+    }
     let total: usize = state.functions.iter().map(Function::total).sum();
     assert_eq!(total, state.jobs.iter().count(), "every job is in its function's lists");
 }
@@ -32,6 +36,8 @@ fn jobs_are_where_their_function_says(state: &State, function: &Function) {
     let runs = |id: &&JobId| matches!(place(id), Place::Running { .. });
     assert!(function.held.iter().all(|id| place(id) != Place::Queued));
     assert_eq!(function.held.iter().filter(runs).count(), function.running);
+    let delayed = |id: &&JobId| place(id) == Place::Delayed;
+    assert_eq!(function.held.iter().filter(delayed).count(), function.delayed_len());
 }
 
 /// Whoever sleeps may sleep on only while the function's timer is about to wake one more.

@@ -1,7 +1,10 @@
 //! Which payloads are in memory, and what waits for those that are not.
 
+use std::sync::Arc;
+
 use super::script::{Script, check, settings};
 use crate::broker::state::StateSettings;
+use crate::config::BrokerRules;
 
 /// A script whose broker holds no payload of a stored job.
 fn without_memory(script: &str) {
@@ -169,5 +172,37 @@ fn a_sleeper_is_woken_for_a_job_that_comes_from_the_disk() {
          read . x
          w < assign 4 f x
          loaded",
+    );
+}
+
+#[test]
+fn a_schedule_makes_no_run_while_the_one_before_may_still_come() {
+    let mut script = Script::with(settings(10, 1_000_000));
+    script.run(
+        "loading
+         c sched f s p * * * * *
+         commit
+         c < created 10
+         wait 60000
+         restore 4 f s
+         loaded
+         c admin status
+         c < f 1 0 0 / .
+         store < schedule 10 * * * * *",
+    );
+}
+
+#[test]
+fn a_submission_to_a_bounded_queue_waits_until_its_length_is_known() {
+    let rules = BrokerRules { queued_max: Some(1), ..BrokerRules::default() };
+    let rules = Arc::new(rules);
+    let mut script = Script::with(StateSettings { rules, ..settings(10, 1_000_000) });
+    script.run(
+        "loading
+         c fg f . x
+         c < nothing
+         restore 4 g .
+         loaded
+         c < error QUEUE_ERROR Job queue is full",
     );
 }

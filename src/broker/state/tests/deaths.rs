@@ -127,7 +127,7 @@ fn the_third_death_gives_the_job_up() {
          store < attempts 1 1 | attempts 1 2 | attempts 1 3
          gone 5
          b < fail 1
-         store < delete 1
+         store < bury 1 Died exit 1
          news < starved f | registered 4 | starved f | registered 5 | given up 1 by 5"
     ));
 }

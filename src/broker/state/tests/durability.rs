@@ -150,10 +150,10 @@ fn the_end_of_a_job_is_stored_again_until_it_is_kept() {
          wait 999
          store < nothing
          wait 1
-         store < delete 1 | reserve 1000000
+         store < purge 1 | reserve 1000000
          refuse disk full
          wait 1000
-         store < delete 1 | reserve 1000000
+         store < purge 1 | reserve 1000000
          commit
          wait 5000
          store < nothing",
@@ -174,7 +174,7 @@ fn a_store_that_works_again_gets_what_it_missed_at_once() {
          store < put 1 | delete 1 | put 2
          commit
          c < created 1 | created 2
-         store < delete 1",
+         store < purge 1",
     );
 }
 

@@ -5,12 +5,12 @@
 //! processes get nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
 use crate::broker::BrokerEvent;
-use crate::broker::record::{Change, ChangeSeq, JobRecord};
+use crate::broker::record::{Change, ChangeSeq, Death, JobRecord, ScheduleRecord};
 use crate::broker::state::{Effects, Outgoing};
 use crate::model::{JobId, SessionId, WorkerId};
 use crate::protocol::{Response, WorkReport};
@@ -18,7 +18,8 @@ use crate::protocol::{Response, WorkReport};
 /// An answer that a session is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owed {
-    Created { background: bool },
+    Created { background: bool, in_memory: bool },
+    Scheduled,
     Job,
     Echo(Bytes),
 }
@@ -34,7 +35,7 @@ pub(super) struct Onlooker {
     pub(super) waits: BTreeMap<JobId, usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Model {
     pub(super) sessions: BTreeMap<SessionId, Onlooker>,
     /// Live processes and their pools.
@@ -48,10 +49,17 @@ pub(super) struct Model {
     acknowledged: BTreeSet<JobId>,
     /// What the store holds, and what it was asked for since.
     pub(super) durable: BTreeMap<JobId, JobRecord>,
+    pub(super) dead: BTreeMap<JobId, Death>,
+    pub(super) schedules: BTreeMap<JobId, ScheduleRecord>,
+    pub(super) stored_pauses: BTreeSet<String>,
     pub(super) reserved: u64,
+    /// Functions whose jobs nobody is to get.
+    pub(super) paused: BTreeSet<String>,
     pub(super) pending: VecDeque<(ChangeSeq, Change)>,
     /// Jobs whose contents are to be read.
     pub(super) asked: Vec<JobId>,
+    /// When the clock said 1970.
+    began: Instant,
 }
 
 fn job(handle: &[u8]) -> JobId {
@@ -59,6 +67,27 @@ fn job(handle: &[u8]) -> JobId {
 }
 
 impl Model {
+    pub(super) fn new(began: Instant) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            barred: BTreeSet::new(),
+            limits: BTreeMap::new(),
+            running: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            acknowledged: BTreeSet::new(),
+            durable: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            stored_pauses: BTreeSet::new(),
+            reserved: 0,
+            paused: BTreeSet::new(),
+            pending: VecDeque::new(),
+            asked: Vec::new(),
+            began,
+        }
+    }
+
     /// Watches what came out.
     pub(super) fn watch(&mut self, now: Instant, fx: &mut Effects) {
         for (_, change) in &fx.changes {
@@ -105,17 +134,27 @@ impl Model {
         let session = self.sessions.get_mut(&id).unwrap();
         let Some(owed) = session.owed.pop_front() else { panic!("nobody asked for {packet:?}") };
         match (owed, packet) {
-            (Owed::Created { background }, Response::JobCreated(handle)) => {
+            (Owed::Created { background, in_memory }, Response::JobCreated(handle)) => {
                 let job = job(&handle);
-                if background {
+                if background && !in_memory {
                     self.acknowledge(job);
-                } else {
+                } else if !background {
                     *session.waits.entry(job).or_default() += 1;
                 }
             }
-            (Owed::Created { .. }, Response::Error { .. }) | (Owed::Job, Response::NoJob) => {}
+            (Owed::Scheduled, Response::JobCreated(handle)) => {
+                let id = job(&handle);
+                let known = self.schedules.contains_key(&id) || self.ended.contains(&id);
+                assert!(known, "schedule {id} was told but not kept");
+            }
+            (Owed::Created { .. } | Owed::Scheduled, Response::Error { .. })
+            | (Owed::Job, Response::NoJob) => {}
             (Owed::Echo(sent), Response::Echo(came)) => assert_eq!(sent, came),
-            (Owed::Job, Response::JobAssign { handle, .. }) => self.assigned(now, id, job(&handle)),
+            (Owed::Job, Response::JobAssign { handle, function, .. }) => {
+                let paused = self.paused.contains(&function.to_string());
+                assert!(!paused, "{function} is paused");
+                self.assigned(now, id, job(&handle));
+            }
             (owed, packet) => panic!("{packet:?} where {owed:?} was due"),
         }
     }
@@ -143,6 +182,9 @@ impl Model {
     fn assigned(&mut self, now: Instant, id: SessionId, job: JobId) {
         assert!(!self.ended.contains(&job), "{job} runs after its end");
         assert!(!self.running.contains_key(&job), "{job} runs twice");
+        let due = self.durable.get(&job).and_then(|record| record.run_at);
+        let clock = SystemTime::UNIX_EPOCH + now.saturating_duration_since(self.began);
+        assert!(due.is_none_or(|due| due <= clock), "{job} runs before its time");
         let session = &self.sessions[&id];
         assert!(session.unknown_until.is_none(), "{job} went to nobody knows whom");
         let until = session.timeout.map(|timeout| now + timeout);
@@ -167,6 +209,14 @@ impl Model {
         self.running.remove(&job);
         self.acknowledged.remove(&job);
         self.ended.insert(job);
+    }
+
+    /// A dead letter is put back.
+    pub(super) fn revive(&mut self, job: JobId) {
+        assert!(self.ended.remove(&job), "{job} was not dead");
+        if self.durable.contains_key(&job) {
+            self.acknowledged.insert(job);
+        }
     }
 
     pub(super) fn close(&mut self, session: SessionId) {
@@ -198,13 +248,33 @@ impl Model {
                 Change::Put(record) => {
                     self.durable.insert(record.id, record);
                 }
-                Change::Attempts { id, attempts } => {
-                    if let Some(record) = self.durable.get_mut(&id) {
-                        record.attempts = attempts;
+                Change::Update(update) => {
+                    if let Some(record) = self.durable.get_mut(&update.id) {
+                        record.attempts = update.attempts;
+                        match update.death {
+                            Some(death) => self.dead.insert(update.id, death),
+                            None => self.dead.remove(&update.id),
+                        };
                     }
+                }
+                Change::PutSchedule(schedule) => {
+                    self.schedules.insert(schedule.id, schedule);
+                }
+                Change::DeleteSchedule(id) => {
+                    self.schedules.remove(&id);
+                }
+                Change::Pause(pattern) => {
+                    self.stored_pauses.insert(pattern);
+                }
+                Change::Resume(pattern) => {
+                    self.stored_pauses.remove(&pattern);
                 }
                 Change::Delete(id) => {
                     self.durable.remove(&id);
+                }
+                Change::Purge(id) => {
+                    self.durable.remove(&id);
+                    self.dead.remove(&id);
                 }
                 Change::ReserveHandles { through } => self.reserved = self.reserved.max(through.0),
             }
@@ -217,8 +287,13 @@ impl Model {
         for job in &self.acknowledged {
             assert!(self.durable.contains_key(job), "{job} is lost in the crash");
         }
-        self.ended.retain(|job| !self.durable.contains_key(job));
-        self.acknowledged = self.durable.keys().copied().collect();
+        // Where a job has no row any more, the row of its death counts for nothing.
+        self.dead.retain(|job, _| self.durable.contains_key(job));
+        let alive = |job: &JobId| self.durable.contains_key(job) && !self.dead.contains_key(job);
+        self.ended.retain(|job| !alive(job));
+        self.ended.extend(self.dead.keys());
+        self.acknowledged = self.durable.keys().copied().filter(alive).collect();
+        self.paused = self.stored_pauses.clone();
         self.sessions.clear();
         self.running.clear();
         self.workers.clear();
@@ -232,6 +307,9 @@ impl Model {
     pub(super) fn assert_settled(&self) {
         assert_eq!(self.acknowledged, BTreeSet::new(), "acknowledged jobs were lost");
         assert_eq!(self.durable.len(), 0, "jobs stay in the store for ever");
+        assert_eq!(self.dead.len(), 0, "dead letters stay in the store for ever");
+        assert_eq!(self.schedules.len(), 0, "schedules stay in the store for ever");
+        assert_eq!(self.stored_pauses.len(), 0, "pauses stay in the store for ever");
         for (id, session) in &self.sessions {
             assert_eq!(session.owed, [], "{id} is owed answers");
             assert_eq!(session.waits, BTreeMap::new(), "{id} is owed endings");

@@ -1,22 +1,28 @@
 //! Random operations on the real rules, watched by the model.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::consistency::assert_consistent;
 use super::model::{Model, Onlooker, Owed};
 use super::script::settings;
 use crate::broker::Peer;
 use crate::broker::record::{Content, Fetched, JobRecord};
-use crate::broker::state::{Effects, Input, State, StateSettings};
+use crate::broker::state::{Effects, Input, State, StateSettings, Sweep, SweepAction};
+use crate::config::{BrokerRules, FunctionRule, FunctionRules, StoreKind};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
-use crate::protocol::{GrabStyle, Request, Submission, SubmitMode, WorkReport};
+use crate::protocol::{GrabStyle, Request, Schedule, Submission, SubmitMode, WorkReport};
 
 const SEEDS: u64 = 400;
 const STEPS: u64 = 400;
 const FUNCTIONS: u64 = 4;
 const POOLS: u64 = 2;
+/// The function whose jobs are not stored.
+const IN_MEMORY: u64 = 3;
 
 /// splitmix64: small, seedable, good enough to pick operations.
 struct Dice(u64);
@@ -27,6 +33,8 @@ struct World {
     fx: Effects,
     dice: Dice,
     now: Instant,
+    /// When the clock, which no crash sets back, said 1970.
+    began: Instant,
     /// Sessions and workers so far.
     ids: u64,
     /// Stored jobs that are still to come after a crash.
@@ -60,6 +68,20 @@ impl Dice {
     }
 }
 
+fn rules() -> Arc<BrokerRules> {
+    let in_memory = FunctionRule { store: Some(StoreKind::Memory), ..FunctionRule::default() };
+    let few = FunctionRule { queued_max: Some(5), ..FunctionRule::default() };
+    Arc::new(BrokerRules {
+        queued_max: Some(40),
+        stale_after: Duration::from_secs(5),
+        functions: FunctionRules::new(vec![
+            (format!("f{IN_MEMORY}"), in_memory),
+            ("f2".to_owned(), few),
+        ]),
+        ..BrokerRules::default()
+    })
+}
+
 #[test]
 fn no_promise_is_broken_under_random_operations() {
     for seed in 0..SEEDS {
@@ -78,8 +100,9 @@ impl World {
         let settings = Self::settings(1);
         Self {
             now: settings.started,
+            began: settings.started,
+            model: Model::new(settings.started),
             state: State::new(settings),
-            model: Model::default(),
             fx: Effects::default(),
             dice: Dice(seed),
             ids: 0,
@@ -89,7 +112,7 @@ impl World {
 
     /// Memory for a few payloads only.
     fn settings(next: u64) -> StateSettings {
-        StateSettings { attempts_max: 2, held_bytes_max: 700, ..settings(next, 0) }
+        StateSettings { attempts_max: 2, rules: rules(), held_bytes_max: 700, ..settings(next, 0) }
     }
 
     fn watch(&mut self) {
@@ -115,10 +138,11 @@ impl World {
             84..86 => self.read(),
             86..87 => self.load(3),
             87..97 => {
-                let millis = *[1, 10, 30, 60, 260, 1000].get(self.dice_index(6)).unwrap();
+                let millis = *[1, 10, 30, 60, 260, 1000, 61_000].get(self.dice_index(7)).unwrap();
                 self.wait(Duration::from_millis(millis));
             }
-            97..99 => self.cancel(),
+            97 => self.cancel(),
+            98 => self.operate(),
             _ => {
                 if self.dice.roll(8) == 0 {
                     self.crash();
@@ -235,21 +259,27 @@ impl World {
 
     fn submit(&mut self) {
         let Some(session) = self.any_session() else { return };
-        let mode = match self.dice.roll(2) {
-            0 => SubmitMode::Foreground,
-            _ => SubmitMode::Background,
+        let mode = match self.dice.roll(5) {
+            0 | 1 => SubmitMode::Foreground,
+            2 | 3 => SubmitMode::Background,
+            _ => {
+                let clock = self.now.saturating_duration_since(self.began).as_secs();
+                SubmitMode::At(clock + self.dice.roll(4))
+            }
         };
         let unique = *["", "", "-", "a", "b", "c"].get(self.dice_index(6)).unwrap();
+        let number = self.dice.roll(FUNCTIONS);
         let submission = Submission {
-            function: format!("f{}", self.dice.roll(FUNCTIONS)).as_str().into(),
+            function: format!("f{number}").as_str().into(),
             unique: Unique::from(unique),
             priority: Priority::ALL[self.dice_index(3)],
             mode,
             payload: self.dice.roll(3).to_string().into(),
         };
-        let background = mode == SubmitMode::Background;
+        let background = mode != SubmitMode::Foreground;
         let onlooker = self.model.sessions.get_mut(&session).unwrap();
-        onlooker.owed.push_back(Owed::Created { background });
+        let in_memory = number == IN_MEMORY;
+        onlooker.owed.push_back(Owed::Created { background, in_memory });
         self.handle(Input::Request { session, request: Request::Submit(submission) });
     }
 
@@ -284,6 +314,55 @@ impl World {
         }
     }
 
+    /// Something that only operators do, and schedules, which are as seldom.
+    fn operate(&mut self) {
+        let function = format!("f{}", self.dice.roll(FUNCTIONS));
+        match self.dice.roll(6) {
+            0 => {
+                self.model.paused.insert(function.clone());
+                self.state.pause(&function, &mut self.fx);
+            }
+            1 => self.resume(&function),
+            2 => self.sweep(SweepAction::Retry, Some(function)),
+            3 => self.sweep(SweepAction::Purge, Some(function)),
+            4 => self.sweep(SweepAction::Cancel, Some(function)),
+            _ => {
+                let Some(session) = self.any_session() else { return };
+                let onlooker = self.model.sessions.get_mut(&session).unwrap();
+                onlooker.owed.push_back(Owed::Scheduled);
+                let schedule = Schedule {
+                    function: "f1".into(),
+                    unique: Unique::from(*["", "s"].get(self.dice_index(2)).unwrap()),
+                    times: ["*", "*", "*", "*", "*"].map(Bytes::from),
+                    payload: "x".into(),
+                };
+                self.handle(Input::Request { session, request: Request::Schedule(schedule) });
+            }
+        }
+    }
+
+    fn resume(&mut self, pattern: &str) {
+        // Before the jobs go on, which they do at once.
+        let meant = wildmatch::WildMatch::new(pattern);
+        self.model.paused.retain(|paused| !meant.matches(paused));
+        self.state.resume(self.now, pattern, &mut self.fx);
+    }
+
+    fn sweep(&mut self, action: SweepAction, functions: Option<String>) {
+        let sweep = Sweep { action, handle: None, functions, older_than: None, dry_run: true };
+        let meant = self.state.sweep(self.now, &sweep, JobId(0), &mut self.fx);
+        let sweep = Sweep { dry_run: false, ..sweep };
+        let swept = self.state.sweep(self.now, &sweep, JobId(0), &mut self.fx);
+        assert_eq!(meant, swept, "a dry run tells what will be done");
+        for handle in swept.handles {
+            let id = JobId(handle.strip_prefix("H:x:").unwrap().parse().unwrap());
+            match action {
+                SweepAction::Retry => self.model.revive(id),
+                SweepAction::Purge | SweepAction::Cancel => self.model.end(id),
+            }
+        }
+    }
+
     fn commit(&mut self) {
         let (count, works) = (self.dice_index(8), self.dice.roll(5) > 0);
         self.commit_some(count, works);
@@ -314,9 +393,15 @@ impl World {
 
     fn crash(&mut self) {
         self.model.crash();
-        self.state = State::new(Self::settings(self.model.reserved + 1));
+        let next = self.model.reserved + 1;
+        self.state = State::new(StateSettings { started: self.began, ..Self::settings(next) });
+        for pattern in &self.model.stored_pauses {
+            self.state.restore_pause(pattern.clone());
+        }
+        for schedule in self.model.schedules.values() {
+            self.state.restore_schedule(self.now, schedule.clone()).unwrap();
+        }
         self.state.begin_loading();
-        self.now = self.now.max(Instant::now());
         self.to_load = self.model.durable.values().cloned().collect();
         self.to_load.make_contiguous().sort_by_key(|record| (record.priority, record.id));
     }
@@ -327,7 +412,11 @@ impl World {
             if record.unique.0 != "-" {
                 record.payload.clear();
             }
-            self.state.restore(self.now, record, Duration::ZERO, &mut self.fx);
+            if let Some(death) = self.model.dead.get(&record.id).cloned() {
+                self.state.restore_dead(self.now, record, death, &mut self.fx);
+            } else {
+                self.state.restore(self.now, record, &mut self.fx);
+            }
         }
         if self.to_load.is_empty() && self.state.is_loading() {
             self.state.loaded(self.now, &mut self.fx);
@@ -369,6 +458,15 @@ impl World {
 
     /// Lets one good worker finish everything, and looks whether anything was lost.
     fn settle(&mut self) {
+        // Requests that waited for stored jobs may make schedules.
+        self.load(usize::MAX);
+        for job in self.state.jobs(self.now, None, usize::MAX) {
+            if job.times.is_some() {
+                assert!(self.state.cancel(self.now, &job.handle, &mut self.fx));
+                self.model.end(JobId(job.handle.strip_prefix("H:x:").unwrap().parse().unwrap()));
+            }
+        }
+        self.resume("*");
         self.rest();
         while let Some((_, (session, _))) = self.model.running.first_key_value() {
             let session = *session;
@@ -377,6 +475,8 @@ impl World {
             self.watch();
             self.rest();
         }
+        self.sweep(SweepAction::Retry, None);
+        self.watch();
         let session = SessionId(self.next_id());
         let (peer, local) = ("10.0.0.9:1".parse().unwrap(), "10.0.0.1:4730".parse().unwrap());
         self.model.sessions.insert(session, Onlooker::default());
@@ -393,7 +493,7 @@ impl World {
             self.read_all();
             if self.model.sessions[&session].owed.is_empty()
                 && self.model.running.is_empty()
-                && self.state.next_deadline().is_some()
+                && !self.state.jobs(self.now, None, 1).is_empty()
             {
                 // The disk did not read just now.
                 self.wait(Duration::from_secs(2));

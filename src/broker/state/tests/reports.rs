@@ -147,7 +147,7 @@ fn a_job_whose_time_runs_out_for_the_third_time_is_given_up() {
         script.run("w grab\nw < assign 1 f a\nwait 1000\nnews < starved f\n");
     }
     script.run("w grab\nw < assign 1 f a\nwait 1000\nnews < given up 1 by time\n");
-    script.run("store < put 1 | attempts 1 1 | attempts 1 2 | attempts 1 3 | delete 1");
+    script.run("store < put 1 | attempts 1 1 | attempts 1 2 | attempts 1 3 | bury 1 TimedOut ");
 }
 
 #[test]

@@ -13,17 +13,21 @@
 //! `.` stands for an empty text. At the end no session may have been sent more than was expected.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
-use crate::broker::record::{Change, ChangeSeq, Content, Fetched, JobRecord};
-use crate::broker::state::{Effects, Habits, Input, Outgoing, State, StateSettings};
+use crate::broker::record::{Change, ChangeSeq, Content, Fetched, JobRecord, JobUpdate};
+use crate::broker::state::{
+    Effects, Habits, Input, Outgoing, State, StateSettings, Sweep, SweepAction,
+};
 use crate::broker::{BrokerEvent, Peer};
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{
-    AdminCommand, GrabStyle, Kind, Request, Response, Submission, SubmitMode, WorkReport,
+    AdminCommand, GrabStyle, Kind, Request, Response, Schedule, Submission, SubmitMode, WorkReport,
 };
 
 /// Runs a script with the default settings.
@@ -34,12 +38,15 @@ pub(super) fn check(script: &str) {
 pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
     StateSettings {
         handle_prefix: "H:x".to_owned(),
+        handle_prefix_before: "H:x".to_owned(),
         next: JobId(next),
         reserved: JobId(reserved),
         pid: 42,
         version: "0.1".to_owned(),
         attempts_max: 3,
         habits: Habits::default(),
+        rules: Arc::default(),
+        zone: TimeZone::UTC,
         held_bytes_max: 1 << 20,
         hash_key: [7; 16],
         started: Instant::now(),
@@ -139,42 +146,60 @@ impl Script {
                 let worker = words[2].parse().ok().map(WorkerId);
                 self.state.tie(self.now, session, worker, &mut self.fx);
             }
-            "read" => {
-                for job in std::mem::take(&mut self.fetches) {
-                    let outcome = match words[1] {
-                        "lost" => Fetched::Lost,
-                        "failed" => Fetched::Failed,
-                        "later" => Fetched::Later,
-                        unique => Fetched::Content(Content {
-                            unique: Unique(text(unique)),
-                            payload: text(words[2]),
-                        }),
-                    };
-                    self.handle(Input::Fetched { job, outcome });
-                }
-            }
+            "read" => self.read(&words),
             "loading" => self.state.begin_loading(),
             "loaded" => self.state.loaded(self.now, &mut self.fx),
-            "restore" => {
-                let record = JobRecord {
-                    id: JobId(words[1].parse().unwrap()),
-                    function: words[2].into(),
-                    unique: Unique(text(words[3])),
-                    priority: Priority::Normal,
-                    attempts: 0,
-                    enqueued_at: SystemTime::UNIX_EPOCH,
-                    payload: Bytes::new(),
-                };
-                self.state.restore(self.now, record, Duration::ZERO, &mut self.fx);
-            }
+            "restore" => self.restore(&words),
             "cancel" => {
                 let handle = format!("H:x:{}", words[1]);
                 let found = self.state.cancel(self.now, &handle, &mut self.fx);
                 assert_eq!(found.to_string(), words[2], "{line}");
             }
+            "pause" => self.state.pause(words[1], &mut self.fx),
+            "resume" => {
+                let ended = self.state.resume(self.now, words[1], &mut self.fx).join(" ");
+                assert_eq!(ended, words[2..].join(" "), "{line}");
+            }
+            "retry" => self.sweep(SweepAction::Retry, &words),
+            "purge" => self.sweep(SweepAction::Purge, &words),
+            "withdraw" => self.sweep(SweepAction::Cancel, &words),
+            "annotate" => {
+                let handle = format!("H:x:{}", words[1]);
+                self.state.annotate(&handle, words[2..].join(" "), &mut self.fx);
+            }
             name => self.session_step(name, &words[1..], line),
         }
         self.collect();
+    }
+
+    fn read(&mut self, words: &[&str]) {
+        for job in std::mem::take(&mut self.fetches) {
+            let outcome = match words[1] {
+                "lost" => Fetched::Lost,
+                "failed" => Fetched::Failed,
+                "later" => Fetched::Later,
+                unique => Fetched::Content(Content {
+                    unique: Unique(text(unique)),
+                    payload: text(words[2]),
+                }),
+            };
+            self.handle(Input::Fetched { job, outcome });
+        }
+    }
+
+    fn restore(&mut self, words: &[&str]) {
+        let record = JobRecord {
+            id: JobId(words[1].parse().unwrap()),
+            function: words[2].into(),
+            unique: Unique(text(words[3])),
+            priority: Priority::Normal,
+            attempts: 0,
+            enqueued_at: SystemTime::UNIX_EPOCH,
+            run_at: None,
+            reducer: None,
+            payload: Bytes::new(),
+        };
+        self.state.restore(self.now, record, &mut self.fx);
     }
 
     fn session_step(&mut self, name: &str, words: &[&str], line: &str) {
@@ -198,6 +223,20 @@ impl Script {
             _ => Input::Request { session: id, request: request(words, line) },
         };
         self.handle(input);
+    }
+
+    /// `withdraw PATTERN SECONDS HANDLES…`: what is older than that, and the handles that it is.
+    fn sweep(&mut self, action: SweepAction, words: &[&str]) {
+        let sweep = Sweep {
+            action,
+            handle: None,
+            functions: Some(words[1].to_owned()),
+            older_than: Some(Duration::from_secs(words[2].parse().unwrap())),
+            dry_run: false,
+        };
+        let swept = self.state.sweep(self.now, &sweep, JobId(0), &mut self.fx);
+        let wanted: Vec<_> = words[3..].iter().map(|n| format!("H:x:{n}")).collect();
+        assert_eq!(swept.handles, wanted, "{words:?}");
     }
 
     fn session(&mut self, name: &str) -> SessionId {
@@ -293,6 +332,43 @@ fn request(words: &[&str], line: &str) -> Request {
         ["option", name] => Request::Option(text(name)),
         ["id", name] => Request::SetClientId(text(name)),
         ["odd"] => Request::Unexpected(Kind::AllYours),
+        _ => submission(words, line),
+    }
+}
+
+fn submission(words: &[&str], line: &str) -> Request {
+    match words {
+        ["sched", function, unique, payload, times @ ..] if times.len() == 5 => {
+            Request::Schedule(Schedule {
+                function: (*function).into(),
+                unique: Unique(text(unique)),
+                times: std::array::from_fn(|at| text(times[at])),
+                payload: text(payload),
+            })
+        }
+        ["at", time, function, unique, payload] => Request::Submit(Submission {
+            function: (*function).into(),
+            unique: Unique(text(unique)),
+            priority: Priority::Normal,
+            mode: SubmitMode::At(time.parse().unwrap()),
+            payload: text(payload),
+        }),
+        [how @ ("reduce" | "bgreduce"), function, unique, reducer, payload] => {
+            let mode = match *how {
+                "reduce" => SubmitMode::Foreground,
+                _ => SubmitMode::Background,
+            };
+            Request::SubmitReduce {
+                job: Submission {
+                    function: (*function).into(),
+                    unique: Unique(text(unique)),
+                    priority: Priority::Normal,
+                    mode,
+                    payload: text(payload),
+                },
+                reducer: text(reducer),
+            }
+        }
         [how, function, unique, payload] => Request::Submit(Submission {
             function: (*function).into(),
             unique: Unique(text(unique)),
@@ -326,9 +402,10 @@ fn show(outgoing: &Outgoing) -> String {
             Response::JobCreated(handle) => format!("created {}", word(handle)),
             Response::NoJob => "no job".to_owned(),
             Response::Noop => "noop".to_owned(),
-            Response::JobAssign { handle, function, unique, payload } => {
+            Response::JobAssign { handle, function, unique, reducer, payload } => {
                 let unique = unique.as_ref().map_or(String::new(), |u| format!(" {}", word(&u.0)));
-                format!("assign {} {function}{unique} {}", word(handle), word(payload))
+                let reducer = reducer.as_ref().map_or(String::new(), |r| format!(" [{}]", word(r)));
+                format!("assign {} {function}{unique}{reducer} {}", word(handle), word(payload))
             }
             Response::Status { handle, status } => format!(
                 "status {} {}{} {}/{}",
@@ -367,7 +444,17 @@ fn show_report(handle: &str, report: &WorkReport, word: impl Fn(&[u8]) -> String
 fn show_change(change: &Change) -> String {
     match change {
         Change::Put(record) => format!("put {}", record.id),
-        Change::Attempts { id, attempts } => format!("attempts {id} {attempts}"),
+        Change::Update(JobUpdate { id, attempts, death: None, .. }) => {
+            format!("attempts {id} {attempts}")
+        }
+        Change::Update(JobUpdate { id, death: Some(death), .. }) => {
+            format!("bury {id} {:?} {}", death.cause, death.exit).trim_end().to_owned()
+        }
+        Change::Purge(id) => format!("purge {id}"),
+        Change::PutSchedule(schedule) => format!("schedule {} {}", schedule.id, schedule.times),
+        Change::DeleteSchedule(id) => format!("unschedule {id}"),
+        Change::Pause(pattern) => format!("pause {pattern}"),
+        Change::Resume(pattern) => format!("resume {pattern}"),
         Change::Delete(id) => format!("delete {id}"),
         Change::ReserveHandles { through } => format!("reserve {through}"),
     }

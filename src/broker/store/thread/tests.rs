@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::*;
-use crate::broker::record::JobRecord;
+use crate::broker::record::{Extras, JobRecord};
 use crate::broker::store::{Meta, Reader};
 use crate::model::{JobId, Priority};
 
@@ -37,6 +37,10 @@ impl Store for Scripted {
     }
 
     fn reader(&self) -> Option<Box<dyn Reader>> {
+        unreachable!("the thread does not read")
+    }
+
+    fn extras(&mut self) -> Result<Extras, StoreError> {
         unreachable!("the thread does not read")
     }
 }
@@ -98,6 +102,8 @@ impl Rig {
 
 fn put(id: u64, payload_len: usize) -> Change {
     Change::Put(JobRecord {
+        run_at: None,
+        reducer: None,
         id: JobId(id),
         function: "f".into(),
         unique: "".into(),

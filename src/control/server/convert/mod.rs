@@ -9,10 +9,11 @@ use std::time::{Instant, SystemTime};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::broker::record::{Death, DeathCause, JobRecord};
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::control::api::{
-    BrokerStatus, ConfigStatus, DaemonState, Explanation, FunctionStatus, HostStatus, JobStatus,
-    RejectedStatus, ScalingNumbers, Status,
+    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, Explanation, ExportedJob, FunctionStatus,
+    HostStatus, JobStatus, RejectedStatus, ScalingNumbers, Status, Text,
 };
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
@@ -67,7 +68,41 @@ pub(super) fn job(job: &JobView, names: &WorkerNames) -> JobStatus {
         attempt: job.attempt,
         clients: job.clients,
         progress: job.progress,
+        due: job.due.map(|due| due.as_secs_f64()),
+        times: job.times.clone(),
+        death: job.death.as_ref().map(death),
         payload_len: job.payload_len,
+    }
+}
+
+/// One job that moves out.
+pub(super) fn exported(handle: &str, record: &JobRecord) -> ExportedJob {
+    let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).ok();
+    ExportedJob {
+        handle: handle.to_owned(),
+        function: Text::of(&record.function.0),
+        unique: Text::of(&record.unique.0),
+        priority: record.priority.to_string(),
+        run_at: record.run_at.and_then(seconds).map(|at| at.as_secs()),
+        reducer: record.reducer.as_deref().map(Text::of),
+        payload: Text::of(&record.payload),
+    }
+}
+
+fn death(death: &Death) -> DeathStatus {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let cause = match death.cause {
+        DeathCause::Died => "died",
+        DeathCause::TimedOut => "timed out",
+        DeathCause::Failed => "failed",
+        DeathCause::Raised => "raised",
+    };
+    DeathStatus {
+        at: rfc3339(death.at),
+        cause: cause.to_owned(),
+        worker: some(&death.worker),
+        exit: some(&death.exit),
+        output: death.output.clone(),
     }
 }
 
@@ -153,6 +188,10 @@ fn function(name: &FunctionName, view: &FunctionView) -> FunctionStatus {
     FunctionStatus {
         name: name.to_string(),
         queued: view.queued,
+        delayed: view.delayed,
+        dead: view.dead,
+        expired: view.expired,
+        paused: view.paused,
         oldest: view.oldest.map(|oldest| oldest.as_secs_f64()),
         running: view.running,
         performers: view.performers,

@@ -55,6 +55,9 @@ pub(super) fn job() -> JobView {
         attempt: 2,
         clients: 0,
         progress: Some((3, 10)),
+        due: None,
+        death: None,
+        times: None,
         payload_len: 1,
         on_disk: None,
     }
