@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{JobLoss, JobView, Overview};
-use crate::model::{Drain, Exit, FunctionName, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{Drain, Exit, FunctionName, InHand, PoolName, SessionId, WorkerId, WorkerName};
 
 /// What the broker tells without being asked.
 ///
@@ -91,6 +91,13 @@ pub enum Command {
     },
     /// The process is about to be killed for its job: that is charged, though it may drain.
     Charge(WorkerId),
+    /// Who of a pool's workers holds which job, since when.
+    InHand {
+        /// The pool.
+        pool: PoolName,
+        /// The answer.
+        reply: oneshot::Sender<Vec<InHand>>,
+    },
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),
     /// Most worker processes of the pool that may hold jobs at once.

@@ -32,6 +32,7 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Jobs(args) => jobs::list(&client?, screen, &args).await,
         Question::Job(args) => jobs::show(&client?, screen, &args).await,
         Question::Cancel(args) => jobs::cancel(&client?, screen, &args).await,
+        Question::Kill(args) => jobs::kill(&client?, screen, &args).await,
         Question::Explain(args) => jobs::explain(&client?, screen, &args).await,
         Question::Pid(args) => supervisord::pid(&client?, screen, &args).await,
         Question::Avail(args) => supervisord::avail(&client?, screen, &args).await,

@@ -1,4 +1,4 @@
-//! `jobs`, `job`, `cancel` and `explain`.
+//! `jobs`, `job`, `cancel`, `kill` and `explain`.
 
 use super::args::{ExplainArgs, JobArgs, JobsArgs};
 use super::exit::{CliError, Exit};
@@ -7,7 +7,7 @@ use super::output::Screen;
 use super::paint::Ink;
 use super::status::today;
 use super::table::{Cell, Column, Table};
-use crate::control::api::{Explanation, JobStatus};
+use crate::control::api::{Done, Explanation, JobStatus};
 use crate::control::client::ControlClient;
 
 /// Lists jobs that wait or run.
@@ -50,8 +50,22 @@ pub(super) async fn cancel(
     args: &JobArgs,
 ) -> Result<Exit, CliError> {
     let done = client.cancel(&args.handle).await?;
+    tell(screen, args, &done)
+}
+
+/// Kills the worker that holds a job.
+pub(super) async fn kill(
+    client: &ControlClient,
+    screen: &mut Screen,
+    args: &JobArgs,
+) -> Result<Exit, CliError> {
+    let done = client.kill(&args.handle).await?;
+    tell(screen, args, &done)
+}
+
+fn tell(screen: &mut Screen, args: &JobArgs, done: &Done) -> Result<Exit, CliError> {
     if args.json {
-        screen.json(&done)?;
+        screen.json(done)?;
     } else {
         screen.line(&done.done.join("\n"))?;
     }

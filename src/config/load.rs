@@ -20,7 +20,8 @@ use super::wrong::Wrong;
 use crate::model::PoolName;
 
 /// Holds every key that a file may have; what it says is of no matter.
-const EVERY_TABLE: &str = "pool.NAME = { count = {}, backoff = {}, log = {} }";
+const EVERY_TABLE: &str =
+    "pool.NAME = { count = {}, backoff = {}, ready = {}, liveness = {}, log = {} }";
 
 /// Reads a file, its includes and its env files, and checks them as a whole.
 ///

@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
+use super::health::{self, Liveness, Ready};
 use super::settings::Backoff;
 use super::table::{Table, Value};
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
 
-/// Alive for so long is ready, where nothing else is asked for.
-const ALIVE_AFTER: Duration = Duration::from_secs(1);
-const START_TIMEOUT: Duration = Duration::from_mins(1);
 const BACKOFF: Backoff = Backoff {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(30),
@@ -32,6 +30,10 @@ pub struct Upkeep {
     pub essential: bool,
     /// When a process is ready.
     pub ready: Ready,
+    /// When a process that was ready is no longer well; `None`: it is not asked.
+    pub liveness: Option<Liveness>,
+    /// How long a job may take before its worker is killed; `None`: for ever.
+    pub job_timeout: Option<Duration>,
 }
 
 /// When a process that ended by itself is started again.
@@ -45,24 +47,6 @@ pub enum Restart {
     Never,
 }
 
-/// When a process is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// What tells.
-    pub on: ReadyOn,
-    /// It must have lived so long, too.
-    pub after: Duration,
-    /// A start that takes longer has failed.
-    pub timeout: Duration,
-}
-
-/// What tells that a process is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadyOn {
-    /// It lives, or it has registered a function.
-    Alive,
-}
-
 impl Default for Upkeep {
     fn default() -> Self {
         Self {
@@ -70,7 +54,9 @@ impl Default for Upkeep {
             exit_codes: vec![0],
             backoff: BACKOFF,
             essential: false,
-            ready: Ready { on: ReadyOn::Alive, after: ALIVE_AFTER, timeout: START_TIMEOUT },
+            ready: Ready::default(),
+            liveness: None,
+            job_timeout: None,
         }
     }
 }
@@ -84,7 +70,9 @@ impl Upkeep {
             exit_codes: table.read("exit_codes", exit_codes).unwrap_or(usual.exit_codes),
             backoff: table.read("backoff", backoff).unwrap_or(usual.backoff),
             essential: table.read("essential", Value::flag).unwrap_or(usual.essential),
-            ready: usual.ready,
+            ready: read_ready(table),
+            liveness: table.read("liveness", health::liveness),
+            job_timeout: table.read("job_timeout", job_timeout),
         }
     }
 
@@ -96,8 +84,26 @@ impl Upkeep {
             ("backoff", self.backoff != other.backoff),
             ("essential", self.essential != other.essential),
             ("ready", self.ready != other.ready),
+            ("liveness", self.liveness != other.liveness),
+            ("job_timeout", self.job_timeout != other.job_timeout),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
+    }
+}
+
+fn read_ready(table: &Table<'_>) -> Ready {
+    let timeout = table.read("start_timeout", Value::duration);
+    let usual = Ready::default();
+    table
+        .read("ready", |value| health::ready(value, timeout))
+        .unwrap_or_else(|| Ready { timeout: timeout.unwrap_or(usual.timeout), ..usual })
+}
+
+fn job_timeout(value: &Value<'_>) -> Parsed<Duration> {
+    match value.duration()? {
+        timeout if timeout.is_zero() => Err(Wrong::new("no job could be done in no time")
+            .hint("write as in \"10m\", or leave the key out")),
+        timeout => Ok(timeout),
     }
 }
 

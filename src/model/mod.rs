@@ -5,10 +5,12 @@
 
 mod exit;
 mod ids;
+mod in_hand;
 mod job;
 mod names;
 
 pub use exit::{Drain, Exit};
 pub use ids::{JobId, SessionId, WorkerId};
+pub use in_hand::InHand;
 pub use job::{FunctionName, Priority, Unique};
 pub use names::{InvalidName, NamePattern, PoolName, WorkerName};

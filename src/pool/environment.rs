@@ -70,6 +70,11 @@ pub fn launch(
     }
 }
 
+/// Puts the words of a command into another text of the file.
+pub fn fill(place: Place<'_>, text: &str) -> String {
+    substitute(text, &words(place))
+}
+
 /// The functions that a pool serves; those of `exec` and `lines` default to the pool's name.
 fn functions(settings: &PoolSettings) -> String {
     let Program { functions, protocol, .. } = &settings.program;

@@ -71,6 +71,7 @@ impl Carrier {
             GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
             GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
             GateRequest::Charge(worker) => Command::Charge(worker),
+            GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
             GateRequest::Nudge(worker) => Command::Nudge(worker),
             GateRequest::Gone { worker, exit } => Command::Gone { worker, exit },
             GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },

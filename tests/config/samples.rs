@@ -48,7 +48,8 @@ fn the_full_file_shows_every_key_and_no_other() {
     assert!(shown.remove("defaults.user"));
     assert!(shown.remove("pool.NAME"));
     // A count that grows is explained at the fixed one.
-    for key in ["pool.NAME.count.min", "pool.NAME.count.max"] {
+    // So is start_timeout's other place.
+    for key in ["pool.NAME.count.min", "pool.NAME.count.max", "pool.NAME.ready.timeout"] {
         assert!(known.remove(key));
     }
     assert_eq!(shown, known);
@@ -86,6 +87,8 @@ fn the_full_file_shows_the_defaults() {
     whole.log.file.clone_from(&plain.log.file);
     assert_eq!(whole.program.umask.take(), Some(0o22));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
+    // Without them nothing is asked and nothing is bounded.
+    assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
     whole.program.env.clear();
     whole.program.functions.clear();
     whole.program.directory = whole.program.directory.components().collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod health;
 mod raw;
 mod rig;
 mod shasum;

@@ -35,6 +35,17 @@ impl Daemon {
 
     /// A daemon beside files that its workers use.
     pub(crate) fn with_pools_in(folder: TempDir, pools: &str) -> Self {
+        let daemon = Self::begin_in(folder, pools);
+        daemon.until_up();
+        daemon
+    }
+
+    /// A daemon whose workers need not be ready.
+    pub(crate) fn begin(pools: &str) -> Self {
+        Self::begin_in(tempfile::tempdir().unwrap(), pools)
+    }
+
+    fn begin_in(folder: TempDir, pools: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = folder.path().display();
         let head = format!(
@@ -43,9 +54,7 @@ impl Daemon {
         );
         fs::write(folder.path().join("workers.toml"), format!("{head}{pools}")).unwrap();
         let child = spawn(folder.path());
-        let daemon = Self { child, folder, port };
-        daemon.until_up();
-        daemon
+        Self { child, folder, port }
     }
 
     pub(crate) fn file(&self) -> PathBuf {

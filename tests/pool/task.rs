@@ -158,6 +158,10 @@ impl Seen {
                 }
                 (Some(worker), "drain".to_owned())
             }
+            GateRequest::InHand { reply, .. } => {
+                reply.send(Vec::new()).unwrap();
+                (None, "in hand".to_owned())
+            }
             GateRequest::Charge(worker) => (Some(worker), "charge".to_owned()),
             GateRequest::Nudge(worker) => (Some(worker), "nudge".to_owned()),
             GateRequest::Gone { worker, exit } => (Some(worker), format!("gone: {exit}")),

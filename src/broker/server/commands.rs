@@ -32,6 +32,7 @@ impl Core {
             Command::DrainIfIdle { worker, reply } => answer(reply, self.drain_if_idle(worker)),
             Command::Drain { worker, reply } => self.drain(worker, reply),
             Command::Charge(worker) => self.state.charge_at_end(worker),
+            Command::InHand { pool, reply } => answer(reply, self.state.in_hands(now(), &pool)),
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),

@@ -10,7 +10,7 @@ use super::crews::{Duty, Worker};
 use super::functions::{Function, FunctionKey};
 use super::jobs::{Job, Place, Record};
 use crate::broker::{FunctionView, JobView, Overview, WorkerView};
-use crate::model::{FunctionName, JobId, Priority, SessionId, Unique, WorkerId};
+use crate::model::{FunctionName, InHand, JobId, PoolName, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{JobStatus, Response};
 
 impl State {
@@ -60,6 +60,25 @@ impl State {
     #[must_use]
     pub fn job(&self, now: Instant, handle: &str) -> Option<JobView> {
         self.job_view(now, self.handles.parse(handle.as_bytes())?)
+    }
+
+    /// The jobs in the hands of a pool's processes.
+    #[must_use]
+    pub fn in_hands(&self, now: Instant, pool: &PoolName) -> Vec<InHand> {
+        let ours = self.crews.workers.iter().filter(|(_, worker)| worker.name.pool == *pool);
+        let held = ours.flat_map(|(worker, process)| {
+            let sessions = process.sessions.iter().filter_map(|id| self.sessions.get(id));
+            sessions.flat_map(|session| &session.in_hand).map(|id| (*worker, *id))
+        });
+        held.filter_map(|(worker, id)| match self.jobs.get(id)?.place {
+            Place::Running { since, .. } => Some(InHand {
+                worker,
+                handle: self.handles.text(id),
+                running: now.saturating_duration_since(since),
+            }),
+            Place::Storing | Place::Queued | Place::Limbo(_) => None,
+        })
+        .collect()
     }
 
     /// GET_STATUS.

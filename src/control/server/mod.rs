@@ -108,6 +108,7 @@ fn router(app: App) -> Router {
         .route("/v1/jobs", get(queries::jobs))
         .route("/v1/jobs/{handle}", get(queries::job).delete(queries::cancel))
         .route("/v1/jobs/{handle}/cancel", post(queries::cancel))
+        .route("/v1/jobs/{handle}/kill", post(commands::kill))
         .route("/v1/explain/{name}", get(queries::explain))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)

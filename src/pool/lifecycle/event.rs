@@ -245,6 +245,8 @@ impl From<&PoolSettings> for Rules {
             ready: ReadyRule {
                 until: match upkeep.ready.on {
                     ReadyOn::Alive => ReadyUntil::Alive,
+                    ReadyOn::Registered => ReadyUntil::Registered,
+                    ReadyOn::Notify | ReadyOn::Line(_) | ReadyOn::Check(_) => ReadyUntil::Told,
                 },
                 after: upkeep.ready.after,
                 timeout: upkeep.ready.timeout,

@@ -296,7 +296,8 @@ impl Slot {
 
     /// The roll goes on to the next slot once this one has only its new process.
     fn end_roll(&mut self) {
-        let done = matches!(self.state, State::Running(_)) && self.predecessor.is_none();
+        let rests = matches!(self.state, State::Running(_) | State::Exited { .. });
+        let done = rests && self.predecessor.is_none();
         self.rolling &= self.wanted == Wanted::Up && !done;
     }
 }

@@ -140,7 +140,7 @@ impl Slot {
         let expected = course.rules.expects(exit);
         if !course.rules.restarts(exit) && (expected || course.rules.restart == Restart::Never) {
             course.pacing.withdrawn(self.index, turn.now);
-            return self.rest(process, exit, expected, turn);
+            return self.rest(process, exit, course, turn);
         }
         let after = turn.now.saturating_duration_since(process.started);
         self.note_exit(process, exit, false, turn.now);
@@ -202,7 +202,7 @@ impl Slot {
         turn: &mut Turn,
     ) {
         if self.wanted == Wanted::Up && !course.rules.restarts(exit) {
-            return self.rest(process, exit, course.rules.expects(exit), turn);
+            return self.rest(process, exit, course, turn);
         }
         let after = turn.now.saturating_duration_since(process.started);
         if after < QUICK && !exit.is_success() {
@@ -232,13 +232,22 @@ impl Slot {
     }
 
     /// A process ended and is not started again.
-    fn rest(&mut self, process: Process, exit: Exit, expected: bool, turn: &mut Turn) {
+    fn rest(&mut self, process: Process, exit: Exit, course: &Course, turn: &mut Turn) {
+        let expected = course.rules.expects(exit);
         let why = self.death(process, exit, Next::Rest, turn.now);
         if !expected {
             turn.failures.push((self.index, format!("{exit}, and is not started again")));
         }
         self.roll_wanted = false;
         self.enter(State::Exited { expected }, why, turn);
+        if expected {
+            // It has done what its predecessor was to do.
+            self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
+        } else if let Some(Predecessor::Serving(process)) = self.predecessor {
+            self.predecessor = None;
+            self.rolling = false;
+            self.enter(State::Running(process), Why::ServesOn, turn);
+        }
     }
 
     /// A process that was to end has ended.

@@ -73,7 +73,11 @@ impl Pool {
             name: name.worker(seat.index),
             role: seat.role,
             state: seat.state,
-            detail: seat.detail,
+            // What it says of itself, where nothing else is to be said.
+            detail: match seat.worker.and_then(|worker| self.watches.status(worker)) {
+                Some(status) if seat.detail.is_empty() => status.to_owned(),
+                Some(_) | None => seat.detail,
+            },
             worker: seat.worker,
             pid: seat.worker.and_then(|worker| self.pids.get(&worker).copied()),
             since: seat.since,

@@ -533,3 +533,19 @@ fn what_was_stopped_stays_stopped_in_the_next_life() {
     world.start(Pick::Pool);
     assert_eq!(world.live.len(), 3);
 }
+
+#[test]
+fn a_successor_that_fails_for_good_leaves_the_old_process_at_work() {
+    let mut rules = super::world::rules(Successor::Overlaps, 1);
+    rules.restart = crate::config::Restart::Never;
+    let mut world = World::with_rules(rules);
+    world.target(1);
+    world.all_ready();
+    let old = world.worker(1);
+    let request = world.restart(Pick::Pool);
+    let successor = world.worker(1);
+    world.die(successor);
+    let reason = "p:1: exit 1, and is not started again".to_owned();
+    assert_eq!(world.answers[&request], Err(reason));
+    assert_eq!((world.states(), world.worker(1)), (vec![(1, SlotState::Running)], old));
+}
