@@ -34,5 +34,5 @@ pub use load::{known_keys, load, load_text, socket_of};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};
 pub use surroundings::Surroundings;
-pub use upkeep::{Restart, Upkeep};
+pub use upkeep::{Restart, Strays, Upkeep};
 pub use watch::{WatchError, Watcher};

@@ -34,6 +34,19 @@ pub struct Upkeep {
     pub liveness: Option<Liveness>,
     /// How long a job may take before its worker is killed; `None`: for ever.
     pub job_timeout: Option<Duration>,
+    /// What becomes of processes that a worker leaves behind.
+    pub strays: Strays,
+}
+
+/// What becomes of processes that a worker leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strays {
+    /// They are killed.
+    Kill,
+    /// They are told of.
+    Warn,
+    /// Nothing.
+    Leave,
 }
 
 /// When a process that ended by itself is started again.
@@ -57,6 +70,7 @@ impl Default for Upkeep {
             ready: Ready::default(),
             liveness: None,
             job_timeout: None,
+            strays: Strays::Kill,
         }
     }
 }
@@ -73,6 +87,7 @@ impl Upkeep {
             ready: read_ready(table),
             liveness: table.read("liveness", health::liveness),
             job_timeout: table.read("job_timeout", job_timeout),
+            strays: table.read("strays", strays).unwrap_or(usual.strays),
         }
     }
 
@@ -86,6 +101,7 @@ impl Upkeep {
             ("ready", self.ready != other.ready),
             ("liveness", self.liveness != other.liveness),
             ("job_timeout", self.job_timeout != other.job_timeout),
+            ("strays", self.strays != other.strays),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
     }
@@ -113,6 +129,11 @@ fn restart(value: &Value<'_>) -> Parsed<Restart> {
         ("unexpected", Restart::Unexpected),
         ("never", Restart::Never),
     ];
+    value.parse(|text| one_of(text, &choices))
+}
+
+fn strays(value: &Value<'_>) -> Parsed<Strays> {
+    let choices = [("kill", Strays::Kill), ("warn", Strays::Warn), ("leave", Strays::Leave)];
     value.parse(|text| one_of(text, &choices))
 }
 

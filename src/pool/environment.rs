@@ -67,6 +67,7 @@ pub fn launch(
         directory: program.directory.clone(),
         account: program.account.clone(),
         umask: program.umask,
+        strays: place.settings.upkeep.strays,
     }
 }
 

@@ -20,10 +20,12 @@ mod procfs;
 mod reaper;
 pub mod shim;
 mod spawn;
+mod strays;
 mod table;
 
 pub use launch::{Launch, StartError};
 pub use leftovers::Leftover;
 pub use limits::raise_file_limit;
 pub use spawn::{Child, End, Ended};
+pub use strays::{MARK, mark};
 pub use table::{OpenError, Processes, ProcessesOptions};

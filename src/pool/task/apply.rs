@@ -19,7 +19,7 @@ use crate::model::{Exit, WorkerId, WorkerName};
 use crate::pool::environment::{Place, fill, launch};
 use crate::pool::health::NotifySocket;
 use crate::pool::lifecycle::{Effect, Event, RequestId, Rules};
-use crate::pool::process::{Child, Ended, Launch, StartError};
+use crate::pool::process::{Child, Ended, Launch, MARK, StartError, mark};
 use crate::pool::{GateRequest, PoolCommand, PoolIntent, SlotState};
 
 /// What the gate is told of a process that never became its program.
@@ -311,6 +311,7 @@ impl Pool {
         let place = Place { settings: &self.settings, worker: name, servers, own_binary };
         let mut launch = launch(place, std::env::vars_os());
         let health = Health::of(&self.settings.upkeep, |text| fill(place, text));
+        launch.env.insert(MARK.into(), mark(worker).into());
         let notify = self.prepare_notify(worker, &mut launch);
         let notify = notify.map_err(failed("open its notification socket"))?;
         let child = self.processes.spawn(worker, name, &launch)?;
