@@ -173,6 +173,10 @@ fn history(told: &Explanation, today: &str) -> String {
         decisions.map(|(at, sentence)| format!("{}  {sentence}", format::clock(at, today)));
     let mut lines = vec![format!("{}: {}", told.pool, told.now)];
     lines.extend(decisions);
+    for exit in &told.exits {
+        lines.push(format!("{}: {}", exit.worker, exit.exit));
+        lines.extend(exit.lines.iter().map(|line| format!("  | {line}")));
+    }
     lines.push(String::new());
     lines.join("\n")
 }
@@ -227,6 +231,7 @@ progress  30% (3 of 10)
             pool: "slow".to_owned(),
             now: "3 jobs wait".to_owned(),
             history: vec![("2026-11-24T14:02:11.250+01:00".to_owned(), "1→2".to_owned())],
+            exits: Vec::new(),
         };
         assert_eq!(history(&told, "2026-11-24"), "slow: 3 jobs wait\n14:02:11  1→2\n");
     }

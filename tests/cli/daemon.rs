@@ -205,6 +205,7 @@ fn slot(name: &str) -> SlotView {
         failed: false,
         restarts: 0,
         last_exit: None,
+        last_lines: Vec::new(),
         outdated: false,
         name,
     }

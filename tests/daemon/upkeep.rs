@@ -87,3 +87,15 @@ fn every_change_of_state_is_told_to_whoever_listens_and_in_the_workers_log() {
     let mark = "STOPPING → STOPPED: killed by TERM, as asked";
     until("its log tells", || fs::read_to_string(&log).unwrap().contains(mark));
 }
+
+#[test]
+fn how_a_worker_ended_is_told_with_its_last_words() {
+    let script = "echo all is well; echo cannot reach the database >&2; sleep 0.1; exit 3";
+    let daemon = Daemon::with_pools(&plain("a", script, "restart = \"never\"\nexit_codes = [3]"));
+    until("its last lines are known", || !daemon.worker("a:1")["last_lines"].is_null());
+    let words = "  cannot reach the database\n";
+    until("they are shown", || daemon.says(&["status", "a"]).contains(words));
+    assert!(!daemon.says(&["status"]).contains(words), "only to who asks for it");
+    let told = daemon.says(&["explain", "a"]);
+    assert!(told.contains("a:1: exit 3\n  | cannot reach the database\n"), "{told}");
+}

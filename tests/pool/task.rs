@@ -176,6 +176,7 @@ async fn play_logs(mut requests: mpsc::Receiver<LogsRequest>, seen: Arc<watch::S
             LogsRequest::Attach { pid, source, .. } => {
                 seen.outputs.insert(pid, source);
             }
+            LogsRequest::Tail { reply, .. } => reply.send(Vec::new()).unwrap(),
             LogsRequest::Mark { worker, text } => seen.marks.push(format!("{worker} {text}")),
             other => panic!("{other:?}"),
         });

@@ -75,7 +75,7 @@ pub(super) async fn explain(
     require(&snapshot, std::slice::from_ref(&pattern))?;
     let mut meant = snapshot.pools.iter().filter(|brief| pattern.matches_pool(&brief.view.name));
     match (meant.next(), meant.next()) {
-        (Some(brief), None) => Ok(Json(convert::explanation(brief))),
+        (Some(brief), None) => Ok(Json(convert::explanation(&snapshot, brief))),
         _ => Err(Refusal::bad_request(format!("'{name}' means several pools; name one"))),
     }
 }

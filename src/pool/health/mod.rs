@@ -34,4 +34,6 @@ pub(super) enum News {
     Unhealthy(String),
     /// What it says of itself.
     Status(String),
+    /// Its last lines, read after its end.
+    LastLines(Vec<String>),
 }

@@ -20,6 +20,7 @@ use super::limits::FileLimit;
 use super::reaper::{Reaper, children_signals};
 use super::strays::{self, Deceased};
 use crate::config::Strays;
+use crate::host::OomCount;
 use crate::model::{Exit, WorkerId, WorkerName};
 
 /// What a daemon's table of processes needs.
@@ -69,6 +70,7 @@ pub(super) struct Table {
     ledger: Option<Ledger>,
     leftovers: Vec<LedgerEntry>,
     pub(super) orphans: u64,
+    oom: OomCount,
 }
 
 #[derive(Debug)]
@@ -103,8 +105,14 @@ impl Processes {
                 (Some(ledger), leftovers)
             }
         };
-        let table =
-            Table { live: HashMap::new(), pids: HashMap::new(), ledger, leftovers, orphans: 0 };
+        let table = Table {
+            live: HashMap::new(),
+            pids: HashMap::new(),
+            ledger,
+            leftovers,
+            orphans: 0,
+            oom: OomCount::of_process(),
+        };
         let ProcessesOptions { own_binary, file_limit, .. } = options;
         let shared = Arc::new(Shared { own_binary, file_limit, table: Mutex::new(table) });
         let signals = children_signals().map_err(OpenError::Signals)?;
@@ -199,6 +207,8 @@ impl Table {
 
     /// Forgets a child that was reaped, and tells its exit.
     pub(super) fn remove(&mut self, pid: i32, exit: Exit) {
+        let by_kill = matches!(exit, Exit::Signal { signal: Signal::SIGKILL, .. });
+        let exit = if by_kill && self.oom.has_grown() { Exit::OutOfMemory } else { exit };
         let Some(live) = self.live.remove(&pid) else { return };
         let Live { worker, name, strays, exit: told } = live;
         let dead = Deceased { worker, pid, name: &name, strays };

@@ -171,7 +171,9 @@ impl Pool {
         if let Some((worker, exit)) = gone
             && self.pids.remove(&worker).is_some()
         {
-            self.watches.end(worker);
+            if let Some(begun) = self.watches.end(worker) {
+                self.ask_last_words(worker, begun);
+            }
             if self.is_gated() {
                 self.gate.send(GateRequest::Gone { worker, exit });
             }

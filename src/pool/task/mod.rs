@@ -95,6 +95,8 @@ pub struct Pool {
     signs: mpsc::Receiver<Sign>,
     signs_in: mpsc::Sender<Sign>,
     watches: Watches,
+    /// The last lines of each slot's previous process, if it failed.
+    last_lines: HashMap<WorkerId, Vec<String>>,
     /// Answers to the question who holds which job.
     jobs: mpsc::Receiver<Vec<InHand>>,
     in_hand: mpsc::Sender<Vec<InHand>>,
@@ -154,6 +156,7 @@ impl Pool {
             signs,
             signs_in,
             watches: Watches::default(),
+            last_lines: HashMap::new(),
             jobs,
             in_hand,
             overruns: Overruns::default(),

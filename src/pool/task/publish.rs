@@ -83,6 +83,11 @@ impl Pool {
             since: seat.since,
             started: seat.started,
             failed: seat.failed,
+            last_lines: seat
+                .last_exit
+                .as_ref()
+                .and_then(|last| self.last_lines.get(&last.worker).cloned())
+                .unwrap_or_else(Vec::new),
             restarts: seat.restarts,
             last_exit: seat.last_exit,
             outdated: seat.outdated,

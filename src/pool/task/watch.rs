@@ -1,6 +1,7 @@
 //! The vigils beside the pool's processes: begun with a process, ended with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
 
 use nix::unistd::geteuid;
 use regex::bytes::Regex;
@@ -9,11 +10,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Pool;
 use crate::config::{Check, Liveness, LivenessOn, ReadyOn, Upkeep};
-use crate::logs::LineWatch;
+use crate::logs::{LineWatch, LogLine, LogStream, LogsRequest};
 use crate::model::{WorkerId, WorkerName};
 use crate::pool::health::{News, NotifySocket, Prober, Sign, Vigil};
-use crate::pool::lifecycle::Event;
+use crate::pool::lifecycle::{Event, SeatView};
 use crate::pool::process::Launch;
+
+/// Lines that are looked through for the last words of a process, and those that are kept.
+const TAIL_LINES: usize = 50;
+const LAST_LINES_MAX: usize = 5;
+/// Characters of each.
+const LAST_LINE_LEN_MAX: usize = 300;
 
 /// What is watched of the processes that live.
 #[derive(Debug, Default)]
@@ -27,12 +34,13 @@ struct Watch {
     is_ready: Option<oneshot::Sender<()>>,
     /// What the process says of itself.
     status: Option<String>,
+    begun: SystemTime,
 }
 
 impl Watches {
-    /// Forgets a process that has ended.
-    pub(super) fn end(&mut self, worker: WorkerId) {
-        self.0.remove(&worker);
+    /// Forgets a process that has ended; tells when it was begun.
+    pub(super) fn end(&mut self, worker: WorkerId) -> Option<SystemTime> {
+        self.0.remove(&worker).map(|watch| watch.begun)
     }
 
     /// What the process says of itself.
@@ -116,9 +124,37 @@ impl Pool {
             self.tracker.spawn(stop.clone().run_until_cancelled_owned(vigil.run()));
             stop.drop_guard()
         });
-        let kept = Watch { _vigil: vigil, is_ready: Some(is_ready), status: None };
+        let kept = Watch {
+            _vigil: vigil,
+            is_ready: Some(is_ready),
+            status: None,
+            begun: SystemTime::now(),
+        };
         self.watches.0.insert(worker, kept);
         watch
+    }
+
+    /// Has the last lines of a process read that ended otherwise than it was asked to.
+    pub(super) fn ask_last_words(&mut self, worker: WorkerId, begun: SystemTime) {
+        let ended = |seat: &SeatView| {
+            seat.last_exit.as_ref().is_some_and(|last| {
+                last.worker == worker && (!last.asked || !last.exit.is_success())
+            })
+        };
+        let Some(seat) = self.roster.seats().find(ended) else { return };
+        let name = self.settings.name.worker(seat.index);
+        let told: HashSet<_> =
+            self.roster.seats().filter_map(|seat| Some(seat.last_exit?.worker)).collect();
+        self.last_lines.retain(|worker, _| told.contains(worker));
+        let (logs, signs) = (self.logs.clone(), self.signs_in.clone());
+        self.tracker.spawn(async move {
+            let tail = |reply| LogsRequest::Tail { worker: name, lines: TAIL_LINES, reply };
+            let Ok(lines) = logs.ask(tail).await else { return };
+            let news = News::LastLines(last_words(&lines, begun));
+            if signs.send(Sign { worker, news }).await.is_err() {
+                tracing::debug!("the last lines came after their pool's end");
+            }
+        });
     }
 
     /// Takes what a vigil found out.
@@ -126,6 +162,10 @@ impl Pool {
         match news {
             News::Ready => self.pass(Event::Ready(worker)).await,
             News::Unhealthy(reason) => self.pass(Event::Unhealthy { worker, reason }).await,
+            News::LastLines(lines) => {
+                self.last_lines.insert(worker, lines);
+                self.publisher.touch();
+            }
             News::Status(status) => {
                 if let Some(watch) = self.watches.0.get_mut(&worker) {
                     watch.status = Some(status);
@@ -134,6 +174,22 @@ impl Pool {
             }
         }
     }
+}
+
+/// The last lines of standard error since `begun`, or of standard output where that is empty.
+fn last_words(lines: &[LogLine], begun: SystemTime) -> Vec<String> {
+    let of = |stream: LogStream| {
+        let ours = lines.iter().filter(move |line| line.stream == stream && line.at >= begun);
+        ours.map(|line| {
+            let text = String::from_utf8_lossy(&line.text);
+            text.chars().take(LAST_LINE_LEN_MAX).collect::<String>()
+        })
+    };
+    let mut words: Vec<_> = of(LogStream::Stderr).collect();
+    if words.is_empty() {
+        words = of(LogStream::Stdout).collect();
+    }
+    words.split_off(words.len().saturating_sub(LAST_LINES_MAX))
 }
 
 /// What is asked of one process, with the words of its command put in.
