@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{JobLoss, JobView, Overview};
-use crate::model::{Drain, Exit, FunctionName, InHand, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{
+    Drain, Exit, FunctionName, InHand, PoolName, SessionId, Tally, WorkerId, WorkerName,
+};
 
 /// What the broker tells without being asked.
 ///
@@ -97,6 +99,13 @@ pub enum Command {
         pool: PoolName,
         /// The answer.
         reply: oneshot::Sender<Vec<InHand>>,
+    },
+    /// What a pool's workers have done.
+    Tally {
+        /// The pool.
+        pool: PoolName,
+        /// The answer.
+        reply: oneshot::Sender<Vec<Tally>>,
     },
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::health::{self, Liveness, Ready};
+use super::recycling::Recycling;
 use super::settings::Backoff;
 use super::table::{Table, Value};
 use super::values::one_of;
@@ -36,6 +37,11 @@ pub struct Upkeep {
     pub job_timeout: Option<Duration>,
     /// What becomes of processes that a worker leaves behind.
     pub strays: Strays,
+    /// When a worker that is well is replaced.
+    pub recycling: Recycling,
+    /// Extra processes that a roll may have; with 0 the old one ends before the new one starts.
+    /// `None`: 0 for plain programs, else 1.
+    pub surge: Option<u32>,
 }
 
 /// What becomes of processes that a worker leaves behind.
@@ -71,6 +77,8 @@ impl Default for Upkeep {
             liveness: None,
             job_timeout: None,
             strays: Strays::Kill,
+            recycling: Recycling::default(),
+            surge: None,
         }
     }
 }
@@ -88,6 +96,8 @@ impl Upkeep {
             liveness: table.read("liveness", health::liveness),
             job_timeout: table.read("job_timeout", job_timeout),
             strays: table.read("strays", strays).unwrap_or(usual.strays),
+            recycling: Recycling::read(table),
+            surge: table.read("surge", Value::number),
         }
     }
 
@@ -102,6 +112,12 @@ impl Upkeep {
             ("liveness", self.liveness != other.liveness),
             ("job_timeout", self.job_timeout != other.job_timeout),
             ("strays", self.strays != other.strays),
+            ("max_jobs", self.recycling.jobs_max != other.recycling.jobs_max),
+            ("max_age", self.recycling.age_max != other.recycling.age_max),
+            ("max_rss", self.recycling.rss_max != other.recycling.rss_max),
+            ("idle_exit", self.recycling.idle_max != other.recycling.idle_max),
+            ("max_recycling", self.recycling.at_once != other.recycling.at_once),
+            ("surge", self.surge != other.surge),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
     }

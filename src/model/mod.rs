@@ -8,9 +8,11 @@ mod ids;
 mod in_hand;
 mod job;
 mod names;
+mod tally;
 
 pub use exit::{Drain, Exit};
 pub use ids::{JobId, SessionId, WorkerId};
 pub use in_hand::InHand;
 pub use job::{FunctionName, Priority, Unique};
 pub use names::{InvalidName, NamePattern, PoolName, WorkerName};
+pub use tally::Tally;

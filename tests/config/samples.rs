@@ -87,7 +87,10 @@ fn the_full_file_shows_the_defaults() {
     whole.log.file.clone_from(&plain.log.file);
     assert_eq!(whole.program.umask.take(), Some(0o22));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
-    // Without them nothing is asked and nothing is bounded.
+    // Without these nothing is asked, bounded or replaced.
+    let recycling = std::mem::take(&mut whole.upkeep.recycling);
+    assert!(recycling.needs_looks() && recycling.age_max.is_some());
+    assert_eq!(whole.upkeep.surge.take(), Some(1));
     assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
     whole.program.env.clear();
     whole.program.functions.clear();

@@ -162,6 +162,10 @@ impl Seen {
                 reply.send(Vec::new()).unwrap();
                 (None, "in hand".to_owned())
             }
+            GateRequest::Tally { reply, .. } => {
+                reply.send(Vec::new()).unwrap();
+                (None, "tally".to_owned())
+            }
             GateRequest::Charge(worker) => (Some(worker), "charge".to_owned()),
             GateRequest::Nudge(worker) => (Some(worker), "nudge".to_owned()),
             GateRequest::Gone { worker, exit } => (Some(worker), format!("gone: {exit}")),

@@ -33,6 +33,7 @@ impl Core {
             Command::Drain { worker, reply } => self.drain(worker, reply),
             Command::Charge(worker) => self.state.charge_at_end(worker),
             Command::InHand { pool, reply } => answer(reply, self.state.in_hands(now(), &pool)),
+            Command::Tally { pool, reply } => answer(reply, self.state.tally(now(), &pool)),
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),

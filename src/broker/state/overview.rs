@@ -10,7 +10,9 @@ use super::crews::{Duty, Worker};
 use super::functions::{Function, FunctionKey};
 use super::jobs::{Job, Place, Record};
 use crate::broker::{FunctionView, JobView, Overview, WorkerView};
-use crate::model::{FunctionName, InHand, JobId, PoolName, Priority, SessionId, Unique, WorkerId};
+use crate::model::{
+    FunctionName, InHand, JobId, PoolName, Priority, SessionId, Tally, Unique, WorkerId,
+};
 use crate::protocol::{JobStatus, Response};
 
 impl State {
@@ -77,6 +79,19 @@ impl State {
                 running: now.saturating_duration_since(since),
             }),
             Place::Storing | Place::Queued | Place::Limbo(_) => None,
+        })
+        .collect()
+    }
+
+    /// What a pool's processes have done.
+    #[must_use]
+    pub fn tally(&self, now: Instant, pool: &PoolName) -> Vec<Tally> {
+        let ours = self.crews.workers.iter().filter(|(_, worker)| worker.name.pool == *pool);
+        ours.map(|(id, worker)| Tally {
+            worker: *id,
+            done: worker.done,
+            is_busy: worker.holding > 0,
+            idle: worker.idle_since.map(|since| now.saturating_duration_since(since)),
         })
         .collect()
     }

@@ -132,7 +132,8 @@ impl Slot {
                     }
                 }
             }
-            SlotEvent::Up | SlotEvent::Retry | SlotEvent::Ready | SlotEvent::Deadline => {}
+            SlotEvent::Deadline => self.grow_old(process, turn.now),
+            SlotEvent::Up | SlotEvent::Retry | SlotEvent::Ready => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod apply;
 mod desk;
 mod overrun;
 mod publish;
+mod recycle;
 mod story;
 mod watch;
 
@@ -35,7 +36,7 @@ use super::process::Processes;
 use super::{Gate, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::LogsHandle;
-use crate::model::{InHand, WorkerId};
+use crate::model::{InHand, Tally, WorkerId};
 
 /// What a pool needs.
 #[derive(Debug)]
@@ -101,6 +102,10 @@ pub struct Pool {
     jobs: mpsc::Receiver<Vec<InHand>>,
     in_hand: mpsc::Sender<Vec<InHand>>,
     overruns: Overruns,
+    /// Answers to the question what the workers have done.
+    tallies: mpsc::Receiver<Vec<Tally>>,
+    tallies_in: mpsc::Sender<Vec<Tally>>,
+    recycle_look: Option<Instant>,
     ids: WorkerIds,
     tracker: TaskTracker,
     publisher: Publisher,
@@ -125,6 +130,8 @@ enum Wake {
     Sign(Sign),
     Jobs(Vec<InHand>),
     LookAtJobs,
+    Tallies(Vec<Tally>),
+    LookAtWorkers,
 }
 
 impl Pool {
@@ -138,6 +145,7 @@ impl Pool {
         roster.restore(mind.stopped, &mind.held, now());
         let (signs_in, signs) = mpsc::channel(SIGNS_MAX);
         let (in_hand, jobs) = mpsc::channel(1);
+        let (tallies_in, tallies) = mpsc::channel(1);
         let (publisher, view) = Publisher::new(&settings, target);
         let mut pool = Self {
             settings,
@@ -160,6 +168,9 @@ impl Pool {
             jobs,
             in_hand,
             overruns: Overruns::default(),
+            tallies,
+            tallies_in,
+            recycle_look: None,
             ids,
             tracker: tracker.clone(),
             publisher,
@@ -187,6 +198,8 @@ impl Pool {
                 Wake::Sign(sign) => self.hear(sign).await,
                 Wake::Jobs(jobs) => self.judge_jobs(jobs).await,
                 Wake::LookAtJobs => self.look_at_jobs(),
+                Wake::Tallies(tallies) => self.judge_workers(tallies).await,
+                Wake::LookAtWorkers => self.look_at_workers(),
             }
             self.publish_if_due();
         }
@@ -197,6 +210,7 @@ impl Pool {
     async fn next_event(&mut self) -> Option<Wake> {
         let deadline = self.next_deadline().map(Into::into);
         let look = self.overrun_due().map(Into::into);
+        let recycle = self.recycle_due().map(Into::into);
         Some(tokio::select! {
             biased;
             Some(event) = self.under_way.next() => Wake::Lifecycle(event),
@@ -210,6 +224,9 @@ impl Pool {
             Some(jobs) = self.jobs.recv() => Wake::Jobs(jobs),
             () = sleep_until(look.unwrap_or_else(tokio::time::Instant::now)),
                 if look.is_some() => Wake::LookAtJobs,
+            Some(tallies) = self.tallies.recv() => Wake::Tallies(tallies),
+            () = sleep_until(recycle.unwrap_or_else(tokio::time::Instant::now)),
+                if recycle.is_some() => Wake::LookAtWorkers,
             () = tokio::task::yield_now(), if !self.starts.is_empty() => Wake::StartNext,
             else => return None,
         })
