@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::state::{Exported, Sweep};
 use super::view::{DemandView, JobLoss, JobView, Overview};
 use crate::config::BrokerRules;
-use crate::model::{Drain, Exit, FunctionName, JobId, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{
+    Drain, Exit, FunctionName, InHand, JobId, PoolName, SessionId, Tally, WorkerId, WorkerName,
+};
 
 /// What the broker tells without being asked.
 ///
@@ -98,6 +100,20 @@ pub enum Command {
     },
     /// The process is about to be killed for its job: that is charged, though it may drain.
     Charge(WorkerId),
+    /// Who of a pool's workers holds which job, since when.
+    InHand {
+        /// The pool.
+        pool: PoolName,
+        /// The answer.
+        reply: oneshot::Sender<Vec<InHand>>,
+    },
+    /// What a pool's workers have done.
+    Tally {
+        /// The pool.
+        pool: PoolName,
+        /// The answer.
+        reply: oneshot::Sender<Vec<Tally>>,
+    },
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),
     /// Most worker processes of the pool that may hold jobs at once.

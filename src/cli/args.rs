@@ -107,6 +107,8 @@ pub(super) enum Question {
     Pause(FunctionsArgs),
     /// Let paused functions go on
     Resume(FunctionsArgs),
+    /// Kill the worker that holds a job; the job is charged an attempt and tried again
+    Kill(JobArgs),
     /// Tell why a pool has the count it has
     Explain(ExplainArgs),
     /// Let jobs in hand finish, stop everything and end the daemon

@@ -35,6 +35,7 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Queue(args) => queue::run(&client?, screen, &args.verb).await,
         Question::Pause(args) => queue::pause(&client?, screen, &args).await,
         Question::Resume(args) => queue::resume(&client?, screen, &args).await,
+        Question::Kill(args) => jobs::kill(&client?, screen, &args).await,
         Question::Explain(args) => jobs::explain(&client?, screen, &args).await,
         Question::Pid(args) => supervisord::pid(&client?, screen, &args).await,
         Question::Avail(args) => supervisord::avail(&client?, screen, &args).await,

@@ -1,4 +1,4 @@
-//! `jobs`, `job`, `cancel` and `explain`.
+//! `jobs`, `job`, `cancel`, `kill` and `explain`.
 
 use super::args::{ExplainArgs, JobArgs, JobsArgs, ShowJobArgs};
 use super::exit::{CliError, Exit};
@@ -7,7 +7,7 @@ use super::output::Screen;
 use super::paint::Ink;
 use super::status::today;
 use super::table::{Cell, Column, Table};
-use crate::control::api::{DeathStatus, Explanation, JobStatus, ScalingNumbers};
+use crate::control::api::{DeathStatus, Done, Explanation, JobStatus, ScalingNumbers};
 use crate::control::client::{ControlClient, JobsOf};
 
 /// Lists jobs that wait, run or recur, or dead letters.
@@ -67,8 +67,22 @@ pub(super) async fn cancel(
     args: &JobArgs,
 ) -> Result<Exit, CliError> {
     let done = client.cancel(&args.handle).await?;
+    tell(screen, args, &done)
+}
+
+/// Kills the worker that holds a job.
+pub(super) async fn kill(
+    client: &ControlClient,
+    screen: &mut Screen,
+    args: &JobArgs,
+) -> Result<Exit, CliError> {
+    let done = client.kill(&args.handle).await?;
+    tell(screen, args, &done)
+}
+
+fn tell(screen: &mut Screen, args: &JobArgs, done: &Done) -> Result<Exit, CliError> {
     if args.json {
-        screen.json(&done)?;
+        screen.json(done)?;
     } else {
         screen.line(&done.done.join("\n"))?;
     }
@@ -234,6 +248,10 @@ fn history(told: &Explanation, today: &str) -> String {
     let mut lines = vec![format!("{}: {}", told.pool, told.now)];
     lines.extend(told.numbers.as_ref().map(numbers));
     lines.extend(decisions);
+    for exit in &told.exits {
+        lines.push(format!("{}: {}", exit.worker, exit.exit));
+        lines.extend(exit.lines.iter().map(|line| format!("  | {line}")));
+    }
     lines.push(String::new());
     lines.join("\n")
 }
@@ -333,6 +351,7 @@ H:x:3   slow      14:02:11  slow:2 killed by KILL      3  9.0 s   1 B  a       o
             now: "3 jobs wait".to_owned(),
             numbers: None,
             history: vec![("2026-11-24T14:02:11.250+01:00".to_owned(), "1→2".to_owned())],
+            exits: Vec::new(),
         };
         assert_eq!(history(&told, "2026-11-24"), "slow: 3 jobs wait\n14:02:11  1→2\n");
         let numbers = ScalingNumbers {

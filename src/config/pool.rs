@@ -14,6 +14,7 @@ use super::accounts::{self, Person};
 use super::command;
 use super::env_file;
 use super::files::Files;
+use super::health::ReadyOn;
 use super::scaling;
 use super::settings::{
     Account, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
@@ -151,6 +152,10 @@ impl<'a> Reader<'a> {
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
+            let wrong = Wrong::new("protocol = \"none\" registers nothing");
+            table.wrong_at("ready", wrong.hint("wait for something else"));
+        }
         let account = self.account(table, keys.user.as_ref(), keys.group);
         let mut env = self.env_file(table, keys.env_file.as_deref(), account.as_ref());
         env.extend(keys.env);

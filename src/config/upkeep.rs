@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
+use super::health::{self, Liveness, Ready};
+use super::recycling::Recycling;
 use super::settings::Backoff;
 use super::table::{Table, Value};
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
 
-/// Alive for so long is ready, where nothing else is asked for.
-const ALIVE_AFTER: Duration = Duration::from_secs(1);
-const START_TIMEOUT: Duration = Duration::from_mins(1);
 const BACKOFF: Backoff = Backoff {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(30),
@@ -32,6 +31,28 @@ pub struct Upkeep {
     pub essential: bool,
     /// When a process is ready.
     pub ready: Ready,
+    /// When a process that was ready is no longer well; `None`: it is not asked.
+    pub liveness: Option<Liveness>,
+    /// How long a job may take before its worker is killed; `None`: for ever.
+    pub job_timeout: Option<Duration>,
+    /// What becomes of processes that a worker leaves behind.
+    pub strays: Strays,
+    /// When a worker that is well is replaced.
+    pub recycling: Recycling,
+    /// Extra processes that a roll may have; with 0 the old one ends before the new one starts.
+    /// `None`: 0 for plain programs, else 1.
+    pub surge: Option<u32>,
+}
+
+/// What becomes of processes that a worker leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strays {
+    /// They are killed.
+    Kill,
+    /// They are told of.
+    Warn,
+    /// Nothing.
+    Leave,
 }
 
 /// When a process that ended by itself is started again.
@@ -45,24 +66,6 @@ pub enum Restart {
     Never,
 }
 
-/// When a process is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// What tells.
-    pub on: ReadyOn,
-    /// It must have lived so long, too.
-    pub after: Duration,
-    /// A start that takes longer has failed.
-    pub timeout: Duration,
-}
-
-/// What tells that a process is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadyOn {
-    /// It lives, or it has registered a function.
-    Alive,
-}
-
 impl Default for Upkeep {
     fn default() -> Self {
         Self {
@@ -70,7 +73,12 @@ impl Default for Upkeep {
             exit_codes: vec![0],
             backoff: BACKOFF,
             essential: false,
-            ready: Ready { on: ReadyOn::Alive, after: ALIVE_AFTER, timeout: START_TIMEOUT },
+            ready: Ready::default(),
+            liveness: None,
+            job_timeout: None,
+            strays: Strays::Kill,
+            recycling: Recycling::default(),
+            surge: None,
         }
     }
 }
@@ -84,7 +92,12 @@ impl Upkeep {
             exit_codes: table.read("exit_codes", exit_codes).unwrap_or(usual.exit_codes),
             backoff: table.read("backoff", backoff).unwrap_or(usual.backoff),
             essential: table.read("essential", Value::flag).unwrap_or(usual.essential),
-            ready: usual.ready,
+            ready: read_ready(table),
+            liveness: table.read("liveness", health::liveness),
+            job_timeout: table.read("job_timeout", job_timeout),
+            strays: table.read("strays", strays).unwrap_or(usual.strays),
+            recycling: Recycling::read(table),
+            surge: table.read("surge", Value::number),
         }
     }
 
@@ -96,8 +109,33 @@ impl Upkeep {
             ("backoff", self.backoff != other.backoff),
             ("essential", self.essential != other.essential),
             ("ready", self.ready != other.ready),
+            ("liveness", self.liveness != other.liveness),
+            ("job_timeout", self.job_timeout != other.job_timeout),
+            ("strays", self.strays != other.strays),
+            ("max_jobs", self.recycling.jobs_max != other.recycling.jobs_max),
+            ("max_age", self.recycling.age_max != other.recycling.age_max),
+            ("max_rss", self.recycling.rss_max != other.recycling.rss_max),
+            ("idle_exit", self.recycling.idle_max != other.recycling.idle_max),
+            ("max_recycling", self.recycling.at_once != other.recycling.at_once),
+            ("surge", self.surge != other.surge),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
+    }
+}
+
+fn read_ready(table: &Table<'_>) -> Ready {
+    let timeout = table.read("start_timeout", Value::duration);
+    let usual = Ready::default();
+    table
+        .read("ready", |value| health::ready(value, timeout))
+        .unwrap_or_else(|| Ready { timeout: timeout.unwrap_or(usual.timeout), ..usual })
+}
+
+fn job_timeout(value: &Value<'_>) -> Parsed<Duration> {
+    match value.duration()? {
+        timeout if timeout.is_zero() => Err(Wrong::new("no job could be done in no time")
+            .hint("write as in \"10m\", or leave the key out")),
+        timeout => Ok(timeout),
     }
 }
 
@@ -107,6 +145,11 @@ fn restart(value: &Value<'_>) -> Parsed<Restart> {
         ("unexpected", Restart::Unexpected),
         ("never", Restart::Never),
     ];
+    value.parse(|text| one_of(text, &choices))
+}
+
+fn strays(value: &Value<'_>) -> Parsed<Strays> {
+    let choices = [("kill", Strays::Kill), ("warn", Strays::Warn), ("leave", Strays::Leave)];
     value.parse(|text| one_of(text, &choices))
 }
 

@@ -199,6 +199,9 @@ pub struct WorkerStatus {
     pub last_exit: Option<String>,
     /// Seconds since that exit.
     pub last_exit_age: Option<f64>,
+    /// The last lines of that process, if it failed.
+    #[serde(default)]
+    pub last_lines: Vec<String>,
     /// Whether it still runs settings that are no longer the pool's.
     pub outdated: bool,
 }
@@ -391,6 +394,20 @@ pub struct Explanation {
     pub numbers: Option<ScalingNumbers>,
     /// Decisions of the last hour: time and sentence, the oldest first.
     pub history: Vec<(String, String)>,
+    /// How its workers ended last, and their last lines.
+    #[serde(default)]
+    pub exits: Vec<ExitStory>,
+}
+
+/// How the last process of a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStory {
+    /// `POOL:N`
+    pub worker: String,
+    /// `exit 3; job H:x:3 moved to slow:2, attempt 2 of 3`
+    pub exit: String,
+    /// Its last lines, if it failed.
+    pub lines: Vec<String>,
 }
 
 /// The numbers that a scaling decision rests on.

@@ -4,10 +4,12 @@
 //! What the kernel does not tell is left out of the sample, never an error.
 
 mod cgroup;
+mod oom;
 mod process;
 mod reader;
 mod sample;
 
+pub use oom::OomCount;
 pub use process::ProcessReader;
 pub use reader::HostReader;
 pub use sample::{HostSample, ProcessUsage};

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use regex::bytes::Regex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::LogSettings;
@@ -98,6 +99,8 @@ pub enum LogsRequest {
         pid: i32,
         /// Its pipes.
         source: LogSource,
+        /// A line to look for.
+        line: Option<LineWatch>,
     },
     /// Write a mark of the supervisor into a worker's log.
     Mark {
@@ -126,6 +129,15 @@ pub enum LogsRequest {
     Reopen,
     /// Write what is there and end the thread.
     Shutdown(oneshot::Sender<()>),
+}
+
+/// A line that somebody waits for.
+#[derive(Debug)]
+pub struct LineWatch {
+    /// What it matches.
+    pub pattern: Regex,
+    /// Told when a line does.
+    pub found: oneshot::Sender<()>,
 }
 
 /// The read ends of a worker's output pipes.

@@ -1,5 +1,6 @@
 //! Owns the pipes and what becomes of their output; everything here happens at once, on one thread.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -11,7 +12,7 @@ use tracing::warn;
 
 use super::chunk::Chunk;
 use super::cutter::{Cut, Cutter};
-use super::handle::{LogLine, LogStream};
+use super::handle::{LineWatch, LogLine, LogStream};
 use super::sink::Sink;
 use crate::model::{PoolName, WorkerName};
 
@@ -56,7 +57,11 @@ struct Pipe {
     stream: LogStream,
     fd: Rc<pipe::Receiver>,
     cutter: Cutter,
+    line: Option<SharedWatch>,
 }
+
+/// A line that is looked for in both pipes of a process; empty once it was found.
+pub(super) type SharedWatch = Rc<RefCell<Option<LineWatch>>>;
 
 impl Hub {
     /// A hub without pipes.
@@ -68,15 +73,15 @@ impl Hub {
     /// Takes a pipe; somebody is to call [`Hub::read`] when it is readable.
     pub(super) fn attach(
         &mut self,
-        worker: WorkerName,
-        pid: i32,
+        (worker, pid): (WorkerName, i32),
         stream: LogStream,
         fd: Rc<pipe::Receiver>,
+        line: Option<SharedWatch>,
     ) -> PipeId {
         let id = PipeId(self.next);
         self.next += 1;
         self.sink.admit(&worker);
-        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter: Cutter::default() });
+        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter: Cutter::default(), line });
         id
     }
 
@@ -207,6 +212,7 @@ impl Pipe {
             worker: &self.worker,
             pid: self.pid,
             stream: self.stream,
+            line: self.line.as_deref(),
         };
         (&mut self.cutter, origin)
     }
@@ -219,10 +225,23 @@ struct Origin<'a> {
     worker: &'a WorkerName,
     pid: i32,
     stream: LogStream,
+    line: Option<&'a RefCell<Option<LineWatch>>>,
 }
 
 impl Origin<'_> {
+    fn look(&self, bytes: &[u8]) {
+        let Some(watch) = self.line else { return };
+        let found = watch.borrow().as_ref().is_some_and(|watch| {
+            bytes.split(|byte| *byte == b'\n').any(|line| watch.pattern.is_match(line))
+        });
+        if found && let Some(watch) = watch.take() {
+            // The process that it was looked for may have ended.
+            watch.found.send(()).ok();
+        }
+    }
+
     fn write(&self, sink: &mut Sink, cut: Cut<'_>) {
+        self.look(cut.bytes);
         sink.write(&Chunk {
             at: self.at,
             worker: self.worker,

@@ -31,7 +31,7 @@ mod thread;
 mod tests;
 
 pub use handle::{
-    LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle, LogsRequest,
-    Subscription,
+    LineWatch, LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle,
+    LogsRequest, Subscription,
 };
 pub use thread::{Logs, LogsOptions, LogsStartError, LogsThread};

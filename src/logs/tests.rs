@@ -53,7 +53,7 @@ impl Bench {
         let pid = i32::try_from(child.id()).unwrap();
         self.children.push(child);
         let worker = name(worker);
-        self.logs.tell(LogsRequest::Attach { worker, pid, source }).await.unwrap();
+        self.logs.tell(LogsRequest::Attach { worker, pid, source, line: None }).await.unwrap();
     }
 
     async fn subscribe(&self, names: &str, lines: usize, follow: bool) -> Reader {

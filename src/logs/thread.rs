@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
-use super::hub::Hub;
+use super::hub::{Hub, SharedWatch};
 use super::pump;
 use super::sink::Sink;
 use crate::model::WorkerName;
@@ -117,8 +117,9 @@ impl LogsTask {
         match request {
             LogsRequest::Configure { pool, settings } => hub.sink.configure(pool, &settings),
             LogsRequest::Forget(pool) => hub.forget(&pool),
-            LogsRequest::Attach { worker, pid, source } => {
-                self.attach(&mut hub, &worker, pid, source);
+            LogsRequest::Attach { worker, pid, source, line } => {
+                let line = line.map(|line| Rc::new(RefCell::new(Some(line))));
+                self.attach(&mut hub, (&worker, pid), source, line.as_ref());
             }
             LogsRequest::Mark { worker, text } => hub.mark(&worker, &text),
             LogsRequest::Tail { worker, lines, reply } => answer(reply, hub.tail(&worker, lines)),
@@ -131,12 +132,19 @@ impl LogsTask {
         ControlFlow::Continue(())
     }
 
-    fn attach(&self, hub: &mut Hub, worker: &WorkerName, pid: i32, source: LogSource) {
+    fn attach(
+        &self,
+        hub: &mut Hub,
+        (worker, pid): (&WorkerName, i32),
+        source: LogSource,
+        line: Option<&SharedWatch>,
+    ) {
         let ends = [(LogStream::Stdout, source.stdout), (LogStream::Stderr, source.stderr)];
         for (stream, fd) in ends {
             match pipe::Receiver::from_owned_fd(fd).map(Rc::new) {
                 Ok(fd) => {
-                    let id = hub.attach(worker.clone(), pid, stream, Rc::clone(&fd));
+                    let id =
+                        hub.attach((worker.clone(), pid), stream, Rc::clone(&fd), line.cloned());
                     let pump = pump::run(Rc::clone(&self.hub), id, fd);
                     let pump = self.closing.clone().run_until_cancelled_owned(pump);
                     self.tasks.spawn_local(pump);

@@ -16,6 +16,8 @@ pub enum Exit {
         /// Whether a core file was written.
         core: bool,
     },
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
 }
 
 /// The answer to "may this worker go now?".
@@ -45,6 +47,7 @@ impl fmt::Display for Exit {
                 write!(f, "killed by {name}")?;
                 if *core { f.write_str(" (core dumped)") } else { Ok(()) }
             }
+            Self::OutOfMemory => f.write_str("killed by the kernel: out of memory"),
         }
     }
 }

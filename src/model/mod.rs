@@ -6,13 +6,17 @@
 mod cron;
 mod exit;
 mod ids;
+mod in_hand;
 mod job;
 mod names;
 mod network;
+mod tally;
 
 pub use cron::{CronTimes, InvalidCron};
 pub use exit::{Drain, Exit};
 pub use ids::{JobId, SessionId, WorkerId};
+pub use in_hand::InHand;
 pub use job::{FunctionName, Priority, Unique};
 pub use names::{InvalidName, NamePattern, PoolName, WorkerName};
 pub use network::{InvalidNetwork, Network};
+pub use tally::Tally;

@@ -70,7 +70,13 @@ pub fn launch(
         directory: program.directory.clone(),
         account: program.account.clone(),
         umask: program.umask,
+        strays: place.settings.upkeep.strays,
     }
+}
+
+/// Puts the words of a command into another text of the file.
+pub fn fill(place: Place<'_>, text: &str) -> String {
+    substitute(text, &words(place))
 }
 
 /// The functions that a pool serves; those of `exec` and `lines` default to the pool's name.

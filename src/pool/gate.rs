@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Drain, Exit, PoolName, WorkerId, WorkerName};
+use crate::model::{Drain, Exit, InHand, PoolName, Tally, WorkerId, WorkerName};
 
 /// One request of a pool.
 #[derive(Debug)]
@@ -34,6 +34,20 @@ pub enum GateRequest {
     },
     /// Jobs that the process holds when it ends are charged, though it drains.
     Charge(WorkerId),
+    /// Who of the pool holds which job, since when.
+    InHand {
+        /// The pool.
+        pool: PoolName,
+        /// The answer.
+        reply: oneshot::Sender<Vec<InHand>>,
+    },
+    /// What the pool's workers have done.
+    Tally {
+        /// The pool.
+        pool: PoolName,
+        /// The answer.
+        reply: oneshot::Sender<Vec<Tally>>,
+    },
     /// The stop signal was sent: wake the process if it sleeps in its library.
     Nudge(WorkerId),
     /// The process ended.

@@ -70,6 +70,15 @@ pub enum PoolCommand {
         /// How many got it.
         reply: oneshot::Sender<usize>,
     },
+    /// Kill the worker for the job in its hands; the job is charged.
+    KillJob {
+        /// The process.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+        /// Told when it has ended; dropped when there is no such process.
+        reply: oneshot::Sender<()>,
+    },
     /// The worker registered a function with the broker.
     Registered(WorkerId),
     /// The worker ended a job: if it is above the target, it may go now.

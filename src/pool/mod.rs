@@ -7,6 +7,7 @@
 pub mod environment;
 mod gate;
 mod handle;
+mod health;
 mod ids;
 mod intents;
 pub mod lifecycle;

@@ -56,6 +56,8 @@ pub struct SlotView {
     pub restarts: u64,
     /// How the slot's previous process ended.
     pub last_exit: Option<LastExit>,
+    /// The last lines of that process, if it failed.
+    pub last_lines: Vec<String>,
     /// True when it runs settings that are no longer the pool's.
     pub outdated: bool,
 }

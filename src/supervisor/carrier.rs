@@ -103,6 +103,8 @@ impl Carrier {
             GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
             GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
             GateRequest::Charge(worker) => Command::Charge(worker),
+            GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
+            GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
             GateRequest::Nudge(worker) => Command::Nudge(worker),
             GateRequest::Gone { worker, exit } => Command::Gone { worker, exit },
             GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },

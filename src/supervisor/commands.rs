@@ -11,7 +11,7 @@ use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand, 
 use super::task::Supervisor;
 use crate::config::Count;
 use crate::control::nearest;
-use crate::model::NamePattern;
+use crate::model::{NamePattern, WorkerId};
 use crate::pool::{Pick, PoolCommand, PoolHandle};
 
 /// A pool with the part of it that is meant.
@@ -48,6 +48,10 @@ impl Supervisor {
                 info!(actor, "signal {signal} to {}", listed(&names));
                 let done = self.signal(&names, signal).await;
                 reply(answer, done);
+            }
+            SupervisorCommand::KillJob { worker, handle, actor, answer } => {
+                info!(actor, "kill {handle}");
+                self.kill_job(worker, handle, &actor, answer);
             }
             SupervisorCommand::Scale { names, to, hold, actor, answer } => {
                 info!(actor, "scale {} to {to}", listed(&names));
@@ -96,6 +100,28 @@ impl Supervisor {
                 }
             });
             reply(answer, gathered(futures_util::future::join_all(all).await));
+        });
+    }
+
+    /// Kills the worker that holds a job, and answers when it has ended.
+    fn kill_job(&self, worker: WorkerId, handle: String, actor: &str, answer: Answer) {
+        let mut slots = self.pools.values().flat_map(|entry| {
+            let slots = entry.handle.view().slots.clone();
+            slots.into_iter().map(|slot| (entry.handle.clone(), slot))
+        });
+        let Some((pool, slot)) = slots.find(|(_, slot)| slot.worker == Some(worker)) else {
+            let gone = format!("the worker of {handle} has ended meanwhile");
+            return reply(answer, Err(CommandError::Failed(gone)));
+        };
+        let reason = format!("job {handle} was killed by {actor}");
+        self.rooms.tasks.spawn(async move {
+            let killed = pool.ask(|reply| PoolCommand::KillJob { worker, reason, reply }).await;
+            let name = slot.name;
+            let result = match killed {
+                Ok(()) => Ok(vec![format!("{name} was killed for {handle}")]),
+                Err(_) => Err(CommandError::Failed(format!("{name} has ended meanwhile"))),
+            };
+            reply(answer, result);
         });
     }
 

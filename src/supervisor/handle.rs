@@ -12,7 +12,7 @@ use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
-use crate::model::NamePattern;
+use crate::model::{NamePattern, WorkerId};
 use crate::pool::{PoolNews, PoolView};
 use crate::scaler::Decision;
 
@@ -138,6 +138,17 @@ pub enum SupervisorCommand {
     Restart(Vec<NamePattern>, Actor, Answer),
     /// Send a signal to them.
     Signal(Vec<NamePattern>, Signal, Actor, Answer),
+    /// Kill the worker that holds a job; the job is charged.
+    KillJob {
+        /// The process.
+        worker: WorkerId,
+        /// The job.
+        handle: String,
+        /// Who.
+        actor: Actor,
+        /// The answer.
+        answer: Answer,
+    },
     /// Hold pools at a count.
     Scale {
         /// Which.

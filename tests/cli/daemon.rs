@@ -109,6 +109,9 @@ async fn supervise(mut commands: mpsc::Receiver<SupervisorCommand>) {
                 let errors = ["a.toml:1:1: no", "a.toml:2:1: no"].map(str::to_owned);
                 (answer, Err(CommandError::BadFile(errors.to_vec())))
             }
+            SupervisorCommand::KillJob { handle, answer, .. } => {
+                (answer, Ok(vec![format!("slow:2 was killed for {handle}")]))
+            }
             SupervisorCommand::Shutdown(_, answer) => (answer, Ok(Vec::new())),
         };
         answer.send(outcome).ok();
@@ -203,6 +206,7 @@ fn slot(name: &str) -> SlotView {
         failed: false,
         restarts: 0,
         last_exit: None,
+        last_lines: Vec::new(),
         outdated: false,
         name,
     }

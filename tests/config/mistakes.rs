@@ -272,3 +272,43 @@ fn check(cases: &[(&str, &str)]) {
         assert_eq!(lines(text, &dev()), [format!("workers.toml:{expected}")]);
     }
 }
+
+#[test]
+fn what_tells_that_a_worker_is_well_is_checked() {
+    let pool = "[pool.p]\ncommand = \"x\"\n";
+    for (keys, expected) in [
+        (
+            "ready = \"regsitered\"",
+            "3:9: pool.p.ready: 'regsitered' is not known here; write alive, registered, notify, \
+             log:REGEX, http://HOST:PORT/PATH or exec:COMMAND",
+        ),
+        (
+            "ready = \"http:localhost\"",
+            "3:9: pool.p.ready: 'http:localhost' is not an address; write as in \
+             \"http://127.0.0.1:8080/health\"",
+        ),
+        (
+            "ready = { on = \"notify\", timeout = \"1s\" }\nstart_timeout = \"2s\"",
+            "3:9: pool.p.ready: timeout is start_timeout, which is set too; remove one of the two",
+        ),
+        (
+            "ready = \"registered\"\nprotocol = \"none\"",
+            "3:9: pool.p.ready: protocol = \"none\" registers nothing; wait for something else",
+        ),
+        (
+            "liveness = { period = \"1s\" }",
+            "3:12: pool.p.liveness: on is missing; write on = \"http:…\", \"exec:…\" or \"notify\"",
+        ),
+        (
+            "exit_codes = [0, 256]",
+            "3:14: pool.p.exit_codes: 256 is not an exit code; write 0 to 255",
+        ),
+        (
+            "job_timeout = \"0s\"",
+            "3:15: pool.p.job_timeout: no job could be done in no time; write as in \"10m\", or \
+             leave the key out",
+        ),
+    ] {
+        check(&[(&format!("{pool}{keys}"), expected)]);
+    }
+}

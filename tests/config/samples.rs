@@ -52,7 +52,8 @@ fn the_full_file_shows_every_key_and_no_other() {
     assert!(shown.remove("defaults.user"));
     assert!(shown.remove("pool.NAME") && shown.remove("function.PATTERN"));
     // A count that grows is explained at the fixed one.
-    for key in ["pool.NAME.count.min", "pool.NAME.count.max"] {
+    // So is start_timeout's other place.
+    for key in ["pool.NAME.count.min", "pool.NAME.count.max", "pool.NAME.ready.timeout"] {
         assert!(known.remove(key));
     }
     assert_eq!(shown, known);
@@ -104,6 +105,11 @@ fn the_full_file_shows_the_defaults() {
     assert_eq!(whole.program.umask.take(), Some(0o22));
     assert_eq!(whole.scaling.startup.take(), Some(std::time::Duration::from_secs(1)));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
+    // Without these nothing is asked, bounded or replaced.
+    let recycling = std::mem::take(&mut whole.upkeep.recycling);
+    assert!(recycling.needs_looks() && recycling.age_max.is_some());
+    assert_eq!(whole.upkeep.surge.take(), Some(1));
+    assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
     whole.program.env.clear();
     whole.program.functions.clear();
     whole.program.directory = whole.program.directory.components().collect();

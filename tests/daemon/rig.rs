@@ -35,12 +35,24 @@ impl Daemon {
         Self::started(folder, pools, |folder| command_of(Path::new(PROGRAM), folder))
     }
 
+    /// A daemon whose workers need not be ready.
+    pub(crate) fn begin(pools: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::begin_with(folder, pools, |folder| command_of(Path::new(PROGRAM), folder))
+    }
+
     /// A daemon that is started in a way of its own.
     pub(crate) fn started(
         folder: TempDir,
         pools: &str,
         command: impl FnOnce(&Path) -> Command,
     ) -> Self {
+        let daemon = Self::begin_with(folder, pools, command);
+        daemon.until_up();
+        daemon
+    }
+
+    fn begin_with(folder: TempDir, pools: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = folder.path().display();
         let head = format!(
@@ -49,9 +61,7 @@ impl Daemon {
         );
         fs::write(folder.path().join("workers.toml"), format!("{head}{pools}")).unwrap();
         let child = command(folder.path()).spawn().unwrap();
-        let daemon = Self { child, folder, port };
-        daemon.until_up();
-        daemon
+        Self { child, folder, port }
     }
 
     pub(crate) fn file(&self) -> PathBuf {

@@ -87,3 +87,47 @@ fn every_change_of_state_is_told_to_whoever_listens_and_in_the_workers_log() {
     let mark = "STOPPING → STOPPED: killed by TERM, as asked";
     until("its log tells", || fs::read_to_string(&log).unwrap().contains(mark));
 }
+
+#[test]
+fn how_a_worker_ended_is_told_with_its_last_words() {
+    let script = "echo all is well; echo cannot reach the database >&2; sleep 0.1; exit 3";
+    let daemon = Daemon::with_pools(&plain("a", script, "restart = \"never\"\nexit_codes = [3]"));
+    until("its last lines are known", || !daemon.worker("a:1")["last_lines"].is_null());
+    let words = "  cannot reach the database\n";
+    until("they are shown", || daemon.says(&["status", "a"]).contains(words));
+    assert!(!daemon.says(&["status"]).contains(words), "only to who asks for it");
+    let told = daemon.says(&["explain", "a"]);
+    assert!(told.contains("a:1: exit 3\n  | cannot reach the database\n"), "{told}");
+}
+
+#[test]
+fn a_worker_that_has_done_its_share_is_replaced_and_no_job_is_lost() {
+    let pools = "[pool.wc]\nuser = \"${USER}\"\ncommand = \"wc -w\"\nprotocol = \"exec\"\n\
+                 max_jobs = 5\n";
+    let daemon = Daemon::with_pools(pools);
+    let first = daemon.worker("wc:1")["pid"].clone();
+    for _ in 0..5 {
+        assert_eq!(daemon.says(&["submit", "wc", "one two"]), "2\n");
+    }
+    until("it was replaced", || {
+        assert_eq!(daemon.says(&["submit", "wc", "one two"]), "2\n");
+        daemon.worker("wc:1")["pid"] != first
+    });
+    let log = fs::read_to_string(daemon.folder.path().join("out")).unwrap();
+    assert!(log.contains("replaces a process that has done"), "{log}");
+}
+
+#[test]
+fn a_worker_that_holds_too_much_memory_or_idles_too_long_is_replaced() {
+    // The second program of its group is the one that grows.
+    let grows =
+        r#"sh -c 'x=$(head -c 40000000 /dev/zero | tr "\0" x); sleep 1000; echo $x'; exit 1"#;
+    let pools = plain("big", grows, "max_rss = \"30MiB\"")
+        + "[pool.wc]\nuser = \"${USER}\"\ncommand = \"wc -w\"\nprotocol = \"exec\"\n\
+           idle_exit = \"300ms\"\n";
+    let daemon = Daemon::with_pools(&pools);
+    let log = || fs::read_to_string(daemon.folder.path().join("out")).unwrap();
+    until("both were replaced", || {
+        log().contains("above max_rss = 30.0 MiB") && log().contains("has had no job for")
+    });
+}

@@ -4,12 +4,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use gear_supervisor::model::Exit;
-use gear_supervisor::pool::process::Ended;
-use nix::sys::signal::Signal;
+use gear_supervisor::config::Strays;
+use gear_supervisor::model::{Exit, WorkerId};
+use gear_supervisor::pool::process::{Child, Ended, Launch, MARK, mark};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::{
-    command, exists, nobody, processes, read_all, read_line, run, sh, start, until_gone,
+    IDS, command, exists, nobody, processes, read_all, read_line, run, sh, start, until_gone,
     until_reaped, zombies,
 };
 
@@ -73,6 +75,58 @@ fn a_group_is_killed_though_a_grandchild_ignores_term() {
         assert_eq!(child.end.wait().await, Ended::Exited(exit));
         until_gone(grandchild).await;
     });
+}
+
+/// A worker that starts a process with a session of its own, which starts one more, then ends.
+/// Neither minds TERM. Returns both.
+fn stray(strays: Strays) -> (i32, i32) {
+    run(async {
+        let mut launch = sh(
+            "setsid sh -c 'trap \"\" TERM HUP; sleep 1000 & echo $$ $!; wait' & exec sleep 1000",
+        );
+        launch.strays = strays;
+        let (worker, child) = start_marked(launch);
+        let line = read_line(&child.stdout);
+        assert!(processes().signal(worker, Signal::SIGTERM));
+        let exit = Exit::Signal { signal: Signal::SIGTERM, core: false };
+        assert_eq!(child.end.wait().await, Ended::Exited(exit));
+        let (stray, below) = line.split_once(' ').unwrap();
+        (stray.parse().unwrap(), below.parse().unwrap())
+    })
+}
+
+/// Starts a process with the mark that a pool gives it.
+fn start_marked(mut launch: Launch) -> (WorkerId, Child) {
+    let worker = IDS.next();
+    launch.env.insert(MARK.into(), mark(worker).into());
+    let name = "test:1".parse().unwrap();
+    (worker, processes().spawn(worker, &name, &launch).unwrap())
+}
+
+#[test]
+fn what_a_worker_left_in_a_session_of_its_own_is_killed_with_all_below_it() {
+    let (stray, below) = stray(Strays::Kill);
+    run(async {
+        until_reaped(stray).await;
+        until_reaped(below).await;
+    });
+}
+
+#[test]
+fn what_may_be_left_behind_lives_on() {
+    for strays in [Strays::Warn, Strays::Leave] {
+        let (stray, below) = stray(strays);
+        run(async {
+            // The end of another worker does not matter to them.
+            let (_, child) = start_marked(sh("exit 0"));
+            child.end.wait().await;
+            assert!(exists(stray) && exists(below), "{strays:?}");
+            for pid in [stray, below] {
+                kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+                until_reaped(pid).await;
+            }
+        });
+    }
 }
 
 #[test]

@@ -159,6 +159,14 @@ impl Seen {
                 }
                 (Some(worker), "drain".to_owned())
             }
+            GateRequest::InHand { reply, .. } => {
+                reply.send(Vec::new()).unwrap();
+                (None, "in hand".to_owned())
+            }
+            GateRequest::Tally { reply, .. } => {
+                reply.send(Vec::new()).unwrap();
+                (None, "tally".to_owned())
+            }
             GateRequest::Charge(worker) => (Some(worker), "charge".to_owned()),
             GateRequest::Nudge(worker) => (Some(worker), "nudge".to_owned()),
             GateRequest::Gone { worker, exit } => (Some(worker), format!("gone: {exit}")),
@@ -173,6 +181,7 @@ async fn play_logs(mut requests: mpsc::Receiver<LogsRequest>, seen: Arc<watch::S
             LogsRequest::Attach { pid, source, .. } => {
                 seen.outputs.insert(pid, source);
             }
+            LogsRequest::Tail { reply, .. } => reply.send(Vec::new()).unwrap(),
             LogsRequest::Mark { worker, text } => seen.marks.push(format!("{worker} {text}")),
             other => panic!("{other:?}"),
         });

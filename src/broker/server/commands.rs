@@ -43,6 +43,8 @@ impl Core {
             Command::DrainIfIdle { worker, reply } => answer(reply, self.drain_if_idle(worker)),
             Command::Drain { worker, reply } => self.drain(worker, reply),
             Command::Charge(worker) => self.state.charge_at_end(worker),
+            Command::InHand { pool, reply } => answer(reply, self.state.in_hands(now(), &pool)),
+            Command::Tally { pool, reply } => answer(reply, self.state.tally(now(), &pool)),
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),
@@ -245,6 +247,8 @@ fn asks_about_jobs(command: &Command) -> bool {
         | Command::Nudge(_)
         | Command::Limit { .. }
         | Command::Charge(_)
+        | Command::InHand { .. }
+        | Command::Tally { .. }
         | Command::Tie { .. }
         | Command::Overview(_)
         | Command::Demand(_)

@@ -10,7 +10,9 @@ use super::crews::{Duty, Worker};
 use super::functions::{Function, FunctionKey};
 use super::jobs::{Job, Place, Record};
 use crate::broker::{FunctionView, JobView, JobsOf, JobsQuery, Overview, WorkerView};
-use crate::model::{FunctionName, JobId, Priority, SessionId, Unique, WorkerId};
+use crate::model::{
+    FunctionName, InHand, JobId, PoolName, Priority, SessionId, Tally, Unique, WorkerId,
+};
 use crate::protocol::{JobStatus, Response};
 
 /// Where a payload is.
@@ -128,6 +130,38 @@ impl State {
 
     pub(super) fn parse_handle(&self, handle: &str) -> Option<JobId> {
         self.handles.parse(handle.as_bytes())
+    }
+
+    /// The jobs in the hands of a pool's processes.
+    #[must_use]
+    pub fn in_hands(&self, now: Instant, pool: &PoolName) -> Vec<InHand> {
+        let ours = self.crews.workers.iter().filter(|(_, worker)| worker.name.pool == *pool);
+        let held = ours.flat_map(|(worker, process)| {
+            let sessions = process.sessions.iter().filter_map(|id| self.sessions.get(id));
+            sessions.flat_map(|session| &session.in_hand).map(|id| (*worker, *id))
+        });
+        held.filter_map(|(worker, id)| match self.jobs.get(id)?.place {
+            Place::Running { since, .. } => Some(InHand {
+                worker,
+                handle: self.handles.text(id),
+                running: now.saturating_duration_since(since),
+            }),
+            Place::Storing | Place::Queued | Place::Delayed | Place::Limbo(_) => None,
+        })
+        .collect()
+    }
+
+    /// What a pool's processes have done.
+    #[must_use]
+    pub fn tally(&self, now: Instant, pool: &PoolName) -> Vec<Tally> {
+        let ours = self.crews.workers.iter().filter(|(_, worker)| worker.name.pool == *pool);
+        ours.map(|(id, worker)| Tally {
+            worker: *id,
+            done: worker.done,
+            is_busy: worker.holding > 0,
+            idle: worker.idle_since.map(|since| now.saturating_duration_since(since)),
+        })
+        .collect()
     }
 
     /// GET_STATUS.

@@ -40,11 +40,17 @@ pub(super) async fn run(
             }
         };
     }
-    let status = select(&client.status().await?, &args.names)?;
+    let mut status = select(&client.status().await?, &args.names)?;
     let troubles = verdict::troubles(&status, &args.names);
     if args.json {
         screen.json(&status)?;
     } else {
+        if args.names.is_empty() {
+            // What is not asked for by name is told in short.
+            for worker in status.pools.iter_mut().flat_map(|pool| &mut pool.workers) {
+                worker.last_lines.clear();
+            }
+        }
         let view = View { colours: screen.colours(), today: today() };
         screen.text(&view.render(&status, &troubles))?;
     }

@@ -31,7 +31,7 @@ impl View {
         text.push('\n');
         text += &self.workers(&status.pools);
         let queues = status.broker.as_ref().map(|broker| self.queues(broker)).unwrap_or_default();
-        let sections = [queues, self.troubles(troubles)];
+        let sections = [queues, self.last_words(&status.pools), self.troubles(troubles)];
         for section in sections.iter().filter(|section| !section.is_empty()) {
             text.push('\n');
             text += &section.join("\n");
@@ -174,6 +174,19 @@ impl View {
             parts.push(self.paint("no worker performs it", Ink::Yellow));
         }
         parts.join(" · ")
+    }
+
+    /// The last lines of processes that failed.
+    fn last_words(&self, pools: &[PoolStatus]) -> Vec<String> {
+        let workers = pools.iter().flat_map(|pool| &pool.workers);
+        let failed = workers.filter(|worker| !worker.outgoing && !worker.last_lines.is_empty());
+        let told = failed.flat_map(|worker| {
+            let exit = worker.last_exit.as_deref().unwrap_or_default();
+            let head = format!("{}: {exit}; its last lines:", self.paint(&worker.name, Ink::Bold));
+            let lines = worker.last_lines.iter().map(|line| format!("  {line}"));
+            std::iter::once(head).chain(lines)
+        });
+        told.collect()
     }
 
     fn troubles(&self, troubles: &[String]) -> Vec<String> {

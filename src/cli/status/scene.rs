@@ -161,6 +161,7 @@ fn empty(name: &str) -> WorkerStatus {
         restarts: 0,
         last_exit: None,
         last_exit_age: None,
+        last_lines: Vec::new(),
         outdated: false,
     }
 }

@@ -210,6 +210,15 @@ impl ControlClient {
         self.ask(call.to(format!("/v1/queue/{action}"))).await
     }
 
+    /// Kills the worker that holds a job.
+    ///
+    /// # Errors
+    /// When nobody answers, or no worker of the daemon holds such a job.
+    pub async fn kill(&self, handle: &str) -> Result<Done, ClientError> {
+        let route = format!("/v1/jobs/{}/kill", escape(handle));
+        self.ask(Call::new(Method::POST, route)).await
+    }
+
     /// Why a pool has the count it has.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request, State};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
@@ -82,6 +82,18 @@ pub(super) async fn scale(State(app): State<App>, order: Order<ScaleRequest>) ->
 pub(super) async fn reload(State(app): State<App>, order: Order<ReloadRequest>) -> Outcome {
     let (allow_empty, actor) = (order.what.allow_empty, order.actor);
     let command = move |_, answer| SupervisorCommand::Reload { allow_empty, actor, answer };
+    app.carry_out(order.waiting, Vec::new(), command).await
+}
+
+/// Kills the worker that holds the job; the job is charged and tried again, or given up.
+pub(super) async fn kill(
+    State(app): State<App>,
+    Path(handle): Path<String>,
+    order: Order<Nothing>,
+) -> Outcome {
+    let worker = app.holder(&handle).await?;
+    let actor = order.actor;
+    let command = move |_, answer| SupervisorCommand::KillJob { worker, handle, actor, answer };
     app.carry_out(order.waiting, Vec::new(), command).await
 }
 

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::broker::{self, BrokerHandle, Command, JobsOf};
 use crate::control::api::{Done, Explanation, JobStatus, Status};
 use crate::control::nearest;
-use crate::model::{FunctionName, NamePattern};
+use crate::model::{FunctionName, NamePattern, WorkerId};
 use crate::supervisor::Snapshot;
 
 /// Jobs that are listed unless more are asked for.
@@ -84,7 +84,7 @@ pub(super) async fn explain(
     require(&snapshot, std::slice::from_ref(&pattern))?;
     let mut meant = snapshot.pools.iter().filter(|brief| pattern.matches_pool(&brief.view.name));
     match (meant.next(), meant.next()) {
-        (Some(brief), None) => Ok(Json(convert::explanation(brief))),
+        (Some(brief), None) => Ok(Json(convert::explanation(&snapshot, brief))),
         _ => Err(Refusal::bad_request(format!("'{name}' means several pools; name one"))),
     }
 }
@@ -95,6 +95,24 @@ impl App {
             Refusal::failed("the jobs are held by other servers: [broker] servers is set")
                 .hint("ask those servers, for example with gearadmin --status")
         })
+    }
+
+    /// The worker of ours that holds a job.
+    pub(super) async fn holder(&self, handle: &str) -> Result<WorkerId, Refusal> {
+        let broker = self.broker()?;
+        let handle = handle.to_owned();
+        let job = broker.ask(|reply| Command::Job { handle: handle.clone(), reply }).await?;
+        match job.map(|job| (job.running, job.worker)) {
+            None => Err(Refusal::no_such_name(format!("no job has the handle {handle}"))
+                .hint("it may have ended: a job is known while it waits or runs")),
+            Some((None, _)) => Err(Refusal::failed(format!("job {handle} waits"))
+                .hint(format!("withdraw it with gear-supervisor cancel {handle}"))),
+            Some((Some(_), None)) => Err(Refusal::failed(format!(
+                "job {handle} is in the hands of another host's worker"
+            ))
+            .hint("only workers of this daemon can be killed")),
+            Some((Some(_), Some(worker))) => Ok(worker),
+        }
     }
 
     async fn job(&self, handle: String) -> Result<JobStatus, Refusal> {

@@ -322,6 +322,9 @@ fn describe(command: SupervisorCommand) -> (String, String, Answer) {
         SupervisorCommand::Reload { allow_empty, actor, answer } => {
             (format!("reload {allow_empty}"), actor, answer)
         }
+        SupervisorCommand::KillJob { worker, handle, actor, answer } => {
+            (format!("kill {handle} of {worker}"), actor, answer)
+        }
         SupervisorCommand::Shutdown(actor, answer) => ("shutdown".to_owned(), actor, answer),
         SupervisorCommand::Snapshot(_) => panic!("a question where a command was due"),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::why::Why;
-use crate::config::{Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, StopStep};
+use crate::config::{AgeMax, Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, StopStep};
 use crate::model::{Exit, WorkerId};
 use crate::pool::{Pick, SlotRole, SlotState};
 
@@ -33,6 +33,12 @@ pub struct Rules {
     pub restart: Restart,
     /// Exit codes that are no failure.
     pub exit_codes: Vec<i32>,
+    /// When a process is replaced for its age.
+    pub age_max: Option<AgeMax>,
+    /// Most processes that are recycled at once.
+    pub recycling_max: u32,
+    /// Most processes that are rolled at once.
+    pub rolling_max: u32,
 }
 
 impl Rules {
@@ -146,6 +152,13 @@ pub enum Event {
         /// How.
         reason: String,
     },
+    /// The worker is well, and to be replaced all the same.
+    Recycle {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
     /// The worker's job is to be killed, and the worker with it.
     Overrun {
         /// Which.
@@ -232,10 +245,13 @@ pub struct Move {
 
 impl From<&PoolSettings> for Rules {
     fn from(settings: &PoolSettings) -> Self {
-        let successor = match settings.program.protocol {
-            PoolProtocol::None => Successor::Follows,
-            PoolProtocol::Gearman | PoolProtocol::Exec | PoolProtocol::Lines => Successor::Overlaps,
+        let usual_surge = match settings.program.protocol {
+            // It may hold a port.
+            PoolProtocol::None => 0,
+            PoolProtocol::Gearman | PoolProtocol::Exec | PoolProtocol::Lines => 1,
         };
+        let surge = settings.upkeep.surge.unwrap_or(usual_surge);
+        let successor = if surge == 0 { Successor::Follows } else { Successor::Overlaps };
         let upkeep = &settings.upkeep;
         Self {
             stop: settings.stop.clone(),
@@ -245,12 +261,17 @@ impl From<&PoolSettings> for Rules {
             ready: ReadyRule {
                 until: match upkeep.ready.on {
                     ReadyOn::Alive => ReadyUntil::Alive,
+                    ReadyOn::Registered => ReadyUntil::Registered,
+                    ReadyOn::Notify | ReadyOn::Line(_) | ReadyOn::Check(_) => ReadyUntil::Told,
                 },
                 after: upkeep.ready.after,
                 timeout: upkeep.ready.timeout,
             },
             restart: upkeep.restart,
             exit_codes: upkeep.exit_codes.clone(),
+            age_max: upkeep.recycling.age_max,
+            recycling_max: upkeep.recycling.at_once,
+            rolling_max: surge.max(1),
         }
     }
 }

@@ -155,17 +155,20 @@ impl Roster {
         }
     }
 
-    /// Replaces the next process that is to be replaced, one slot at a time.
+    /// Replaces the next processes that are to be replaced, as many at once as the rules let.
     fn roll(&mut self, turn: &mut Turn) {
-        if self.slots.values().any(|slot| slot.rolling) {
-            return;
-        }
-        let next = self.slots.values_mut().find(|slot| {
+        let mut rolling = self.slots.values().filter(|slot| slot.rolling).count();
+        let (worn_max, rolled_max) =
+            (self.course.rules.recycling_max, self.course.rules.rolling_max);
+        for slot in self.slots.values_mut() {
             let serves = matches!(slot.state, State::Running(_)) && slot.predecessor.is_none();
-            slot.roll_wanted && serves && slot.wanted == Wanted::Up && slot.asked == Asked::No
-        });
-        if let Some(slot) = next {
-            slot.handle(SlotEvent::Roll, &mut self.course, turn);
+            let is_next =
+                slot.roll_wanted && serves && slot.wanted == Wanted::Up && slot.asked == Asked::No;
+            let most = if slot.wear.is_some() { worn_max } else { rolled_max };
+            if is_next && rolling < most as usize {
+                slot.handle(SlotEvent::Roll, &mut self.course, turn);
+                rolling += 1;
+            }
         }
     }
 

@@ -141,6 +141,7 @@ impl Roster {
             Event::Unhealthy { worker, reason } => {
                 return self.tell(worker, SlotEvent::Unhealthy(&reason), turn);
             }
+            Event::Recycle { worker, reason } => return self.recycle(worker, reason),
             Event::Overrun { worker, reason } => {
                 return self.tell(worker, SlotEvent::Overrun(&reason), turn);
             }
@@ -173,6 +174,7 @@ impl Roster {
             for slot in self.slots.values_mut() {
                 slot.forgive(turn);
                 slot.roll_wanted = slot.process().is_some();
+                slot.wear = None;
             }
         }
     }
@@ -254,6 +256,17 @@ impl Roster {
                 self.tell(worker, SlotEvent::Ready, turn)
             }
             Some(ReadyUntil::Told) | None => Change::None,
+        }
+    }
+
+    fn recycle(&mut self, worker: WorkerId, reason: String) -> Change {
+        let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get_mut(index));
+        match slot {
+            Some(slot) if slot.is_current(worker) && matches!(slot.state, State::Running(_)) => {
+                slot.wear_out(reason);
+                Change::Some
+            }
+            Some(_) | None => Change::None,
         }
     }
 

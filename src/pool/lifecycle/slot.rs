@@ -2,7 +2,7 @@
 //!
 //! What each event does in each state is in `states`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::{Effect, ReadyRule, ReadyUntil, Rules};
 use super::leaving::Leaving;
@@ -24,6 +24,8 @@ pub(super) struct Process {
     pub(super) ready: ReadyRule,
     /// What its readiness waits for has come about.
     pub(super) is_told: bool,
+    /// When it is to be replaced for its age; counted from its start.
+    pub(super) lifetime: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +84,8 @@ pub(super) struct Slot {
     pub(super) predecessor_since: Instant,
     /// Its process is to be replaced when the roll comes to it.
     pub(super) roll_wanted: bool,
+    /// Why it is to be replaced, if not for another program or an operator.
+    pub(super) wear: Option<String>,
     /// The roll has come to it.
     pub(super) rolling: bool,
     /// Early deaths in a row.
@@ -168,6 +172,11 @@ impl Process {
         self.ready_at().or_else(|| self.overdue_at())
     }
 
+    /// When it is too old.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        self.started.checked_add(self.lifetime?)
+    }
+
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         self.ready_at().is_some_and(|at| at <= now)
     }
@@ -199,6 +208,7 @@ impl Slot {
             predecessor: None,
             predecessor_since: now,
             roll_wanted: false,
+            wear: None,
             rolling: false,
             failures: 0,
             quick_failures: 0,
@@ -290,9 +300,8 @@ impl Slot {
     /// When to send it [`SlotEvent::Deadline`].
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let current = match &self.state {
-            State::Stopped | State::Backoff { .. } | State::Running(_) | State::Exited { .. } => {
-                None
-            }
+            State::Stopped | State::Backoff { .. } | State::Exited { .. } => None,
+            State::Running(process) => process.expires_at().filter(|_| !self.roll_wanted),
             State::Starting(process) => process.verdict_at(),
             State::Stopping(leaving) => leaving.next_deadline(),
         };

@@ -132,7 +132,8 @@ impl Slot {
                     }
                 }
             }
-            SlotEvent::Up | SlotEvent::Retry | SlotEvent::Ready | SlotEvent::Deadline => {}
+            SlotEvent::Deadline => self.grow_old(process, turn.now),
+            SlotEvent::Up | SlotEvent::Retry | SlotEvent::Ready => {}
         }
     }
 
@@ -296,7 +297,8 @@ impl Slot {
 
     /// The roll goes on to the next slot once this one has only its new process.
     fn end_roll(&mut self) {
-        let done = matches!(self.state, State::Running(_)) && self.predecessor.is_none();
+        let rests = matches!(self.state, State::Running(_) | State::Exited { .. });
+        let done = rests && self.predecessor.is_none();
         self.rolling &= self.wanted == Wanted::Up && !done;
     }
 }

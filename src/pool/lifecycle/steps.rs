@@ -7,7 +7,7 @@ use super::leaving::Leaving;
 use super::pacing::{Draw, Pause};
 use super::slot::{Asked, Course, Predecessor, Process, Slot, SlotEvent, State, Turn, Wanted};
 use super::why::{Cause, Next, Why};
-use crate::config::Restart;
+use crate::config::{AgeMax, Restart};
 use crate::model::Exit;
 use crate::pool::{LastExit, SlotRole, SlotState};
 
@@ -75,7 +75,8 @@ impl Slot {
     /// Starts a process, unless the pool's starts fail just now.
     pub(super) fn begin(&mut self, course: &mut Course, turn: &mut Turn) {
         if course.pacing.is_open() {
-            self.start(Why::Wanted, course, turn);
+            let why = self.wear.take().map_or(Why::Wanted, Why::Recycles);
+            self.start(why, course, turn);
         } else {
             self.enter(State::Backoff { until: None }, Why::Broken, turn);
         }
@@ -90,9 +91,13 @@ impl Slot {
             is_started: false,
             ready: course.rules.ready,
             is_told: false,
+            lifetime: course.rules.age_max.map(|AgeMax { age, variance }| {
+                age.saturating_add(variance.mul_f64(turn.random.clamp(0.0, 1.0)))
+            }),
         };
         course.pacing.started(self.index);
         self.roll_wanted = false;
+        self.wear = None;
         self.enter(State::Starting(process), why, turn);
         turn.effects.push(Effect::Start { worker, index: self.index });
     }
@@ -140,7 +145,7 @@ impl Slot {
         let expected = course.rules.expects(exit);
         if !course.rules.restarts(exit) && (expected || course.rules.restart == Restart::Never) {
             course.pacing.withdrawn(self.index, turn.now);
-            return self.rest(process, exit, expected, turn);
+            return self.rest(process, exit, course, turn);
         }
         let after = turn.now.saturating_duration_since(process.started);
         self.note_exit(process, exit, false, turn.now);
@@ -191,6 +196,24 @@ impl Slot {
     }
 }
 
+/// Being replaced in time.
+impl Slot {
+    /// Its process is to be replaced when the roll comes to it.
+    pub(super) fn wear_out(&mut self, reason: String) {
+        if !self.roll_wanted {
+            self.roll_wanted = true;
+            self.wear = Some(reason);
+        }
+    }
+
+    pub(super) fn grow_old(&mut self, process: Process, now: Instant) {
+        if process.expires_at().is_some_and(|at| at <= now) {
+            let age = now.saturating_duration_since(process.started);
+            self.wear_out(format!("has lived for {}", short(age)));
+        }
+    }
+}
+
 /// Ending.
 impl Slot {
     /// A ready process ended by itself.
@@ -202,7 +225,7 @@ impl Slot {
         turn: &mut Turn,
     ) {
         if self.wanted == Wanted::Up && !course.rules.restarts(exit) {
-            return self.rest(process, exit, course.rules.expects(exit), turn);
+            return self.rest(process, exit, course, turn);
         }
         let after = turn.now.saturating_duration_since(process.started);
         if after < QUICK && !exit.is_success() {
@@ -232,13 +255,23 @@ impl Slot {
     }
 
     /// A process ended and is not started again.
-    fn rest(&mut self, process: Process, exit: Exit, expected: bool, turn: &mut Turn) {
+    fn rest(&mut self, process: Process, exit: Exit, course: &Course, turn: &mut Turn) {
+        let expected = course.rules.expects(exit);
         let why = self.death(process, exit, Next::Rest, turn.now);
         if !expected {
             turn.failures.push((self.index, format!("{exit}, and is not started again")));
         }
         self.roll_wanted = false;
+        self.wear = None;
         self.enter(State::Exited { expected }, why, turn);
+        if expected {
+            // It has done what its predecessor was to do.
+            self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
+        } else if let Some(Predecessor::Serving(process)) = self.predecessor {
+            self.predecessor = None;
+            self.rolling = false;
+            self.enter(State::Running(process), Why::ServesOn, turn);
+        }
     }
 
     /// A process that was to end has ended.

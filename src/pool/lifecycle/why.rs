@@ -63,6 +63,10 @@ pub enum Why {
     Withdrawn,
     /// The pool's starts fail.
     Broken,
+    /// Its successor failed for good, so the old process stays.
+    ServesOn,
+    /// It replaces a process that was well, for this.
+    Recycles(String),
     /// It was given a new chance: an operator asks for it, or its program changed.
     Forgiven,
 }
@@ -115,10 +119,11 @@ impl Why {
             | Self::Ready { .. }
             | Self::Stopped(_)
             | Self::Withdrawn
+            | Self::Recycles(_)
             | Self::Forgiven => false,
             Self::Leaves(cause, _) => !cause.is_asked(),
             Self::Died { exit, blame, .. } => !exit.is_success() || !blame.is_empty(),
-            Self::NotStarted { .. } | Self::Broken => true,
+            Self::NotStarted { .. } | Self::Broken | Self::ServesOn => true,
         }
     }
 }
@@ -142,6 +147,8 @@ impl fmt::Display for Why {
             Self::NotStarted { reason, next } => write!(f, "{reason}; {next}"),
             Self::Withdrawn => f.write_str("no longer wanted before it was started"),
             Self::Broken => f.write_str("the pool's starts fail: one worker is tried at a time"),
+            Self::ServesOn => f.write_str("its successor failed, and the old process serves on"),
+            Self::Recycles(reason) => write!(f, "replaces a process that {reason}"),
             Self::Forgiven => f.write_str("given a new chance"),
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::config::Account;
+use crate::config::{Account, Strays};
 
 /// One process to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Launch {
     pub account: Option<Account>,
     /// File-mode mask; `None`: the daemon's.
     pub umask: Option<u32>,
+    /// What becomes of what it leaves behind.
+    pub strays: Strays,
 }
 
 /// Why a process could not be started.

@@ -16,14 +16,18 @@ mod launch;
 mod ledger;
 mod leftovers;
 mod limits;
+mod memory;
 mod procfs;
 mod reaper;
 pub mod shim;
 mod spawn;
+mod strays;
 mod table;
 
 pub use launch::{Launch, StartError};
 pub use leftovers::Leftover;
 pub use limits::raise_file_limit;
+pub use memory::resident;
 pub use spawn::{Child, End, Ended};
+pub use strays::{MARK, mark};
 pub use table::{OpenError, Processes, ProcessesOptions};

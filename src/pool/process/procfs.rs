@@ -9,6 +9,7 @@ pub(super) struct ProcStat {
     pub(super) state: char,
     pub(super) parent: i32,
     pub(super) group: i32,
+    pub(super) session: i32,
     /// In clock ticks since the boot: with the process id, this names one process for ever.
     pub(super) started: u64,
 }
@@ -20,7 +21,7 @@ impl ProcStat {
         Self::parse(&line).ok_or_else(|| io::Error::other("unexpected text in /proc/PID/stat"))
     }
 
-    /// Fields 3, 4, 5 and 22 of proc_pid_stat(5).
+    /// Fields 3 to 6 and 22 of proc_pid_stat(5).
     fn parse(line: &str) -> Option<Self> {
         // The command's name, field 2, may hold spaces and parentheses.
         let (_, rest) = line.rsplit_once(')')?;
@@ -28,8 +29,9 @@ impl ProcStat {
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        let started = fields.nth(16)?.parse().ok()?;
-        Some(Self { state, parent, group, started })
+        let session = fields.next()?.parse().ok()?;
+        let started = fields.nth(15)?.parse().ok()?;
+        Some(Self { state, parent, group, session, started })
     }
 }
 
@@ -54,7 +56,9 @@ mod tests {
     fn a_stat_line_is_read_though_the_name_holds_parentheses() {
         let line = "812 (a) b (c)) S 1 811 811 0 -1 4194304 1 0 0 0 5 6 0 0 20 0 1 0 48151623 1 2";
         let stat = ProcStat::parse(line);
-        assert_eq!(stat, Some(ProcStat { state: 'S', parent: 1, group: 811, started: 48_151_623 }));
+        let expected =
+            ProcStat { state: 'S', parent: 1, group: 811, session: 811, started: 48_151_623 };
+        assert_eq!(stat, Some(expected));
         assert_eq!(ProcStat::parse("812 (x) S 1"), None);
     }
 }

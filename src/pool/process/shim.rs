@@ -53,7 +53,7 @@ struct Ids {
 
 impl ShimSpec {
     pub(super) fn new(launch: &Launch, file_limit: Option<FileLimit>) -> Self {
-        let Launch { argv, env, directory, account, umask } = launch.clone();
+        let Launch { argv, env, directory, account, umask, .. } = launch.clone();
         let ids = account.map(|account| Ids {
             uid: account.uid,
             gid: account.gid,

@@ -106,7 +106,7 @@ impl Processes {
         if let (Some(limit), None) = (self.shared.file_limit, &shim) {
             limit.give(pid);
         }
-        let exit = table.insert(worker, name, pid);
+        let exit = table.insert(worker, (name, launch.strays), pid);
         drop(table);
         Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
     }

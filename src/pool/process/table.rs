@@ -18,6 +18,9 @@ use super::ledger::{Ledger, LedgerEntry};
 use super::leftovers::{self, Leftover};
 use super::limits::FileLimit;
 use super::reaper::{Reaper, children_signals};
+use super::strays::{self, Deceased};
+use crate::config::Strays;
+use crate::host::OomCount;
 use crate::model::{Exit, WorkerId, WorkerName};
 
 /// What a daemon's table of processes needs.
@@ -67,11 +70,14 @@ pub(super) struct Table {
     ledger: Option<Ledger>,
     leftovers: Vec<LedgerEntry>,
     pub(super) orphans: u64,
+    oom: OomCount,
 }
 
 #[derive(Debug)]
 struct Live {
     worker: WorkerId,
+    name: String,
+    strays: Strays,
     exit: oneshot::Sender<Exit>,
 }
 
@@ -99,8 +105,14 @@ impl Processes {
                 (Some(ledger), leftovers)
             }
         };
-        let table =
-            Table { live: HashMap::new(), pids: HashMap::new(), ledger, leftovers, orphans: 0 };
+        let table = Table {
+            live: HashMap::new(),
+            pids: HashMap::new(),
+            ledger,
+            leftovers,
+            orphans: 0,
+            oom: OomCount::of_process(),
+        };
         let ProcessesOptions { own_binary, file_limit, .. } = options;
         let shared = Arc::new(Shared { own_binary, file_limit, table: Mutex::new(table) });
         let signals = children_signals().map_err(OpenError::Signals)?;
@@ -134,10 +146,13 @@ impl Processes {
     /// Kills the worker's process and its group; false when it has ended.
     pub fn kill_group(&self, worker: WorkerId) -> bool {
         let table = self.shared.lock();
-        table
-            .pids
-            .get(&worker)
-            .is_some_and(|pid| killpg(Pid::from_raw(*pid), Signal::SIGKILL).is_ok())
+        let Some(pid) = table.pids.get(&worker) else { return false };
+        let group = Pid::from_raw(*pid);
+        // What may be left behind is in the group too.
+        match table.live.get(pid).map(|live| live.strays) {
+            Some(Strays::Warn | Strays::Leave) => kill(group, Signal::SIGKILL).is_ok(),
+            Some(Strays::Kill) | None => killpg(group, Signal::SIGKILL).is_ok(),
+        }
     }
 
     /// How many children live.
@@ -163,11 +178,11 @@ impl Table {
     pub(super) fn insert(
         &mut self,
         worker: WorkerId,
-        name: &WorkerName,
+        (name, strays): (&WorkerName, Strays),
         pid: i32,
     ) -> oneshot::Receiver<Exit> {
         let (exit, ended) = oneshot::channel();
-        self.live.insert(pid, Live { worker, exit });
+        self.live.insert(pid, Live { worker, name: name.to_string(), strays, exit });
         self.pids.insert(worker, pid);
         if let Some(ledger) = &mut self.ledger {
             ledger.add(pid, name);
@@ -178,8 +193,9 @@ impl Table {
     /// Ends the rest of a dead leader's group while its zombie still holds the group's number;
     /// false when the process is none that we started.
     pub(super) fn kill_rest(&self, pid: i32) -> bool {
-        if !self.live.contains_key(&pid) {
-            return false;
+        let Some(live) = self.live.get(&pid) else { return false };
+        if live.strays != Strays::Kill {
+            return true;
         }
         match killpg(Pid::from_raw(pid), Signal::SIGKILL) {
             // EPERM: what is left of the group changed its user; ESRCH: nothing is left.
@@ -191,7 +207,12 @@ impl Table {
 
     /// Forgets a child that was reaped, and tells its exit.
     pub(super) fn remove(&mut self, pid: i32, exit: Exit) {
-        let Some(Live { worker, exit: told }) = self.live.remove(&pid) else { return };
+        let by_kill = matches!(exit, Exit::Signal { signal: Signal::SIGKILL, .. });
+        let exit = if by_kill && self.oom.has_grown() { Exit::OutOfMemory } else { exit };
+        let Some(live) = self.live.remove(&pid) else { return };
+        let Live { worker, name, strays, exit: told } = live;
+        let dead = Deceased { worker, pid, name: &name, strays };
+        strays::treat(dead, |pid| self.live.contains_key(&pid));
         self.pids.remove(&worker);
         if let Some(ledger) = &mut self.ledger {
             ledger.remove(pid);

@@ -10,15 +10,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
+use super::watch::Health;
 use super::{Pool, Servers, now};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::{LogSource, LogsRequest};
 use crate::model::Drain;
 use crate::model::{Exit, WorkerId, WorkerName};
-use crate::pool::environment::{Place, launch};
+use crate::pool::environment::{Place, fill, launch};
+use crate::pool::health::NotifySocket;
 use crate::pool::lifecycle::{Effect, Event, RequestId, Rules};
-use crate::pool::process::{Child, Ended, StartError};
-use crate::pool::{GateRequest, PoolCommand, PoolIntent};
+use crate::pool::process::{Child, Ended, Launch, MARK, StartError, mark};
+use crate::pool::{GateRequest, PoolCommand, PoolIntent, SlotState};
 
 /// What the gate is told of a process that never became its program.
 const EXIT_NOT_STARTED: Exit = Exit::Code(127);
@@ -97,6 +99,9 @@ impl Pool {
                 }
                 return;
             }
+            PoolCommand::KillJob { worker, reason, reply } => {
+                return self.kill_job(worker, reason, reply).await;
+            }
             PoolCommand::Registered(worker) => Event::Registered(worker),
             PoolCommand::JobEnded(worker) => Event::JobEnded(worker),
             PoolCommand::Close { grace, reply } => {
@@ -165,9 +170,14 @@ impl Pool {
         }
         if let Some((worker, exit)) = gone
             && self.pids.remove(&worker).is_some()
-            && self.is_gated()
         {
-            self.gate.send(GateRequest::Gone { worker, exit });
+            if let Some(begun) = self.watches.end(worker) {
+                self.ask_last_words(worker, begun);
+            }
+            if self.is_gated() {
+                self.gate.send(GateRequest::Gone { worker, exit });
+            }
+            self.tell_killed(worker);
         }
     }
 
@@ -208,7 +218,12 @@ impl Pool {
                     self.gate.send(GateRequest::Charge(worker));
                 }
             }
-            Effect::Moved(moved) => self.tell(moved).await,
+            Effect::Moved(moved) => {
+                if let (Some(worker), SlotState::Running) = (moved.worker, moved.to) {
+                    self.watches.ready(worker);
+                }
+                self.tell(moved).await;
+            }
             Effect::Failed(reason) => self.tell_failure(reason),
             Effect::Finish => self.is_finished = true,
         }
@@ -265,8 +280,8 @@ impl Pool {
         let Some((worker, index)) = self.starts.pop_front() else { return };
         let name = self.settings.name.worker(index);
         let event = match self.spawn(worker, &name) {
-            Ok((child, listener)) => {
-                self.attach(worker, name, child, listener).await;
+            Ok(begun) => {
+                self.attach(worker, name, begun).await;
                 Event::Started(worker)
             }
             Err(error) => Event::NotStarted { worker, reason: error.to_string() },
@@ -274,16 +289,13 @@ impl Pool {
         self.pass(event).await;
     }
 
-    fn spawn(
-        &self,
-        worker: WorkerId,
-        name: &WorkerName,
-    ) -> Result<(Child, Option<TcpListener>), StartError> {
+    fn spawn(&self, worker: WorkerId, name: &WorkerName) -> Result<Begun, StartError> {
+        let failed = |step| {
+            let program = self.settings.program.command.first().cloned().unwrap_or_default();
+            move |source| StartError::Step { program, step, source }
+        };
         let listener = if self.is_gated() {
-            let program = || self.settings.program.command.first().cloned().unwrap_or_default();
-            let step = "open its private port";
-            let failed = |source| StartError::Step { program: program(), step, source };
-            Some(listen().map_err(failed)?)
+            Some(listen().map_err(failed("open its private port"))?)
         } else {
             None
         };
@@ -299,18 +311,18 @@ impl Pool {
         };
         let own_binary = self.processes.own_binary();
         let place = Place { settings: &self.settings, worker: name, servers, own_binary };
-        let launch = launch(place, std::env::vars_os());
-        Ok((self.processes.spawn(worker, name, &launch)?, listener))
+        let mut launch = launch(place, std::env::vars_os());
+        let health = Health::of(&self.settings.upkeep, |text| fill(place, text));
+        launch.env.insert(MARK.into(), mark(worker).into());
+        let notify = self.prepare_notify(worker, &mut launch);
+        let notify = notify.map_err(failed("open its notification socket"))?;
+        let child = self.processes.spawn(worker, name, &launch)?;
+        Ok(Begun { child, listener, launch, health, notify })
     }
 
     /// Takes a process that was started into the pool's care.
-    async fn attach(
-        &mut self,
-        worker: WorkerId,
-        name: WorkerName,
-        child: Child,
-        listener: Option<TcpListener>,
-    ) {
+    async fn attach(&mut self, worker: WorkerId, name: WorkerName, begun: Begun) {
+        let Begun { child, listener, launch, health, notify } = begun;
         let Child { pid, stdout, stderr, end } = child;
         self.pids.insert(worker, pid);
         if let Some(listener) = listener {
@@ -324,12 +336,23 @@ impl Pool {
             }
         }));
         self.tell_start(&name, pid).await;
+        let line = self.begin_vigil(worker, &name, (launch, health), notify);
         let source = LogSource { stdout, stderr };
-        let attach = LogsRequest::Attach { worker: name, pid, source };
+        let attach = LogsRequest::Attach { worker: name, pid, source, line };
         if let Err(error) = self.logs.tell(attach).await {
             debug!(pid, %error, "the output of a process is lost");
         }
     }
+}
+
+/// A process that was started, and what belongs to it.
+#[derive(Debug)]
+struct Begun {
+    child: Child,
+    listener: Option<TcpListener>,
+    launch: Launch,
+    health: Health,
+    notify: Option<NotifySocket>,
 }
 
 /// A private listener; connections wait in it until the broker takes it.

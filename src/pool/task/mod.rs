@@ -7,8 +7,11 @@
 
 mod apply;
 mod desk;
+mod overrun;
 mod publish;
+mod recycle;
 mod story;
+mod watch;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::ready;
@@ -24,13 +27,16 @@ use tokio_util::task::TaskTracker;
 
 use self::apply::{Chance, Replies};
 use self::desk::GateDesk;
+use self::overrun::Overruns;
 use self::publish::Publisher;
+use self::watch::Watches;
+use super::health::{SIGNS_MAX, Sign};
 use super::lifecycle::{Event, Roster, Rules};
 use super::process::Processes;
 use super::{Gate, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::LogsHandle;
-use crate::model::WorkerId;
+use crate::model::{InHand, Tally, WorkerId};
 
 /// What a pool needs.
 #[derive(Debug)]
@@ -86,6 +92,22 @@ pub struct Pool {
     pids: HashMap<WorkerId, i32>,
     /// Ends of processes and answers of the gate that are under way.
     under_way: FuturesUnordered<UnderWay>,
+    /// What vigils beside the processes find out.
+    signs: mpsc::Receiver<Sign>,
+    signs_in: mpsc::Sender<Sign>,
+    watches: Watches,
+    /// The last lines of each slot's previous process, if it failed.
+    last_lines: HashMap<WorkerId, Vec<String>>,
+    /// Answers to the question who holds which job.
+    jobs: mpsc::Receiver<Vec<InHand>>,
+    in_hand: mpsc::Sender<Vec<InHand>>,
+    overruns: Overruns,
+    /// Answers to the question what the workers have done.
+    tallies: mpsc::Receiver<Vec<Tally>>,
+    tallies_in: mpsc::Sender<Vec<Tally>>,
+    recycle_look: Option<Instant>,
+    ids: WorkerIds,
+    tracker: TaskTracker,
     publisher: Publisher,
     chance: Chance,
     /// No handle is left.
@@ -105,6 +127,11 @@ enum Wake {
     GateFlushed,
     StartNext,
     Deadline,
+    Sign(Sign),
+    Jobs(Vec<InHand>),
+    LookAtJobs,
+    Tallies(Vec<Tally>),
+    LookAtWorkers,
 }
 
 impl Pool {
@@ -113,9 +140,12 @@ impl Pool {
         let PoolOptions { settings, target, processes, gate, logs, .. } = options;
         let PoolOptions { ids, tracker, servers, news, intents, .. } = options;
         let (sender, commands) = mpsc::channel(PoolHandle::COMMANDS_MAX);
-        let mut roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids);
+        let mut roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids.clone());
         let mind = intents.of(&settings.name);
         roster.restore(mind.stopped, &mind.held, now());
+        let (signs_in, signs) = mpsc::channel(SIGNS_MAX);
+        let (in_hand, jobs) = mpsc::channel(1);
+        let (tallies_in, tallies) = mpsc::channel(1);
         let (publisher, view) = Publisher::new(&settings, target);
         let mut pool = Self {
             settings,
@@ -131,6 +161,18 @@ impl Pool {
             starts: VecDeque::new(),
             pids: HashMap::new(),
             under_way: FuturesUnordered::new(),
+            signs,
+            signs_in,
+            watches: Watches::default(),
+            last_lines: HashMap::new(),
+            jobs,
+            in_hand,
+            overruns: Overruns::default(),
+            tallies,
+            tallies_in,
+            recycle_look: None,
+            ids,
+            tracker: tracker.clone(),
             publisher,
             chance: Chance::default(),
             is_abandoned: false,
@@ -153,6 +195,11 @@ impl Pool {
                 Wake::GateFlushed => {}
                 Wake::StartNext => self.start_next().await,
                 Wake::Deadline => self.pass(Event::Deadline).await,
+                Wake::Sign(sign) => self.hear(sign).await,
+                Wake::Jobs(jobs) => self.judge_jobs(jobs).await,
+                Wake::LookAtJobs => self.look_at_jobs(),
+                Wake::Tallies(tallies) => self.judge_workers(tallies).await,
+                Wake::LookAtWorkers => self.look_at_workers(),
             }
             self.publish_if_due();
         }
@@ -162,6 +209,8 @@ impl Pool {
     /// The next thing to handle; `None` when nothing can happen any more.
     async fn next_event(&mut self) -> Option<Wake> {
         let deadline = self.next_deadline().map(Into::into);
+        let look = self.overrun_due().map(Into::into);
+        let recycle = self.recycle_due().map(Into::into);
         Some(tokio::select! {
             biased;
             Some(event) = self.under_way.next() => Wake::Lifecycle(event),
@@ -171,6 +220,13 @@ impl Pool {
             }
             () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
                 if deadline.is_some() => Wake::Deadline,
+            Some(sign) = self.signs.recv() => Wake::Sign(sign),
+            Some(jobs) = self.jobs.recv() => Wake::Jobs(jobs),
+            () = sleep_until(look.unwrap_or_else(tokio::time::Instant::now)),
+                if look.is_some() => Wake::LookAtJobs,
+            Some(tallies) = self.tallies.recv() => Wake::Tallies(tallies),
+            () = sleep_until(recycle.unwrap_or_else(tokio::time::Instant::now)),
+                if recycle.is_some() => Wake::LookAtWorkers,
             () = tokio::task::yield_now(), if !self.starts.is_empty() => Wake::StartNext,
             else => return None,
         })

@@ -73,12 +73,21 @@ impl Pool {
             name: name.worker(seat.index),
             role: seat.role,
             state: seat.state,
-            detail: seat.detail,
+            // What it says of itself, where nothing else is to be said.
+            detail: match seat.worker.and_then(|worker| self.watches.status(worker)) {
+                Some(status) if seat.detail.is_empty() => status.to_owned(),
+                Some(_) | None => seat.detail,
+            },
             worker: seat.worker,
             pid: seat.worker.and_then(|worker| self.pids.get(&worker).copied()),
             since: seat.since,
             started: seat.started,
             failed: seat.failed,
+            last_lines: seat
+                .last_exit
+                .as_ref()
+                .and_then(|last| self.last_lines.get(&last.worker).cloned())
+                .unwrap_or_else(Vec::new),
             restarts: seat.restarts,
             last_exit: seat.last_exit,
             outdated: seat.outdated,

@@ -58,7 +58,7 @@ fn oddities_are_told() {
 #[test]
 fn a_pool_without_enough_workers_is_not_as_wanted_unless_it_is_stopped() {
     let mut status = scene::healthy();
-    status.pools[0].workers[0].state = "BACKOFF".to_owned();
+    status.pools[0].workers[0].state = "STOPPED".to_owned();
     assert_eq!(verdict::troubles(&status, &[]), ["slow has 1 of 2 workers"]);
     status.pools[0].intent = crate::control::api::Intent::Stopped;
     assert!(verdict::troubles(&status, &[]).is_empty());

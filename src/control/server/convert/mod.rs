@@ -12,8 +12,9 @@ use jiff::tz::TimeZone;
 use crate::broker::record::{Death, DeathCause, JobRecord};
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::control::api::{
-    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, Explanation, ExportedJob, FunctionStatus,
-    HostStatus, JobStatus, RejectedStatus, ScalingNumbers, Status, Text,
+    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, ExitStory, Explanation, ExportedJob,
+    FunctionStatus, HostStatus, JobStatus, RejectedStatus, ScalingNumbers, Status, Text,
+    WorkerStatus,
 };
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
@@ -107,7 +108,14 @@ fn death(death: &Death) -> DeathStatus {
 }
 
 /// Why a pool has the count it has.
-pub(super) fn explanation(brief: &Brief) -> Explanation {
+pub(super) fn explanation(snapshot: &Snapshot, brief: &Brief) -> Explanation {
+    let names = WorkerNames::of(snapshot);
+    let scene = pool::Scene { snapshot, names: &names, now: Instant::now() };
+    let workers = scene.pool(brief).workers.into_iter().filter(|worker| !worker.outgoing);
+    let story = |worker: WorkerStatus| {
+        let (worker, exit, lines) = (worker.name, worker.last_exit?, worker.last_lines);
+        Some(ExitStory { worker, exit, lines })
+    };
     Explanation {
         pool: brief.view.name.to_string(),
         now: pool::reason(brief),
@@ -117,6 +125,7 @@ pub(super) fn explanation(brief: &Brief) -> Explanation {
             .iter()
             .map(|(at, sentence)| (rfc3339(*at), sentence.clone()))
             .collect(),
+        exits: workers.filter_map(story).collect(),
     }
 }
 

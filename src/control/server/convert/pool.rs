@@ -80,6 +80,7 @@ impl Scene<'_> {
                 fate::sentence(last, loss, self.names)
             }),
             last_exit_age: slot.last_exit.as_ref().map(|last| seconds(last.at)),
+            last_lines: slot.last_lines.clone(),
             outdated: slot.outdated,
         }
     }

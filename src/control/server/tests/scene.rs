@@ -108,6 +108,7 @@ fn brief() -> Brief {
         failed: false,
         restarts: 0,
         last_exit: None,
+        last_lines: Vec::new(),
         outdated: false,
     };
     let empty = SlotView { restarts: 1, last_exit: Some(killed), ..slot(1, SlotState::Backoff) };

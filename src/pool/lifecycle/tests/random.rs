@@ -27,6 +27,7 @@ enum Step {
     Ready(usize),
     Unhealthy(usize),
     Overrun(usize),
+    Recycle(usize),
     JobEnded(usize),
     Die(usize, i32),
     NotStarted(usize),
@@ -51,6 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => any::<usize>().prop_map(Step::Ready),
         1 => any::<usize>().prop_map(Step::Unhealthy),
         1 => any::<usize>().prop_map(Step::Overrun),
+        2 => any::<usize>().prop_map(Step::Recycle),
         3 => any::<usize>().prop_map(Step::JobEnded),
         6 => (any::<usize>(), 0..2).prop_map(|(worker, code)| Step::Die(worker, code)),
         1 => any::<usize>().prop_map(Step::NotStarted),
@@ -86,6 +88,8 @@ fn take(world: &mut World, step: &Step) {
             .map(|worker| Event::Unhealthy { worker, reason: "sick".to_owned() }),
         Step::Overrun(at) => nth(&world.live, at)
             .map(|worker| Event::Overrun { worker, reason: "too long".to_owned() }),
+        Step::Recycle(at) => nth(&world.live, at)
+            .map(|worker| Event::Recycle { worker, reason: "is old".to_owned() }),
         Step::JobEnded(at) => nth(&world.live, at).map(Event::JobEnded),
         Step::Die(at, code) => nth(&world.live, at).map(|worker| ended(worker, code)),
         Step::Obey(at) => {
@@ -147,7 +151,10 @@ fn check(rules: Rules, steps: &[Step], jitter: f64) {
     } else {
         assert!(running <= target, "{running} run, {target} are wanted");
         assert!(running + held >= target, "{running} run, {target} are wanted, {held} held");
-        assert!(world.roster.seats().all(|seat| !seat.outdated), "all run the new program");
+        // A successor that failed and is not started again leaves the old process at work.
+        let may_stay = world.rules.restart != Restart::Always;
+        let is_new = world.roster.seats().all(|seat| !seat.outdated);
+        assert!(is_new || may_stay, "all run the new program");
     }
     assert_eq!(world.live.len(), running, "nothing else lives");
 }
@@ -160,6 +167,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..120),
         jitter in 0.0..1.0,
         follows in any::<bool>(),
+        at_once in 1_u32..4,
         until in prop::sample::select(vec![
             ReadyUntil::Alive, ReadyUntil::Registered, ReadyUntil::Told,
         ]),
@@ -170,6 +178,7 @@ proptest! {
         let successor = if follows { Successor::Follows } else { Successor::Overlaps };
         let rules = rules(successor, 4);
         let ready = ReadyRule { until, timeout: Duration::from_secs(10), ..rules.ready };
-        check(Rules { ready, restart, ..rules }, &steps, jitter);
+        let limits = Rules { recycling_max: at_once, rolling_max: at_once, ..rules };
+        check(Rules { ready, restart, ..limits }, &steps, jitter);
     }
 }

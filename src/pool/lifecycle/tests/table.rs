@@ -533,3 +533,53 @@ fn what_was_stopped_stays_stopped_in_the_next_life() {
     world.start(Pick::Pool);
     assert_eq!(world.live.len(), 3);
 }
+
+#[test]
+fn a_successor_that_fails_for_good_leaves_the_old_process_at_work() {
+    let mut rules = super::world::rules(Successor::Overlaps, 1);
+    rules.restart = crate::config::Restart::Never;
+    let mut world = World::with_rules(rules);
+    world.target(1);
+    world.all_ready();
+    let old = world.worker(1);
+    let request = world.restart(Pick::Pool);
+    let successor = world.worker(1);
+    world.die(successor);
+    let reason = "p:1: exit 1, and is not started again".to_owned();
+    assert_eq!(world.answers[&request], Err(reason));
+    assert_eq!((world.states(), world.worker(1)), (vec![(1, SlotState::Running)], old));
+}
+
+#[test]
+fn an_old_process_is_replaced_by_a_ready_one_at_a_time_of_its_own() {
+    let age_max = Some(crate::config::AgeMax { age: SECOND * 100, variance: SECOND * 10 });
+    let mut world = world_of(|rules| rules.age_max = age_max);
+    let old = world.worker(1);
+    world.all_ready();
+    world.pass(SECOND * 109);
+    assert_eq!(world.worker(1), old);
+    world.pass(SECOND);
+    let successor = world.worker(1);
+    assert!(successor > old && world.drains.is_empty());
+    let said = "replaces a process that has lived for 110 s";
+    assert_eq!(world.moves.last().unwrap().why.to_string(), said);
+    world.handle(Event::Registered(successor));
+    assert_eq!(world.drains, [old]);
+}
+
+#[test]
+fn only_so_many_workers_are_recycled_at_once() {
+    let mut rules = super::world::rules(Successor::Overlaps, 4);
+    rules.recycling_max = 2;
+    let mut world = World::with_rules(rules);
+    world.target(4);
+    world.all_ready();
+    for index in 1..=4 {
+        let worker = world.worker(index);
+        world.handle(Event::Recycle { worker, reason: "is worn".to_owned() });
+    }
+    assert_eq!(world.live.len(), 6);
+    world.calm();
+    assert_eq!(world.live.len(), 4);
+    assert!(world.live.keys().all(|worker| worker.0 > 4), "all are new");
+}

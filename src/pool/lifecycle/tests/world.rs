@@ -289,6 +289,9 @@ pub(super) fn rules(successor: Successor, count_max: u32) -> Rules {
         },
         restart: Restart::Always,
         exit_codes: vec![0],
+        age_max: None,
+        recycling_max: 1,
+        rolling_max: 1,
     }
 }
 
