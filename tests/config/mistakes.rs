@@ -159,8 +159,8 @@ fn a_value_of_another_kind_is_refused() {
 fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
-            "defaults.max_jobs = 5",
-            "1:10: defaults.max_jobs: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_ttl, log, max_wait, mode, protocol, reserve, restart, scale_priority, spare, startup, stop, stream, umask, user, weight, zero_after",
+            "defaults.wizardry = 5",
+            "1:10: defaults.wizardry: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, protocol, ready, reserve, restart, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, umask, user, weight, zero_after",
         ),
         (
             "defaults.exit_code = 5",
