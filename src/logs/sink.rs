@@ -22,7 +22,7 @@ const RING_LEN_MAX: usize = 24 * 1024;
 /// Least, however many workers there are.
 const RING_LEN_MIN: usize = 2 * 1024;
 /// Memory of all recent output; it is shared out evenly.
-const RINGS_LEN_MAX: usize = 3 * 1024 * 1024;
+const RINGS_LEN_MAX: usize = 3 * 512 * 1024;
 /// A buffer of rendered records larger than this is given back.
 const RENDERED_LEN_KEPT: usize = 256 * 1024;
 
