@@ -221,7 +221,7 @@ impl Broker {
         if let Some(reads) = self.shell.core.borrow_mut().reads.take() {
             reads.close();
         }
-        if self.shell.core.borrow_mut().ledger.close().is_err() {
+        if self.shell.core.borrow_mut().ledger.close(self.reports).is_err() {
             error!(target: TARGET, "the store's thread has panicked");
         }
     }
