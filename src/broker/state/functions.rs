@@ -16,6 +16,9 @@ use super::sessions::Abilities;
 use crate::config::FunctionRule;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
 
+/// Entries of `expiring` that are never worth a look for those whose jobs have gone.
+const EXPIRING_SLACK: usize = 1024;
+
 /// A function by its place in the table; valid while the function exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FunctionKey(u32);
@@ -182,6 +185,16 @@ impl Function {
     /// How many jobs there are in all.
     pub(super) fn total(&self) -> usize {
         self.queued_len() + self.held.len()
+    }
+
+    /// Notes when a queued job is dropped. Entries of jobs that left the queue go once there are
+    /// more of them than jobs that wait, or a long time and a high rate would fill the memory.
+    pub(super) fn note_expiry(&mut self, at: Instant, job: JobId) {
+        self.expiring.insert((at, job));
+        if self.expiring.len() > 2 * self.queued_len() + EXPIRING_SLACK {
+            let waits = |id: &JobId| Priority::ALL.iter().any(|p| self.queued.get(*p).contains(id));
+            self.expiring.retain(|(_, id)| waits(id));
+        }
     }
 
     fn turn(&self, key: FunctionKey) -> Turn {
