@@ -487,3 +487,23 @@ fn a_signal_reaches_the_picked_workers() {
         stage.close(Duration::from_secs(5)).await;
     });
 }
+
+#[test]
+fn a_shorter_job_timeout_counts_from_the_edit() {
+    run(async {
+        let timed = |timeout| {
+            let mut settings = gearman("exec sleep 1000", 1);
+            settings.upkeep.job_timeout = Some(timeout);
+            settings
+        };
+        let stage = Stage::new(timed(Duration::from_hours(1)), 1);
+        stage.until_registered(1).await;
+        let looks = |seen: &Seen| seen.story.iter().filter(|(_, text)| text == "in hand").count();
+        stage.until_seen(|seen| looks(seen) == 1).await;
+        let settings = Arc::new(timed(Duration::from_mins(1)));
+        let configure = |reply| PoolCommand::Configure { settings, target: 1, reply };
+        stage.pool.ask(configure).await.unwrap();
+        stage.until_seen(|seen| looks(seen) == 2).await;
+        stage.close(Duration::from_secs(5)).await;
+    });
+}
