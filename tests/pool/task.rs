@@ -507,3 +507,20 @@ fn a_shorter_job_timeout_counts_from_the_edit() {
         stage.close(Duration::from_secs(5)).await;
     });
 }
+
+#[test]
+fn a_registration_reaches_a_pool_that_was_too_busy_to_take_it() {
+    run(async {
+        let stage = Stage::new(gearman("exec sleep 1000", 1), 1);
+        let view = stage.until_registered(1).await;
+        let (commands, mut inbox) = mpsc::channel(1);
+        let pool = PoolHandle::new(commands, stage.pool.watch());
+        let [worker] = workers(&view)[..] else { panic!("{view:?}") };
+        pool.hint(PoolCommand::JobEnded(worker));
+        pool.hint(PoolCommand::JobEnded(worker));
+        pool.post(PoolCommand::Registered(worker), &stage.tracker);
+        assert!(matches!(inbox.recv().await, Some(PoolCommand::JobEnded(_))));
+        assert!(matches!(inbox.recv().await, Some(PoolCommand::Registered(_))));
+        stage.close(Duration::from_secs(5)).await;
+    });
+}
