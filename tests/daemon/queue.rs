@@ -135,6 +135,25 @@ fn jobs_move_out_to_a_file_and_to_a_server_and_back_in() {
     assert!(unique, "a unique moves too");
 }
 
+#[test]
+fn jobs_that_a_server_took_beside_one_that_it_refused_are_not_in_both_places() {
+    let pools = "[pool.idle]\nuser = \"${USER}\"\ncommand = \"cat\"\nprotocol = \"exec\"\n";
+    let (old, new) = (Daemon::with_pools(pools), Daemon::with_pools(POOLS));
+    for payload in ["one", "too long", "two"] {
+        old.says(&["submit", "tiny_1", payload, "--background"]);
+    }
+    let server = format!("127.0.0.1:{}", new.port);
+    let refused = old.ask(&["queue", "export", "--to", &server]);
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && errors.contains("2 jobs were taken"), "{errors}");
+    let count = |daemon: &Daemon| -> usize {
+        let jobs: Vec<serde_json::Value> =
+            serde_json::from_str(&daemon.says(&["jobs", "--json"])).unwrap();
+        jobs.len()
+    };
+    assert_eq!((count(&old), count(&new)), (1, 2));
+}
+
 /// Debian's gearmand, where it is installed, takes jobs and gives them up again.
 #[test]
 fn jobs_of_gearmands_own_file_move_in() {

@@ -46,7 +46,7 @@ pub(super) async fn import(
     if path.exists() {
         let mut source = File::open(path, &args.table)?;
         while let Some(jobs) = source.next_jobs(LANES)? {
-            target.hand_over(&jobs).await?;
+            target.hand_over(&jobs).await.result?;
         }
     } else {
         let address = args.from.parse().map_err(|error: InvalidAddress| {
@@ -78,8 +78,11 @@ pub(super) async fn export(
         while let Some(batch) = jobs.next_batch().await? {
             for exported in batch.chunks(LANES) {
                 let moving: Vec<MovingJob> = exported.iter().map(MovingJob::from).collect();
-                target.hand_over(&moving).await?;
-                withdraw(client, exported).await?;
+                let handed = target.hand_over(&moving).await;
+                // Those too that were taken beside one that was not: they would run twice.
+                let taken = exported.iter().zip(handed.taken).filter(|(_, taken)| *taken);
+                withdraw(client, taken.map(|(job, _)| job)).await;
+                handed.result?;
             }
         }
         target.count
@@ -101,7 +104,7 @@ pub(super) async fn export(
 }
 
 /// What another server has acknowledged is no longer ours to run.
-async fn withdraw(client: &ControlClient, jobs: &[ExportedJob]) -> Result<(), CliError> {
+async fn withdraw(client: &ControlClient, jobs: impl Iterator<Item = &ExportedJob>) {
     for job in jobs {
         let handles = vec![job.handle.clone()];
         let request = QueueRequest { handles, ..QueueRequest::default() };
@@ -109,7 +112,14 @@ async fn withdraw(client: &ControlClient, jobs: &[ExportedJob]) -> Result<(), Cl
             output::remark(&format!("{} is here and there now: {error}", job.handle));
         }
     }
-    Ok(())
+}
+
+/// What became of jobs that were handed over.
+struct Handed {
+    /// Whether each was acknowledged.
+    taken: Vec<bool>,
+    /// The first failure.
+    result: Result<(), CliError>,
 }
 
 /// The server that takes jobs.
@@ -131,7 +141,7 @@ impl Target {
     }
 
     /// Hands over at most as many jobs as there are lanes, and waits until each is acknowledged.
-    async fn hand_over(&mut self, jobs: &[MovingJob]) -> Result<(), CliError> {
+    async fn hand_over(&mut self, jobs: &[MovingJob]) -> Handed {
         let submits = self.lanes.iter_mut().zip(jobs).map(|(lane, job)| async move {
             let submission = job.submission.clone();
             match job.reducer.clone() {
@@ -139,14 +149,16 @@ impl Target {
                 Some(reducer) => lane.submit_reduce_background(submission, reducer).await,
             }
         });
-        for acknowledged in join_all(submits).await {
-            acknowledged.map_err(|error| {
-                let jobs = format::counted(self.count, "job");
-                CliError::failed(with_cause(&error)).with_hint(format!("{jobs} were taken before"))
-            })?;
-            self.count += 1;
-        }
-        Ok(())
+        let outcomes = join_all(submits).await;
+        let taken: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+        self.count += taken.iter().filter(|taken| **taken).count();
+        let result = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
+        let result = result.map(drop).map_err(|error| {
+            let jobs = format::counted(self.count, "job");
+            CliError::failed(with_cause(&error))
+                .with_hint(format!("{jobs} were taken all the same"))
+        });
+        Handed { taken, result }
     }
 }
 

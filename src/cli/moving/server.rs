@@ -47,7 +47,7 @@ pub(super) async fn work_off(
             held += 1;
             continue;
         }
-        target.hand_over(std::slice::from_ref(&job)).await?;
+        target.hand_over(std::slice::from_ref(&job)).await.result?;
         let report = WorkReport::Complete(bytes::Bytes::new());
         source.queue(&Request::Work { handle, report });
     }
