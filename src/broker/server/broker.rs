@@ -40,8 +40,7 @@ pub struct Broker {
     commands: mpsc::Receiver<Command>,
     reports: mpsc::Receiver<StoreReport>,
     store_ended: bool,
-    /// Orders about many jobs; the first is being carried out. Everything else has its turn between
-    /// two pieces of it.
+    /// Orders about many jobs, which take turns. Everything else has its turn between two pieces.
     sweeps: VecDeque<Sweeping>,
     /// `None` when nothing is read, or the reader has ended.
     read: Option<mpsc::Receiver<ReadReport>>,
@@ -215,13 +214,13 @@ impl Broker {
         }
     }
 
-    /// Carries out the next piece of the first sweep.
+    /// Carries out a piece of the first sweep, and puts it behind the others.
     fn sweep_on(&mut self) {
         let Some(mut sweeping) = self.sweeps.pop_front() else { return };
         let swept = self.shell.core.borrow_mut().sweep(&sweeping.sweep, sweeping.after);
         sweeping.handles.extend(swept.handles);
         match swept.next {
-            Some(after) => self.sweeps.push_front(Sweeping { after, ..sweeping }),
+            Some(after) => self.sweeps.push_back(Sweeping { after, ..sweeping }),
             None => answer(sweeping.reply, sweeping.handles),
         }
     }
