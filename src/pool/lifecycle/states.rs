@@ -150,11 +150,10 @@ impl Slot {
                 self.gone(Why::Withdrawn, course, turn);
             }
             SlotEvent::Up => {
-                // It is wanted again while it still leaves: what serves is the successor. A start
-                // that failed has to end before the next one is thought of.
+                // It is wanted again while it still leaves: what serves is the successor. What failed
+                // has to end before the next one is thought of.
                 let overlaps = course.rules.successor == Successor::Overlaps;
-                let failed = leaving.cause == Cause::Unready;
-                if overlaps && !failed && self.predecessor.is_none() {
+                if overlaps && !self.is_failure(leaving) && self.predecessor.is_none() {
                     self.precede(Predecessor::Leaving(leaving), turn);
                     self.begin(course, turn);
                 }

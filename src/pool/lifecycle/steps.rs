@@ -282,7 +282,7 @@ impl Slot {
         course: &mut Course,
         turn: &mut Turn,
     ) {
-        if leaving.cause == Cause::Unready {
+        if self.is_failure(leaving) {
             let Leaving { process, .. } = leaving;
             let reason = self.blame_of(process);
             let blame = reason.clone();
@@ -294,6 +294,13 @@ impl Slot {
         let next = if self.wanted == Wanted::Up { Next::Replaced } else { Next::Nothing };
         let why = self.departure(leaving, exit, next, turn.now);
         self.gone(why, course, turn);
+    }
+
+    /// Whether the slot pauses once this process has ended, before it is tried again: its start has
+    /// failed, or it is one more that was sick at once.
+    pub(super) fn is_failure(&self, leaving: Leaving) -> bool {
+        let is_sick = leaving.cause == Cause::Unhealthy;
+        leaving.cause == Cause::Unready || is_sick && self.quick_failures > QUICK_FAILURES_MAX
     }
 
     /// The slot is empty: starts anew, or rests.
@@ -321,9 +328,12 @@ impl Slot {
         turn: &mut Turn,
     ) {
         self.blame(process, reason);
-        self.restarts += 1;
         let (rules, now) = (&course.rules, turn.now);
+        let is_quick = now.saturating_duration_since(process.started) < QUICK;
+        self.quick_failures = if is_quick { self.quick_failures + 1 } else { 0 };
         let leaving = Leaving::signal(process, Cause::Unhealthy, rules, now, &mut turn.effects);
+        // A failure counts itself.
+        self.restarts += u64::from(!self.is_failure(leaving));
         self.leave(leaving, turn);
     }
 

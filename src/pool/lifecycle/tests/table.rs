@@ -508,6 +508,30 @@ fn a_sick_worker_gets_the_stop_steps_and_a_successor_at_once() {
 }
 
 #[test]
+fn workers_that_are_sick_at_once_pause_after_a_few() {
+    for successor in [Successor::Overlaps, Successor::Follows] {
+        let mut world = World::running(successor, 1);
+        for n in 1..=6 {
+            assert_eq!(world.seat(1).state, SlotState::Running, "{n}");
+            let worker = world.worker(1);
+            world.handle(Event::Unhealthy { worker, reason: "WATCHDOG=trigger".to_owned() });
+            world.die(worker);
+            world.all_ready();
+        }
+        assert_eq!(world.seat(1).state, SlotState::Backoff);
+        world.pass(SECOND * 30);
+        world.all_ready();
+        assert_eq!(world.seat(1).state, SlotState::Running);
+        world.pass(SECOND * 2);
+        let worker = world.worker(1);
+        world.handle(Event::Unhealthy { worker, reason: "later".to_owned() });
+        world.die(worker);
+        world.all_ready();
+        assert_eq!(world.seat(1).state, SlotState::Running, "it was well for long");
+    }
+}
+
+#[test]
 fn a_killed_job_is_charged_even_while_its_worker_drains() {
     let mut world = World::running(Successor::Overlaps, 1);
     let worker = world.worker(1);
