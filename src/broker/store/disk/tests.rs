@@ -224,7 +224,7 @@ fn a_start_reads_dead_letters_without_a_look_at_every_job() {
     let dir = StateDir::open(folder.path()).unwrap();
     let mut store = DiskStore::open(&dir, "H:x").unwrap();
     let connection = store.connection().unwrap();
-    let plan = format!("EXPLAIN QUERY PLAN {}", super::super::extras::DEATHS);
+    let plan = format!("EXPLAIN QUERY PLAN {}", extras::DEATHS);
     let mut statement = connection.prepare(&plan).unwrap();
     let steps = statement.query_map((), |row| row.get::<_, String>("detail")).unwrap();
     let steps: Vec<_> = steps.map(Result::unwrap).collect();
