@@ -6,6 +6,7 @@
 mod edits;
 mod examples;
 mod first_process;
+mod gearman_manager;
 mod health;
 mod held;
 mod php;
