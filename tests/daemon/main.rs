@@ -9,6 +9,7 @@ mod first_process;
 mod gearman_manager;
 mod health;
 mod held;
+mod import;
 mod php;
 mod queue;
 mod raw;

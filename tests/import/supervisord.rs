@@ -131,7 +131,8 @@ fn every_key_of_a_program_becomes_one_of_ours() {
 
     let split = pool(&settings, "split-08");
     assert_eq!(split.program.command, ["sh", "-c", "echo 8; exec sleep 108"]);
-    assert_eq!(split.program.umask, Some(0o027));
+    // Only as a daemon supervisord looks at its own umask.
+    assert_eq!(split.program.umask, None);
     assert_eq!(split.upkeep.restart, Restart::Always);
     assert_eq!((split.stop[0].signal, split.stop[0].wait.as_secs()), (Signal::SIGTERM, 10));
     assert_eq!(split.log.file, None);
@@ -147,6 +148,7 @@ fn what_has_no_equal_is_told_with_its_place_and_is_a_comment() {
     for expected in [
         "s.conf:2: [unix_http_server] has no equal: [supervisor] socket is the one of our commands",
         "s.conf:25: [program:gearmand] is this server itself now, and is left out",
+        "s.conf:12: umask = 027 has no equal: with nodaemon supervisord does not look at it",
         "s.conf:35: priority = 5 has no equal: all workers are started at once",
         "s.conf:52: stderr_logfile = /var/log/image.err has no equal: both streams are in the \
          pool's one log",

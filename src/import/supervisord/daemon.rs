@@ -64,8 +64,13 @@ pub(super) fn write(
         let pair = |(name, value): &(String, String)| (name.clone(), quoted(value));
         defaults.set("env", inline(&environment.iter().map(pair).collect::<Vec<_>>()));
     }
-    if let Some(entry) = get("umask") {
-        defaults.set_text("umask", &text(entry)?);
+    let stays = get("nodaemon").is_some_and(|entry| values::flag(&entry.value) == Ok(true));
+    match get("umask") {
+        Some(entry) if stays => {
+            defaults.without_equal(entry, "with nodaemon supervisord does not look at it");
+        }
+        Some(entry) => defaults.set_text("umask", &text(entry)?),
+        None => {}
     }
     defaults.set_text("restart", "unexpected");
     defaults.set("stop", list(["TERM 10s", "KILL"]));
