@@ -67,6 +67,7 @@ pub(super) fn open_state(
         reserved,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        store: options.store,
         attempts_max: options.attempts_max,
         habits: options.habits,
         rules: Arc::clone(&options.rules),

@@ -82,7 +82,7 @@ use self::sessions::{Identity, Session};
 use self::timers::{Timer, Timers};
 use super::Peer;
 use super::record::{Content, JobRecord};
-use crate::config::BrokerRules;
+use crate::config::{BrokerRules, StoreKind};
 use crate::model::{JobId, SessionId};
 use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkReport};
 
@@ -108,6 +108,8 @@ pub struct StateSettings {
     pub pid: u32,
     /// Our version, for `version`.
     pub version: String,
+    /// Whether there is a store that keeps jobs.
+    pub store: StoreKind,
     /// Deaths of workers with one job in hand at which the job is given up, unless the file says
     /// otherwise for its function.
     pub attempts_max: u32,

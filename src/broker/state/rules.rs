@@ -100,9 +100,8 @@ impl State {
 
     /// Whether background jobs of the function are kept in memory alone.
     pub(super) fn is_in_memory(&self, key: FunctionKey) -> bool {
-        self.functions
-            .get(key)
-            .is_some_and(|function| function.rule.store == Some(StoreKind::Memory))
+        let rule = || self.functions.get(key).and_then(|function| function.rule.store);
+        self.settings.store == StoreKind::Memory || rule() == Some(StoreKind::Memory)
     }
 
     /// Whether a payload is longer than the file allows for the function.

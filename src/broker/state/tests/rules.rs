@@ -37,6 +37,21 @@ fn jobs_of_a_function_in_memory_are_told_at_once_and_never_stored() {
 }
 
 #[test]
+fn without_a_store_a_job_is_told_at_once() {
+    let mut script =
+        Script::with(StateSettings { store: StoreKind::Memory, ..settings(1, 1_000_000) });
+    script.run(
+        "c bg f u p
+         c < created 1
+         w can f
+         w grab
+         w < assign 1 f p
+         w complete 1 .
+         store < nothing",
+    );
+}
+
+#[test]
 fn a_full_function_refuses_jobs_until_one_has_ended() {
     let rule = FunctionRule { queued_max: Some(2), ..FunctionRule::default() };
     with(

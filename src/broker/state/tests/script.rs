@@ -24,6 +24,7 @@ use crate::broker::state::{
     Effects, Habits, Input, Outgoing, State, StateSettings, Sweep, SweepAction,
 };
 use crate::broker::{BrokerEvent, Peer};
+use crate::config::StoreKind;
 use crate::model::Drain;
 use crate::model::{Exit, JobId, Priority, SessionId, Unique, WorkerId};
 use crate::protocol::{
@@ -43,6 +44,7 @@ pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
         reserved: JobId(reserved),
         pid: 42,
         version: "0.1".to_owned(),
+        store: StoreKind::Disk,
         attempts_max: 3,
         habits: Habits::default(),
         rules: Arc::default(),

@@ -1,0 +1,6 @@
+//! What `decoder` of inputs.rs says of arbitrary bytes.
+#![no_main]
+#[path = "../inputs.rs"]
+mod inputs;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| inputs::decoder(bytes));
