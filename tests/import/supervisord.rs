@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gear_supervisor::config::{PoolProtocol, Restart, Strays};
 use nix::sys::signal::Signal;
+use proptest::prelude::*;
 
 use crate::{counts, folder, pool, refusal, remarks, settings, translate};
 
@@ -238,6 +239,27 @@ fn a_variable_that_is_not_set_stays_one_and_is_told_of() {
     assert!(translation.toml.contains("command = \"x ${LATER}\""), "{}", translation.toml);
     let told = remarks(&translation);
     assert!(told.contains(&"s.conf:2: ${LATER} has to be set".to_owned()), "{told:?}");
+}
+
+proptest! {
+    // A failure prints the smallest edits; there is no folder for files of seeds.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_garbled_file_brings_it_down_or_comes_out_as_no_toml(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "\\PC{0,3}|[\\n\\t\\r\\[%$\"']"), 1..6),
+    ) {
+        let mut text: Vec<char> = WHOLE.chars().collect();
+        for (at, new) in edits {
+            let at = at.index(text.len());
+            text.splice(at..(at + 2).min(text.len()), new.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let folder = folder(&[("s.conf", &text), ("conf.d/a.conf", INCLUDED)]);
+        if let Ok(translation) = translate(&folder.path().join("s.conf")) {
+            let parsed = translation.toml.parse::<toml::Table>();
+            prop_assert!(parsed.is_ok(), "{:?}\n{}", parsed, translation.toml);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::import::draft::escaped;
 
+/// More is no number of a process.
+const WIDTH_MAX: usize = 20;
+
 /// What names stand for.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
@@ -107,6 +110,7 @@ impl Names {
 /// `02` of `%(process_num)02d`
 fn pad(value: &str, format: &str) -> String {
     let width: usize = format.trim_start_matches(['-', '+', '0']).parse().unwrap_or(0);
+    let width = width.min(WIDTH_MAX);
     if format.starts_with('-') {
         format!("{value:<width$}")
     } else if format.starts_with('0') {

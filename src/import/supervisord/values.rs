@@ -35,13 +35,17 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// `A="x",B=y`
+/// `A="x",B=y`; of two with one name the last counts.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut found = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
         let wrong = || format!("'{rest}' is not KEY=\"VALUE\"");
         let (name, after) = rest.split_once('=').ok_or_else(wrong)?;
+        let name = name.trim();
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || "\"',".contains(c)) {
+            return Err(wrong());
+        }
         let after = after.trim_start();
         let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''));
         let (value, after) = if let Some(quote) = quote {
@@ -53,7 +57,8 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
             let (value, after) = after.split_at(end);
             (value.trim(), after)
         };
-        found.push((name.trim().to_owned(), value.to_owned()));
+        found.retain(|(other, _): &(String, String)| other != name);
+        found.push((name.to_owned(), value.to_owned()));
         rest = after.trim_start().trim_start_matches(',').trim_start();
     }
     Ok(found)
@@ -65,10 +70,10 @@ mod tests {
 
     #[test]
     fn environments_are_pairs_with_and_without_quotes() {
-        let found = pairs("A=\"x, y=z\",B=1 ,\nC='q',D=/a:b,").unwrap();
+        let found = pairs("A=0,A=\"x, y=z\",B=1 ,\nC='q',D=/a:b,").unwrap();
         let found: Vec<_> = found.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(found, [("A", "x, y=z"), ("B", "1"), ("C", "q"), ("D", "/a:b")]);
-        for wrong in ["A", "A=\"x", "A=1,B"] {
+        for wrong in ["A", "A=\"x", "A=1,B", "A=\"x\"\",B=2"] {
             assert!(pairs(wrong).is_err(), "{wrong}");
         }
     }
