@@ -21,9 +21,10 @@ const DELETE_SCHEDULE: &str = "DELETE FROM schedules WHERE id = ?1";
 const PAUSE: &str = "INSERT OR REPLACE INTO paused (pattern) VALUES (?1)";
 const RESUME: &str = "DELETE FROM paused WHERE pattern = ?1";
 
-/// A crash may leave a row whose job has gone.
-const DEATHS: &str = "
-    SELECT id, at, cause, worker, exit, output FROM dead WHERE id IN (SELECT id FROM jobs)";
+/// A crash may leave a row whose job has gone. The join has a fixed order, since a start must not
+/// read all jobs before it serves.
+pub(super) const DEATHS: &str = "
+    SELECT dead.id, at, cause, worker, exit, output FROM dead CROSS JOIN jobs USING (id)";
 const SCHEDULES: &str = "
     SELECT id, function, uniq, made_at, times, payload FROM schedules ORDER BY id";
 const PAUSED: &str = "SELECT pattern FROM paused ORDER BY pattern";

@@ -1,0 +1,232 @@
+use std::collections::HashMap;
+use std::fs;
+
+use super::*;
+use crate::broker::record::{Death, DeathCause, Fetched, JobUpdate, ScheduleRecord};
+use crate::broker::store::ScanPlace;
+
+fn job(id: u64) -> JobRecord {
+    JobRecord {
+        id: JobId(id),
+        function: "resize".into(),
+        unique: "u\0!".into(),
+        priority: Priority::Low,
+        attempts: 2,
+        enqueued_at: time_of(1_764_000_000_123_456),
+        run_at: Some(time_of(1_764_000_001_000_000)),
+        reducer: Some(Bytes::from_static(b"sum\xff")),
+        payload: Bytes::from_static(b"a\0b"),
+    }
+}
+
+fn update(id: u64, death: Option<Death>) -> JobUpdate {
+    JobUpdate { id: JobId(id), attempts: 3, enqueued_at: time_of(5), death }
+}
+
+fn scan(store: &mut DiskStore) -> (Vec<JobRecord>, Meta) {
+    let mut reader = store.reader().unwrap();
+    let mut place = Some(ScanPlace::start(JobId(1000)));
+    let mut jobs = Vec::new();
+    while let Some(from) = place {
+        let (mut piece, next) = reader.scan(from, 2).unwrap();
+        jobs.append(&mut piece);
+        place = next;
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    for (job, (id, fetched)) in jobs.iter_mut().zip(reader.contents(&ids)) {
+        let Fetched::Content(content) = fetched else { panic!("{id}: {fetched:?}") };
+        assert_eq!(content.unique, job.unique);
+        job.payload = content.payload;
+    }
+    (jobs, store.meta().unwrap())
+}
+
+/// What opening a state folder says whose `jobs.db` holds `content`.
+fn refusal(content: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(FILE), content).unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    DiskStore::open(&dir, "H:x").unwrap_err().to_string()
+}
+
+#[test]
+fn records_come_back_as_they_were_and_the_first_prefix_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:first").unwrap();
+    let changes = [
+        Change::ReserveHandles { through: JobId(1000) },
+        Change::Put(job(7)),
+        Change::Put(job(3)),
+        Change::Put(job(9)),
+        Change::Delete(JobId(9)),
+        Change::Update(update(3, None)),
+    ];
+    store.commit(&changes).unwrap();
+    drop(store);
+    let mut store = DiskStore::open(&dir, "H:renamed").unwrap();
+    let (jobs, meta) = scan(&mut store);
+    assert_eq!(jobs, [JobRecord { attempts: 3, enqueued_at: time_of(5), ..job(3) }, job(7)]);
+    let reserved = JobId(1000);
+    assert_eq!(meta, Meta { handle_prefix: "H:first".to_owned(), reserved });
+}
+
+#[test]
+fn dead_letters_schedules_and_pauses_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let death = |cause| Death {
+        at: time_of(7),
+        cause,
+        worker: "slow:2".to_owned(),
+        exit: "exit 3".to_owned(),
+        output: "boom\n".to_owned(),
+    };
+    let schedule = |id, times: &str| ScheduleRecord {
+        id: JobId(id),
+        function: "report".into(),
+        unique: "u".into(),
+        made_at: time_of(6),
+        times: times.to_owned(),
+        payload: Bytes::from_static(b"p"),
+    };
+    let raised = death(DeathCause::Raised);
+    let changes = [
+        Change::Put(job(1)),
+        Change::Put(job(2)),
+        Change::Put(job(3)),
+        Change::Update(update(1, Some(death(DeathCause::Died)))),
+        Change::Update(update(1, Some(raised.clone()))),
+        Change::Update(update(2, Some(death(DeathCause::Failed)))),
+        Change::Update(update(2, None)),
+        Change::Update(update(3, Some(death(DeathCause::TimedOut)))),
+        Change::Purge(JobId(3)),
+        Change::PutSchedule(schedule(8, "0 3 * * *")),
+        Change::PutSchedule(schedule(8, "0 4 * * *")),
+        Change::PutSchedule(schedule(9, "* * * * *")),
+        Change::DeleteSchedule(JobId(9)),
+        Change::Pause("a*".to_owned()),
+        Change::Pause("a*".to_owned()),
+        Change::Pause("b".to_owned()),
+        Change::Resume("b".to_owned()),
+    ];
+    store.commit(&changes).unwrap();
+    drop(store);
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let wanted = Extras {
+        deaths: [(JobId(1), raised)].into(),
+        schedules: vec![schedule(8, "0 4 * * *")],
+        paused: vec!["a*".to_owned()],
+    };
+    assert_eq!(store.extras().unwrap(), wanted);
+    let (jobs, _) = scan(&mut store);
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [JobId(1), JobId(2)]);
+}
+
+#[test]
+fn a_store_of_the_first_format_is_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    drop(DiskStore::open(&dir, "H:x").unwrap());
+    let other = Connection::open(folder.path().join(FILE)).unwrap();
+    other
+        .execute_batch(
+            "DROP TABLE dead; DROP TABLE schedules; DROP TABLE paused;
+             ALTER TABLE jobs DROP COLUMN run_at; ALTER TABLE jobs DROP COLUMN reducer;
+             INSERT INTO jobs VALUES (4, x'66', x'', 1, 0, 9);
+             INSERT INTO payloads VALUES (4, x'70');
+             UPDATE meta SET value = 1 WHERE key = 'format'",
+        )
+        .unwrap();
+    drop(other);
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    assert_eq!(store.extras().unwrap(), Extras::default());
+    let (jobs, _) = scan(&mut store);
+    assert_eq!(jobs.iter().map(|job| (job.id, job.run_at)).collect::<Vec<_>>(), [(JobId(4), None)]);
+}
+
+#[test]
+fn a_commit_that_fails_leaves_nothing_and_the_next_one_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    store.commit(&[Change::Put(job(1))]).unwrap();
+    let twice = [Change::Put(job(2)), Change::Put(job(2))];
+    store.commit(&twice).unwrap_err();
+    store.commit(&[Change::Put(job(3))]).unwrap();
+    let (jobs, _) = scan(&mut store);
+    assert_eq!(jobs, [job(1), job(3)]);
+}
+
+#[test]
+fn a_file_that_is_not_a_whole_store_is_never_taken_for_an_empty_one() {
+    let text = refusal(b"this is a text file of somebody else, longer than a header");
+    assert!(text.contains("is not a job store of gear-supervisor; move it away"), "{text}");
+    assert!(refusal(b"").contains("is not a job store"), "an empty file");
+}
+
+#[test]
+fn a_store_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    drop(DiskStore::open(&dir, "H:x").unwrap());
+    let other = Connection::open(folder.path().join(FILE)).unwrap();
+    other.execute("UPDATE meta SET value = 99 WHERE key = 'format'", ()).unwrap();
+    let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
+    assert!(error.contains("has format 99, and this version reads up to 2"), "{error}");
+}
+
+#[test]
+fn a_job_without_its_payload_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    store.commit(&[Change::Put(job(5))]).unwrap();
+    let other = Connection::open(folder.path().join(FILE)).unwrap();
+    other.execute("DELETE FROM payloads", ()).unwrap();
+    let mut reader = store.reader().unwrap();
+    assert_eq!(reader.contents(&[JobId(5)]), [(JobId(5), Fetched::Lost)]);
+}
+
+#[test]
+fn a_scan_brings_urgent_jobs_first_and_payloads_only_where_they_are_the_unique() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let jobs = [
+        (1, Priority::Low, "a"),
+        (2, Priority::Normal, "-"),
+        (3, Priority::Normal, "b"),
+        (4, Priority::High, "c"),
+        (5, Priority::Normal, "too late"),
+    ];
+    let puts = jobs.map(|(id, priority, unique)| {
+        Change::Put(JobRecord { priority, unique: unique.into(), ..job(id) })
+    });
+    store.commit(&puts).unwrap();
+    let mut reader = store.reader().unwrap();
+    let mut place = Some(ScanPlace::start(JobId(4)));
+    let mut found = Vec::new();
+    while let Some(from) = place {
+        let (piece, next) = reader.scan(from, 1).unwrap();
+        found.extend(piece.iter().map(|job| (job.id.0, job.payload.len())));
+        place = next;
+    }
+    assert_eq!(found, [(4, 0), (2, 3), (3, 0), (1, 0)]);
+    let wanted = HashMap::from([(JobId(3), ("b".into(), 3))]);
+    assert_eq!(reader.describe(&[JobId(3), JobId(9)]), wanted);
+}
+
+#[test]
+fn a_start_reads_dead_letters_without_a_look_at_every_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let connection = store.connection().unwrap();
+    let plan = format!("EXPLAIN QUERY PLAN {}", super::super::extras::DEATHS);
+    let mut statement = connection.prepare(&plan).unwrap();
+    let steps = statement.query_map((), |row| row.get::<_, String>("detail")).unwrap();
+    let steps: Vec<_> = steps.map(Result::unwrap).collect();
+    assert_eq!(steps, ["SCAN dead", "SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"]);
+}
