@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use super::view::PoolView;
 use crate::config::PoolSettings;
@@ -128,6 +130,19 @@ impl PoolHandle {
     pub fn hint(&self, command: PoolCommand) {
         if self.commands.try_send(command).is_err() {
             tracing::trace!("a pool was too busy for a hint");
+        }
+    }
+
+    /// Sends a command that must not be lost, and does not wait: a task of its own does, while the
+    /// pool is too busy to take it.
+    pub fn post(&self, command: PoolCommand, tasks: &TaskTracker) {
+        if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
+            let pool = self.clone();
+            tasks.spawn(async move {
+                if pool.tell(command).await.is_err() {
+                    tracing::trace!("a pool was closed before it heard what it was told");
+                }
+            });
         }
     }
 

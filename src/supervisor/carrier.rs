@@ -1,8 +1,9 @@
 //! Carries requests of the pools to the broker, and news of the broker to the pools.
 //!
-//! It never waits for a pool: what it tells them are hints, dropped when a pool is busy, so that
-//! a pool that waits for the broker and a broker that has news for the pool cannot block each
-//! other. Who holds an unknown connection is asked here too, off the broker's thread.
+//! It never waits for a pool: what it tells them are hints, dropped when a pool is busy, but for
+//! registrations, which wait in a task of their own. So a pool that waits for the broker and a
+//! broker that has news for the pool cannot block each other. Who holds an unknown connection is
+//! asked here too, off the broker's thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,7 +119,10 @@ impl Carrier {
         match event {
             BrokerEvent::Starved(_) => self.ask_for_a_look(),
             BrokerEvent::Registered(worker) => {
-                self.hint(worker, PoolCommand::Registered(worker));
+                // A worker that is ready by nothing else would count as one that failed to start.
+                if let Some(pool) = self.owner_of(worker) {
+                    pool.post(PoolCommand::Registered(worker), &self.tasks);
+                }
                 self.ask_for_a_look();
             }
             BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
@@ -163,10 +167,13 @@ impl Carrier {
     }
 
     fn hint(&self, worker: WorkerId, command: PoolCommand) {
-        let routes = self.routes.borrow();
-        if let Some(pool) = self.owners.get(&worker).and_then(|pool| routes.get(pool)) {
+        if let Some(pool) = self.owner_of(worker) {
             pool.hint(command);
         }
+    }
+
+    fn owner_of(&self, worker: WorkerId) -> Option<PoolHandle> {
+        self.routes.borrow().get(self.owners.get(&worker)?).cloned()
     }
 
     /// One look is enough for everything that happened before it.

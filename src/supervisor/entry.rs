@@ -42,18 +42,20 @@ pub(super) struct Hold {
 impl From<HoldMind> for Hold {
     fn from(mind: HoldMind) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let until =
-            mind.until.map(|until| Instant::now() + Duration::from_secs(until).saturating_sub(now));
+        // A hold that outlasts the clock has no end.
+        let until = mind.until.and_then(|until| {
+            Instant::now().checked_add(Duration::from_secs(until).saturating_sub(now))
+        });
         Self { bounds: Count { min: mind.min, max: mind.max }, until }
     }
 }
 
 impl From<Hold> for HoldMind {
     fn from(hold: Hold) -> Self {
-        let until = hold.until.map(|until| {
+        let until = hold.until.and_then(|until| {
             let left = until.saturating_duration_since(Instant::now());
-            let at = SystemTime::now() + left;
-            at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+            let at = SystemTime::now().checked_add(left)?;
+            Some(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
         });
         Self { min: hold.bounds.min, max: hold.bounds.max, until }
     }
@@ -157,5 +159,27 @@ pub(super) async fn settle(handle: PoolHandle, target: u32) -> Result<(), String
         if views.changed().await.is_err() {
             return Err("the pool has been closed".to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_for_longer_than_the_clock_lasts_has_no_end() {
+        let (min, max) = (1, 2);
+        let longest = Duration::from_secs(i64::MAX.unsigned_abs());
+        let mut left = longest;
+        let until = loop {
+            match Instant::now().checked_add(left) {
+                Some(until) => break until,
+                None => left -= Duration::from_mins(1),
+            }
+        };
+        let hold = Hold { bounds: Count { min, max }, until: Some(until) };
+        assert_eq!(HoldMind::from(hold), HoldMind { min, max, until: None });
+        let hold = Hold::from(HoldMind { min, max, until: Some(u64::MAX) });
+        assert_eq!(hold.until, None);
     }
 }

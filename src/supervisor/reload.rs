@@ -238,9 +238,12 @@ impl Supervisor {
         }
         self.leaving.push(entry.handle);
         let logs = self.rooms.logs.clone();
+        let routes = self.rooms.routes.subscribe();
         Effect::new(async move {
             closed.await.or(Err(format!("{name} could not be closed")))?;
-            if logs.tell(LogsRequest::Forget(name.clone())).await.is_err() {
+            // A pool of its name may have come back while it finished its jobs.
+            let is_back = routes.borrow().contains_key(&name);
+            if !is_back && logs.tell(LogsRequest::Forget(name.clone())).await.is_err() {
                 warn!("the logs have ended");
             }
             Ok(format!("{name} removed"))

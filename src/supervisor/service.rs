@@ -32,7 +32,7 @@ impl Service {
 
     /// A grace above the manager's own stop timeout is asked for, so that it does not kill first.
     pub(super) fn stopping(&mut self, status: &str, grace: Duration) {
-        let longest = (grace + MARGIN).as_micros();
+        let longest = grace.saturating_add(MARGIN).as_micros();
         let longest = u32::try_from(longest).unwrap_or(u32::MAX);
         self.notify(&[
             NotifyState::Stopping,

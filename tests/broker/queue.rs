@@ -11,7 +11,9 @@ use gear_supervisor::config::{BrokerRules, FunctionRule, FunctionRules, StoreKin
 use gear_supervisor::model::JobId;
 use gear_supervisor::protocol::{GrabStyle, Request, Response, Schedule, SubmitMode, WorkReport};
 
-use crate::rig::{ChildBroker, Rig, job};
+use tokio::sync::oneshot;
+
+use crate::rig::{ChildBroker, Rig, job, wait_for};
 
 fn in_seconds(seconds: u64) -> SubmitMode {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -189,5 +191,31 @@ fn payloads_that_are_on_disk_only_are_exported_and_shown() {
     assert_eq!(payload.unwrap(), "why");
     let [letter] = &list(&rig, JobsOf::Dead)[..] else { panic!("not one dead letter") };
     assert_eq!(letter.payload_len, 3);
+    rig.stop();
+}
+
+#[test]
+fn an_order_about_many_jobs_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::new(folder.path());
+    let rule = FunctionRule { store: Some(StoreKind::Memory), ..FunctionRule::default() };
+    let functions = FunctionRules::new(vec![("*".to_owned(), rule)]);
+    rig.tell(Command::Configure(Arc::new(BrokerRules { functions, ..BrokerRules::default() })));
+    let mut client = rig.connect();
+    for _ in 0..20 {
+        (0..1000).for_each(|_| {
+            client.send(&Request::Submit(job("f", "p", SubmitMode::Background)));
+        });
+        (0..1000).for_each(|_| drop(client.created()));
+    }
+    let (reply, swept) = oneshot::channel();
+    let order = Command::Sweep { sweep: sweep(SweepAction::Cancel), reply };
+    let overview = wait_for(async {
+        rig.handle.tell(order).await.unwrap();
+        rig.handle.overview().await.unwrap()
+    });
+    let queued: usize = overview.functions.values().flat_map(|f| f.queued).sum();
+    assert!(queued > 0, "the answer came after the sweep");
+    assert_eq!(wait_for(swept).unwrap().len(), 20_000);
     rig.stop();
 }

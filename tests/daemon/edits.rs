@@ -50,3 +50,31 @@ fn an_edit_of_the_count_changes_what_is_wanted_and_ends_a_hold() {
     let slow = pools.iter().find(|pool| pool["name"] == "slow").unwrap();
     assert_eq!((&slow["wanted"], &slow["target"]), (&2.into(), &2.into()), "{slow}");
 }
+
+#[test]
+fn a_pool_that_comes_back_while_it_finishes_a_job_goes_on_writing_its_log() {
+    let pool = "[pool.echo]\nuser = \"${USER}\"\nprotocol = \"exec\"\nlog = \"{}\"\n\
+                command = [\"sh\", \"-c\", \"read word; echo $word >&2; \
+                [ $word != wait ] || while [ ! -e go ]; do sleep 0.01; done\"]\n";
+    let other = "[pool.other]\nuser = \"${USER}\"\ncommand = \"sleep 1000\"\nprotocol = \"none\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.log");
+    let pool = pool.replace("{}", &file.display().to_string());
+    let daemon = Daemon::with_pools_in(folder, &format!("{other}{pool}"));
+    let mut client = daemon.command(&["submit", "echo", "wait"]).spawn().unwrap();
+    daemon.until_in_hand(1);
+    let with = std::fs::read_to_string(daemon.file()).unwrap();
+    std::fs::write(daemon.file(), with.replace(&pool, "")).unwrap();
+    let mut removal = daemon.command(&["reload"]).spawn().unwrap();
+    until("it is removed", || daemon.running("echo").is_empty());
+    std::fs::write(daemon.file(), with).unwrap();
+    daemon.says(&["reload"]);
+    daemon.until_up();
+    std::fs::write(daemon.folder.path().join("go"), "").unwrap();
+    assert!(client.wait().unwrap().success());
+    assert!(removal.wait().unwrap().success());
+    daemon.says(&["submit", "echo", "again"]);
+    until("its log has the word", || {
+        std::fs::read_to_string(&file).unwrap_or_default().contains("again")
+    });
+}

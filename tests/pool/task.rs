@@ -487,3 +487,40 @@ fn a_signal_reaches_the_picked_workers() {
         stage.close(Duration::from_secs(5)).await;
     });
 }
+
+#[test]
+fn a_shorter_job_timeout_counts_from_the_edit() {
+    run(async {
+        let timed = |timeout| {
+            let mut settings = gearman("exec sleep 1000", 1);
+            settings.upkeep.job_timeout = Some(timeout);
+            settings
+        };
+        let stage = Stage::new(timed(Duration::from_hours(1)), 1);
+        stage.until_registered(1).await;
+        let looks = |seen: &Seen| seen.story.iter().filter(|(_, text)| text == "in hand").count();
+        stage.until_seen(|seen| looks(seen) == 1).await;
+        let settings = Arc::new(timed(Duration::from_mins(1)));
+        let configure = |reply| PoolCommand::Configure { settings, target: 1, reply };
+        stage.pool.ask(configure).await.unwrap();
+        stage.until_seen(|seen| looks(seen) == 2).await;
+        stage.close(Duration::from_secs(5)).await;
+    });
+}
+
+#[test]
+fn a_registration_reaches_a_pool_that_was_too_busy_to_take_it() {
+    run(async {
+        let stage = Stage::new(gearman("exec sleep 1000", 1), 1);
+        let view = stage.until_registered(1).await;
+        let (commands, mut inbox) = mpsc::channel(1);
+        let pool = PoolHandle::new(commands, stage.pool.watch());
+        let [worker] = workers(&view)[..] else { panic!("{view:?}") };
+        pool.hint(PoolCommand::JobEnded(worker));
+        pool.hint(PoolCommand::JobEnded(worker));
+        pool.post(PoolCommand::Registered(worker), &stage.tracker);
+        assert!(matches!(inbox.recv().await, Some(PoolCommand::JobEnded(_))));
+        assert!(matches!(inbox.recv().await, Some(PoolCommand::Registered(_))));
+        stage.close(Duration::from_secs(5)).await;
+    });
+}

@@ -1,11 +1,13 @@
 //! The broker's main task: commands, commits, deadlines, and the shutdown.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info};
 
@@ -38,10 +40,30 @@ pub struct Broker {
     commands: mpsc::Receiver<Command>,
     reports: mpsc::Receiver<StoreReport>,
     store_ended: bool,
+    /// Orders about many jobs; the first is being carried out. Everything else has its turn between
+    /// two pieces of it.
+    sweeps: VecDeque<Sweeping>,
     /// `None` when nothing is read, or the reader has ended.
     read: Option<mpsc::Receiver<ReadReport>>,
     /// Held for its lock, until the store is closed.
     _state_dir: Arc<StateDir>,
+}
+
+/// An order about many jobs that is being carried out.
+#[derive(Debug)]
+struct Sweeping {
+    sweep: Sweep,
+    /// The last job that was looked at.
+    after: JobId,
+    /// The jobs that were meant.
+    handles: Vec<String>,
+    reply: oneshot::Sender<Vec<String>>,
+}
+
+impl Sweeping {
+    fn new(sweep: Sweep, reply: oneshot::Sender<Vec<String>>) -> Self {
+        Self { sweep, after: JobId(0), handles: Vec::new(), reply }
+    }
 }
 
 /// What the main task is to do next.
@@ -51,6 +73,7 @@ enum Next {
     /// What was read; nothing when the reader has ended.
     Read(Option<ReadReport>),
     Deadline,
+    Sweep,
     /// The store's thread panicked.
     StoreEnded,
     /// The deadline changed.
@@ -96,6 +119,7 @@ impl Broker {
             commands,
             reports,
             store_ended: false,
+            sweeps: VecDeque::new(),
             read,
             _state_dir: options.state_dir,
         };
@@ -120,6 +144,7 @@ impl Broker {
                     core.state.set_clock(now(), SystemTime::now());
                     core.input(Input::Deadline);
                 }
+                Next::Sweep => self.sweep_on(),
                 Next::StoreEnded => {
                     self.store_ended = true;
                     self.shell.core.borrow_mut().store_ended();
@@ -139,6 +164,8 @@ impl Broker {
 
     async fn next(&mut self) -> Next {
         let armed = self.shell.core.borrow().armed.map(Instant::from_std);
+        // The disk sets the pace of what ends many jobs.
+        let sweeps = !self.sweeps.is_empty() && !self.shell.core.borrow().ledger.is_full();
         tokio::select! {
             report = self.reports.recv(), if !self.store_ended => {
                 report.map_or(Next::StoreEnded, Next::Report)
@@ -153,6 +180,7 @@ impl Broker {
                 Next::Deadline
             }
             () = self.shell.signals.alarm.notified() => Next::Look,
+            () = yield_now(), if sweeps => Next::Sweep,
         }
     }
 
@@ -169,8 +197,7 @@ impl Broker {
                 self.shell.core.borrow_mut().gone(worker, exit);
             }
             Command::Sweep { sweep, reply } if !core().state.is_loading() => {
-                let handles = self.sweep(&sweep).await;
-                answer(reply, handles);
+                self.sweeps.push_back(Sweeping::new(sweep, reply));
             }
             Command::Listen { addresses, reply } => {
                 let changed = self.listeners.change(addresses).await;
@@ -188,16 +215,15 @@ impl Broker {
         }
     }
 
-    /// Carries out a sweep; between its pieces connections have their turns.
-    async fn sweep(&mut self, sweep: &Sweep) -> Vec<String> {
-        let (mut handles, mut after) = (Vec::new(), Some(JobId(0)));
-        while let Some(from) = after {
-            let swept = self.shell.core.borrow_mut().sweep(sweep, from);
-            handles.extend(swept.handles);
-            after = swept.next;
-            tokio::task::yield_now().await;
+    /// Carries out the next piece of the first sweep.
+    fn sweep_on(&mut self) {
+        let Some(mut sweeping) = self.sweeps.pop_front() else { return };
+        let swept = self.shell.core.borrow_mut().sweep(&sweeping.sweep, sweeping.after);
+        sweeping.handles.extend(swept.handles);
+        match swept.next {
+            Some(after) => self.sweeps.push_front(Sweeping { after, ..sweeping }),
+            None => answer(sweeping.reply, sweeping.handles),
         }
-        handles
     }
 
     /// Commits what is open, writes what is owed, closes everything.
@@ -221,7 +247,7 @@ impl Broker {
         if let Some(reads) = self.shell.core.borrow_mut().reads.take() {
             reads.close();
         }
-        if self.shell.core.borrow_mut().ledger.close().is_err() {
+        if self.shell.core.borrow_mut().ledger.close(self.reports).is_err() {
             error!(target: TARGET, "the store's thread has panicked");
         }
     }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::mpsc;
+
 use crate::broker::record::{Change, ChangeSeq};
-use crate::broker::store::{StoreStopped, StoreThread};
+use crate::broker::store::{StoreReport, StoreStopped, StoreThread};
 
 /// Changes under way, and their bytes, at which no further jobs are read: some commits' worth, so
 /// that the disk is never idle, and the end of a job is recorded soon, also behind a flood of new
@@ -75,8 +77,11 @@ impl Ledger {
     }
 
     /// Commits what is under way and ends the store's thread.
-    pub(super) fn close(&mut self) -> Result<(), StoreStopped> {
-        self.store.take().map_or(Ok(()), StoreThread::close)
+    pub(super) fn close(
+        &mut self,
+        reports: mpsc::Receiver<StoreReport>,
+    ) -> Result<(), StoreStopped> {
+        self.store.take().map_or(Ok(()), |store| store.close(reports))
     }
 }
 

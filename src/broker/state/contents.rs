@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::State;
 use super::effects::Effects;
-use super::functions::FunctionKey;
+use super::functions::{FunctionKey, Queue};
 use super::jobs::{Place, Record};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
 use crate::broker::LossOutcome;
 use crate::broker::record::Fetched;
 use crate::model::{JobId, Priority, SessionId};
-use crate::protocol::{Response, WorkReport};
+use crate::protocol::WorkReport;
 
 /// Jobs at the head of a queue that are read ahead of their turn.
 pub(super) const READ_AHEAD_JOBS: usize = 256;
@@ -48,31 +48,46 @@ impl State {
         }
     }
 
-    /// Lets a grab wait for the content of the first job of a queue. Answers NO_JOB while the disk
-    /// does not read; the function's timer wakes somebody afterwards.
+    /// Lets a grab wait for the content of the first job of a queue.
     pub(super) fn await_content(
         &mut self,
-        now: Instant,
         session: SessionId,
-        (key, priority): (FunctionKey, Priority),
+        (key, priority): Queue,
         fx: &mut Effects,
-    ) -> Option<Response> {
-        let first = self.functions.get(key)?.queued(priority).first().copied()?;
-        if let Some(until) = self.contents.rests_until.filter(|until| *until > now) {
-            self.timers.set_unless_set(Timer::Wake(key), until);
-            return Some(Response::NoJob);
-        }
+    ) {
+        let Some(function) = self.functions.get_mut(key) else { return };
+        let Some(first) = function.queued(priority).first().copied() else { return };
         let waiting = self.contents.waiting.entry(first).or_default();
         if !waiting.contains(&session) {
             waiting.push(session);
         }
         if !self.contents.asked.contains(&first) {
-            if let Some(function) = self.functions.get_mut(key) {
-                function.look_in = 0;
-            }
+            function.look_in = 0;
             self.read_ahead(key, priority, fx);
         }
-        None
+    }
+
+    /// Whether the first job of a queue cannot be had now, since the disk does not read.
+    pub(super) fn is_unreadable(&self, now: Instant, (key, priority): Queue) -> bool {
+        let first = || {
+            let first = self.functions.get(key)?.queued(priority).first()?;
+            self.jobs.get(*first)
+        };
+        self.rests_until(now).is_some() && first().is_some_and(|job| job.content().is_none())
+    }
+
+    /// A session sleeps on although there may be jobs for it, which cannot be read: it would grab,
+    /// get none and come back at once. Their functions wake somebody when the disk is tried again.
+    pub(super) fn sleep_until_read(&mut self, now: Instant, id: SessionId) {
+        let Some(until) = self.rests_until(now) else { return };
+        let Some(session) = self.sessions.get(&id) else { return };
+        for key in self.functions.ready_for(&session.abilities) {
+            self.timers.set_unless_set(Timer::Wake(key), until);
+        }
+    }
+
+    fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.contents.rests_until.filter(|until| *until > now)
     }
 
     /// Asks for the contents of the next jobs of a queue, if they are not in memory.

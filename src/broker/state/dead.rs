@@ -181,5 +181,6 @@ fn shorten(output: &mut String) {
             from += 1;
         }
         output.drain(..from);
+        output.shrink_to_fit();
     }
 }

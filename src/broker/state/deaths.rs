@@ -105,11 +105,15 @@ impl State {
         }
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.attempts = job.attempts.saturating_sub(1);
-        let waits = matches!(job.place, Place::Limbo(_));
+        let place = job.place;
         let (attempts, key) = (job.attempts, job.function);
-        let goes_on = attempts < self.attempts_max(key);
+        let goes_on = match place {
+            // No other verdict is to come, though the file may allow fewer attempts by now.
+            Place::Limbo(suspect) => suspect == worker || attempts < self.attempts_max(key),
+            Place::Storing | Place::Delayed | Place::Queued | Place::Running { .. } => false,
+        };
         self.update_record(id, fx);
-        if waits && goes_on {
+        if goes_on {
             self.enqueue(now, id, fx);
         }
     }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::State;
 use super::effects::{Effects, Outgoing};
-use super::functions::FunctionKey;
+use super::functions::{FunctionKey, Queue};
 use super::jobs::Place;
 use super::sessions::{Ability, Identity};
 use super::sleepers::{Call, Standing};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::model::{FunctionName, JobId, Priority, SessionId};
+use crate::model::{FunctionName, JobId, SessionId};
 use crate::protocol::{GrabStyle, Response};
 
 /// How long a session is given no job while nobody has said whose it is.
@@ -145,13 +145,14 @@ impl State {
         style: GrabStyle,
         fx: &mut Effects,
     ) -> Option<Response> {
-        let picked = self.pick(session).and_then(|(key, priority)| {
+        let picked = self.pick(now, session).and_then(|(key, priority)| {
             let first = self.functions.get(key)?.queued(priority).first().copied()?;
             Some((key, priority, first))
         });
         let Some((key, priority, id)) = picked else { return Some(Response::NoJob) };
         if self.jobs.get(id).is_some_and(|job| job.content().is_none()) {
-            return self.await_content(now, session, (key, priority), fx);
+            self.await_content(session, (key, priority), fx);
+            return None;
         }
         self.functions.dequeue(key, priority, id);
         self.functions.end_turn(key);
@@ -163,11 +164,13 @@ impl State {
         Some(self.assignment(id, style))
     }
 
-    fn pick(&self, session: SessionId) -> Option<(FunctionKey, Priority)> {
+    /// The queue that a session is to be served from next.
+    pub(super) fn pick(&self, now: Instant, session: SessionId) -> Option<Queue> {
         if self.standing(session) != Standing::Free {
             return None;
         }
-        self.functions.pick(&self.sessions.get(&session)?.abilities)
+        let abilities = &self.sessions.get(&session)?.abilities;
+        self.functions.pick(abilities, |queue| !self.is_unreadable(now, queue))
     }
 
     fn start_running(&mut self, now: Instant, session: SessionId, key: FunctionKey, id: JobId) {

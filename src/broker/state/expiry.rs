@@ -20,7 +20,7 @@ impl State {
         let Some(at) = self.expires(now, id) else { return };
         let Some(key) = self.jobs.get(id).map(|job| job.function) else { return };
         let Some(function) = self.functions.get_mut(key) else { return };
-        function.expiring.insert((at, id));
+        function.note_expiry(at, id);
         if let Some((first, _)) = function.expiring.first() {
             self.timers.set(Timer::Expire(key), *first);
         }

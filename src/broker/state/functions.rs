@@ -16,9 +16,15 @@ use super::sessions::Abilities;
 use crate::config::FunctionRule;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
 
+/// Entries of `expiring` that are never worth a look for those whose jobs have gone.
+const EXPIRING_SLACK: usize = 1024;
+
 /// A function by its place in the table; valid while the function exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FunctionKey(u32);
+
+/// One queue of a function.
+pub(super) type Queue = (FunctionKey, Priority);
 
 /// One value for each priority.
 #[derive(Clone, Debug, Default)]
@@ -181,6 +187,16 @@ impl Function {
         self.queued_len() + self.held.len()
     }
 
+    /// Notes when a queued job is dropped. Entries of jobs that left the queue go once there are
+    /// more of them than jobs that wait, or a long time and a high rate would fill the memory.
+    pub(super) fn note_expiry(&mut self, at: Instant, job: JobId) {
+        self.expiring.insert((at, job));
+        if self.expiring.len() > 2 * self.queued_len() + EXPIRING_SLACK {
+            let waits = |id: &JobId| Priority::ALL.iter().any(|p| self.queued.get(*p).contains(id));
+            self.expiring.retain(|(_, id)| waits(id));
+        }
+    }
+
     fn turn(&self, key: FunctionKey) -> Turn {
         (self.served, Reverse(key))
     }
@@ -277,11 +293,16 @@ impl Functions {
         }
     }
 
-    /// The function, and its queue, that somebody with these abilities is to serve next.
-    pub(super) fn pick(&self, abilities: &Abilities) -> Option<(FunctionKey, Priority)> {
-        Priority::ALL
-            .into_iter()
-            .find_map(|priority| self.pick_from(priority, abilities).map(|key| (key, priority)))
+    /// The queue that somebody with these abilities is to serve next, of those that can be served.
+    pub(super) fn pick(
+        &self,
+        abilities: &Abilities,
+        can_be: impl Fn(Queue) -> bool,
+    ) -> Option<Queue> {
+        Priority::ALL.into_iter().find_map(|priority| {
+            let can_be = |key| can_be((key, priority));
+            self.pick_from(priority, abilities, can_be).map(|key| (key, priority))
+        })
     }
 
     /// All functions with jobs that somebody with these abilities could do.
@@ -300,10 +321,15 @@ impl Functions {
 
     /// Walks the shorter of two lists, what is ready and what the session can do, so that neither
     /// thousands of abilities nor thousands of busy functions make a grab slow.
-    fn pick_from(&self, priority: Priority, abilities: &Abilities) -> Option<FunctionKey> {
+    fn pick_from(
+        &self,
+        priority: Priority,
+        abilities: &Abilities,
+        can_be: impl Fn(FunctionKey) -> bool,
+    ) -> Option<FunctionKey> {
         let ready = self.ready.get(priority);
         let mut next = ready.iter().take(abilities.len()).map(|(_, Reverse(key))| *key);
-        let found = next.find(|key| abilities.contains_key(key));
+        let found = next.find(|key| abilities.contains_key(key) && can_be(*key));
         if found.is_some() || ready.len() <= abilities.len() {
             return found;
         }
@@ -311,6 +337,7 @@ impl Functions {
             .keys()
             .filter_map(|key| self.get(*key).map(|function| (function, *key)))
             .filter(|(function, _)| !function.paused && !function.queued(priority).is_empty())
+            .filter(|(_, key)| can_be(*key))
             .min_by_key(|(function, key)| function.turn(*key))
             .map(|(_, key)| key)
     }

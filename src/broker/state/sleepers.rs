@@ -165,7 +165,10 @@ impl State {
         if session.rest != Rest::Asleep || self.standing(id) != Standing::Free {
             return false;
         }
-        let Some((function, _)) = self.functions.pick(&session.abilities) else { return false };
+        let Some((function, _)) = self.pick(now, id) else {
+            self.sleep_until_read(now, id);
+            return false;
+        };
         self.wake(now, id, function, fx);
         true
     }

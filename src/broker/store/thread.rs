@@ -77,11 +77,13 @@ impl StoreThread {
         self.changes.send(changes).or(Err(StoreStopped))
     }
 
-    /// Commits what was handed over, and ends the thread.
+    /// Commits what was handed over, and ends the thread. Its reports come with it, since nobody
+    /// reads them meanwhile and the thread would wait for room among them for ever.
     ///
     /// # Errors
     /// When the thread had panicked.
-    pub fn close(self) -> Result<(), StoreStopped> {
+    pub fn close(self, reports: mpsc::Receiver<StoreReport>) -> Result<(), StoreStopped> {
+        drop(reports);
         drop(self.changes);
         self.join.join().or(Err(StoreStopped))
     }

@@ -130,6 +130,9 @@ impl Pool {
         let rolls = settings.program != self.settings.program;
         let rules = Rules::from(&*settings);
         let limit_differs = settings.count.max != self.settings.count.max;
+        if settings.upkeep.job_timeout != self.settings.upkeep.job_timeout {
+            self.look_at_jobs_anew();
+        }
         self.settings = settings;
         if limit_differs {
             self.send_limit();

@@ -27,6 +27,11 @@ impl Pool {
         Some(self.overruns.due.unwrap_or_else(now))
     }
 
+    /// Another time is allowed: when the next look is due was reckoned with the old one.
+    pub(super) fn look_at_jobs_anew(&mut self) {
+        self.overruns.due = None;
+    }
+
     /// Asks who holds which job. A job that begins later is not due before the next look.
     pub(super) fn look_at_jobs(&mut self) {
         let Some(timeout) = self.settings.upkeep.job_timeout else { return };

@@ -206,3 +206,44 @@ fn a_submission_to_a_bounded_queue_waits_until_its_length_is_known() {
          c < error QUEUE_ERROR Job queue is full",
     );
 }
+
+#[test]
+fn a_worker_that_sleeps_is_left_asleep_while_the_disk_does_not_read() {
+    without_memory(
+        "c bg f . a
+         commit
+         c < created 1
+         w can f
+         w grab
+         read failed
+         w < no job
+         w sleep
+         w < nothing
+         wait 999
+         w < nothing
+         wait 1
+         w < noop
+         w grab
+         read . a
+         w < assign 1 f a",
+    );
+}
+
+#[test]
+fn jobs_in_memory_are_given_while_the_disk_does_not_read_others() {
+    without_memory(
+        "c fg g . b
+         c bg f . a
+         commit
+         c < created 1 | created 2
+         w can g
+         w can f
+         w grab
+         read failed
+         w < assign 1 g b
+         w complete 1 .
+         c < complete 1 .
+         w grab
+         w < no job",
+    );
+}

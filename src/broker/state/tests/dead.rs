@@ -169,3 +169,20 @@ fn a_long_sweep_comes_in_pieces() {
     assert_eq!((first.handles.len(), rest.handles.len(), rest.next), (512, 88, None));
     assert!(fx.is_empty(), "a dry run does nothing");
 }
+
+#[test]
+fn of_a_long_exception_only_the_end_stays_in_memory() {
+    let mut script = Script::new();
+    script.run(
+        "w can f
+         c bg f u p
+         commit
+         c < created 1
+         w grab
+         w < assign 1 f p",
+    );
+    script.run(&format!("w exception 1 {}", "x".repeat(1 << 20)));
+    let dead = script.state.dead.by_id.values().next().unwrap();
+    let kept = dead.death.output.capacity();
+    assert!(kept <= 8192, "{kept} bytes");
+}

@@ -1,6 +1,9 @@
 //! Jobs whose worker was lost.
 
+use std::sync::Arc;
+
 use crate::broker::LossOutcome;
+use crate::config::{BrokerRules, FunctionRule, FunctionRules};
 use crate::model::WorkerId;
 
 use super::script::{Script, check};
@@ -245,4 +248,42 @@ fn a_worker_that_lives_has_lost_nothing() {
     script.run(ONE_JOB_AT_WORKER_3);
     script.run("w close\nwait 250\ngone 3");
     assert_eq!(script.state.overview(script.now).losses.len(), 0);
+}
+
+#[test]
+fn a_job_that_waits_for_a_verdict_goes_on_though_the_file_allows_fewer_attempts_now() {
+    let mut script = Script::new();
+    script.run(
+        "c bg f u a
+         commit
+         c < created 1
+         admit 3 mail:1
+         u of 3
+         u can f
+         u grab
+         u < assign 1 f a
+         gone 3
+         admit 4 mail:1
+         v of 4
+         v can f
+         v grab
+         v < assign 1 f a
+         gone 4
+         admit 5 mail:1
+         w of 5
+         w can f
+         w grab
+         w < assign 1 f a
+         w close",
+    );
+    let rule = FunctionRule { attempts_max: Some(1), ..FunctionRule::default() };
+    let functions = FunctionRules::new(vec![("f".to_owned(), rule)]);
+    let rules = Arc::new(BrokerRules { functions, ..BrokerRules::default() });
+    script.state.set_rules(script.now, rules);
+    script.run(
+        "wait 250
+         x can f
+         x grab
+         x < assign 1 f a",
+    );
 }

@@ -257,3 +257,21 @@ fn a_function_that_nobody_uses_leaves_status() {
          d < made 0 0 0 / waits 1 0 0 / .",
     );
 }
+
+#[test]
+fn what_is_remembered_of_expiry_does_not_grow_with_the_jobs_that_have_run() {
+    let rule =
+        FunctionRule { expire_after: Some(Duration::from_hours(24)), ..FunctionRule::default() };
+    let functions = FunctionRules::new(vec![("f".to_owned(), rule)]);
+    let rules = Arc::new(BrokerRules { functions, ..BrokerRules::default() });
+    let mut script = Script::with(StateSettings { rules, ..settings(1, 1_000_000) });
+    script.run("w can f");
+    for id in 1..=5000 {
+        script.run(&format!(
+            "c fg f . p\n c < created {id}\n w grab\n w < assign {id} f p
+             w complete {id} .\n c < complete {id} ."
+        ));
+    }
+    let remembered: usize = script.state.functions.iter().map(|f| f.expiring.len()).sum();
+    assert!(remembered <= 2048, "{remembered}");
+}

@@ -191,7 +191,17 @@ fn closing_commits_what_was_handed_over() {
     rig.send(vec![Change::Delete(JobId(1))]);
     rig.verdicts.send(true).unwrap();
     rig.verdicts.send(true).unwrap();
-    rig.thread.close().unwrap();
+    rig.thread.close(rig.reports).unwrap();
     let all: Vec<_> = rig.commits.try_iter().flatten().collect();
     assert_eq!(all, [put(1, 1), Change::Delete(JobId(1))]);
+}
+
+#[test]
+fn a_store_whose_reports_nobody_reads_any_more_can_be_closed() {
+    let mut rig = Rig::with_room(DELETES_WAIT, false);
+    rig.verdicts.send(true).unwrap();
+    let refused_and_recorded = |n| [put(n, 1), Change::Delete(JobId(n))];
+    rig.send((0..REPORTS_MAX as u64).flat_map(refused_and_recorded).collect());
+    rig.commits.recv().unwrap();
+    rig.thread.close(rig.reports).unwrap();
 }
