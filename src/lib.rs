@@ -11,6 +11,7 @@ pub mod gearman;
 pub mod gearmand;
 pub mod host;
 pub mod identity;
+pub mod import;
 pub mod logs;
 pub mod model;
 pub mod pool;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 600;
 
 /// Rooms, and the rooms that they must not name.
-const FORBIDDEN: [(&str, &[&str]); 16] = [
+const FORBIDDEN: [(&str, &[&str]); 17] = [
     ("model", &["broker", "pool", "config", "control", "supervisor", "protocol", "serde"]),
     ("protocol", &["broker", "pool", "tokio", "std::net", "std::fs", "supervisor"]),
     ("broker", &["pool", "scaler", "supervisor", "control", "cli", "logs"]),
@@ -21,6 +21,7 @@ const FORBIDDEN: [(&str, &[&str]); 16] = [
     ("host", &["broker", "pool", "scaler", "supervisor"]),
     ("logs", &["broker", "pool", "scaler", "supervisor", "control", "cli"]),
     ("config", &["broker", "pool", "scaler", "supervisor", "control", "cli", "logs"]),
+    ("import", &["broker", "pool", "config", "control", "supervisor", "cli", "tokio"]),
     ("gearman", &["broker", "pool", "supervisor", "control", "cli"]),
     ("bench", &["broker", "pool", "supervisor", "control", "cli", "config"]),
     ("gearmand", &["supervisor", "control", "cli", "logs", "scaler", "identity"]),

@@ -47,6 +47,8 @@ pub(super) enum Verb {
     /// Check a file and tell every mistake
     #[command(visible_alias = "reread")]
     Check(CheckArgs),
+    /// Turn a file of supervisord or GearmanManager into one of ours
+    Import(TranslateArgs),
     #[command(flatten)]
     Ask(Question),
     /// Serve functions with a plain program, at any Gearman server
@@ -158,6 +160,15 @@ pub(super) struct CheckArgs {
     /// Print the mistakes as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TranslateArgs {
+    /// supervisord.conf with what it includes, or GearmanManager's ini
+    pub(super) file: PathBuf,
+    /// Where the result goes; a file that exists is left alone [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

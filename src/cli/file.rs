@@ -1,5 +1,6 @@
 //! What a file says, as far as the command line needs it: the one way to `config`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Settings, Surroundings};
@@ -15,4 +16,15 @@ pub(super) fn load(file: &Path) -> Result<Settings, Vec<String>> {
 /// The control socket of the daemon that runs this file, even while the file is broken.
 pub(super) fn socket_of(file: &Path) -> PathBuf {
     config::socket_of(file, &Surroundings::of_process())
+}
+
+/// Checks a text that is to be a file.
+pub(super) fn check(file: &Path, text: &str) -> Result<(), Vec<String>> {
+    let checked = config::load_text(file, text, &Surroundings::of_process());
+    checked.map(drop).map_err(|errors| errors.lines())
+}
+
+/// The environment, as far as it is text.
+pub(super) fn variables() -> BTreeMap<String, String> {
+    Surroundings::of_process().variables
 }

@@ -16,6 +16,7 @@ mod daemon;
 mod exit;
 mod file;
 mod format;
+mod import;
 mod interrupt;
 mod jobs;
 mod lines;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             daemon::run(run, cli.target.config.as_deref(), verbose)
         }
         Some(Verb::Check(check)) => check::run(&check, &cli.target, &mut Screen::stdout()),
+        Some(Verb::Import(args)) => import::run(&args, &mut Screen::stdout()),
         Some(Verb::Work(work)) => work::run(&work),
         // The program's first look at its arguments took it, unless an option stood before.
         Some(Verb::Gearmand { .. }) => Err(CliError::new(

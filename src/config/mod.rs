@@ -18,6 +18,7 @@ mod health;
 mod load;
 mod pool;
 mod recycling;
+mod runner;
 mod scaling;
 mod settings;
 mod source;

@@ -15,6 +15,7 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::runner::Runner;
 use super::scaling;
 use super::settings::{
     Account, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
@@ -48,6 +49,7 @@ pub(super) struct Reader<'a> {
 #[derive(Debug)]
 struct Keys {
     command: Option<Vec<String>>,
+    runner: Runner,
     functions: Option<Vec<String>>,
     protocol: Option<PoolProtocol>,
     stream: Option<bool>,
@@ -91,7 +93,8 @@ impl<'a> Reader<'a> {
     pub(super) fn pool(self, name: &PoolName, table: &Table<'a>) -> Option<Arc<PoolSettings>> {
         let keys = self.keys(table);
         table.finish();
-        if table.get("command").is_none() {
+        keys.runner.check(table);
+        if table.get("command").is_none() && table.get("runner").is_none() {
             let wrong = Wrong::new("is missing").hint("write command = \"PROGRAM ARGUMENTS\"");
             table.wrong("command", wrong);
         }
@@ -122,6 +125,7 @@ impl<'a> Reader<'a> {
     fn keys(self, table: &Table<'a>) -> Keys {
         Keys {
             command: table.read("command", command),
+            runner: Runner::read(table),
             functions: table.read("functions", functions),
             protocol: table.read("protocol", protocol),
             stream: table.read("stream", Value::flag),
@@ -156,11 +160,15 @@ impl<'a> Reader<'a> {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));
         }
+        if protocol != PoolProtocol::Gearman && keys.runner.is_set() {
+            let wrong = Wrong::new("a runner speaks Gearman itself");
+            table.wrong_at("protocol", wrong.hint("remove one of the two"));
+        }
         let account = self.account(table, keys.user.as_ref(), keys.group);
         let mut env = self.env_file(table, keys.env_file.as_deref(), account.as_ref());
         env.extend(keys.env);
         Some(Program {
-            command: keys.command?,
+            command: keys.runner.command(keys.command, &functions)?,
             functions: if functions.is_empty() && adapted {
                 vec![name.to_string()]
             } else {

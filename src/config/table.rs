@@ -338,6 +338,15 @@ impl<'a> Value<'a> {
         Ok(self.scope.source.folder().join(text))
     }
 
+    /// A list of paths, or one string with commas, relative to the file that holds it.
+    pub(super) fn paths(&self) -> Parsed<Vec<PathBuf>> {
+        let paths = self.each(|path| Ok(self.scope.source.folder().join(path)))?;
+        if paths.is_empty() {
+            return Err(Wrong::new("an empty list").hint("write a path, or leave the key out"));
+        }
+        Ok(paths)
+    }
+
     /// A list of strings, or one string with commas; each with its place.
     pub(super) fn list(&self) -> Parsed<Vec<(String, Range<usize>)>> {
         match self.is {

@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, protocol, ready, reserve, restart, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, umask, user, weight, zero_after",
+            "1:10: defaults.wizardry: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, protocol, ready, reserve, restart, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -183,6 +183,18 @@ fn a_pool_that_does_not_go_together_is_refused() {
         (
             "pool.p = { command = \"A=b x\" }",
             "1:22: pool.p.command: the command begins with a variable, 'A=b'; write env = { A = \"…\" } beside it",
+        ),
+        (
+            "pool.p = { command = \"x\", worker_dir = \"w\" }",
+            "1:40: pool.p.worker_dir: only a runner looks at it; write runner = \"gearman-manager\" beside it",
+        ),
+        (
+            "pool.p = { runner = \"gearman-manager\" }",
+            "1:6: pool.p.worker_dir: is missing; write the folder of the workers' files",
+        ),
+        (
+            "pool.p = { runner = \"gearman-manager\", worker_dir = \"w\", protocol = \"none\" }",
+            "1:69: pool.p.protocol: a runner speaks Gearman itself; remove one of the two",
         ),
         (
             "pool.p = { command = \"x\", count = { min = 1 } }",

@@ -6,8 +6,10 @@
 mod edits;
 mod examples;
 mod first_process;
+mod gearman_manager;
 mod health;
 mod held;
+mod import;
 mod php;
 mod queue;
 mod raw;

@@ -26,7 +26,7 @@ $worker->addFunction('rev', fn ($job) => strrev($job->workload()));
 while (@$worker->work());
 "#;
 
-fn has_php_gearman() -> bool {
+pub(crate) fn has_php_gearman() -> bool {
     let mut probe = Command::new("php");
     probe.args(["-r", "exit((int) !extension_loaded('gearman'));"]).stderr(Stdio::null());
     let found = probe.status().is_ok_and(|status| status.success());
@@ -37,7 +37,7 @@ fn has_php_gearman() -> bool {
 }
 
 /// How many connections perform the function.
-fn performers(daemon: &Daemon, function: &str) -> usize {
+pub(crate) fn performers(daemon: &Daemon, function: &str) -> usize {
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(b"status\n").unwrap();

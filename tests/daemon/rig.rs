@@ -37,7 +37,11 @@ impl Daemon {
 
     /// A daemon whose workers need not be ready.
     pub(crate) fn begin(pools: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::begin_in(tempfile::tempdir().unwrap(), pools)
+    }
+
+    /// The same, beside files that they use.
+    pub(crate) fn begin_in(folder: TempDir, pools: &str) -> Self {
         Self::begin_with(folder, pools, |folder| command_of(Path::new(PROGRAM), folder))
     }
 
