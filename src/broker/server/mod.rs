@@ -18,6 +18,7 @@ mod deliver;
 mod door;
 mod holder;
 mod intake;
+mod job_list;
 mod ledger;
 mod listen;
 mod listeners;
