@@ -32,6 +32,8 @@ mod show;
 mod signals;
 mod start;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use broker::Broker;
 pub use listen::{ListenError, SocketOptions};
