@@ -145,9 +145,10 @@ fn program_keys(old: &Program, new: &Program) -> Vec<&'static str> {
         ("functions", old.functions != new.functions),
         ("protocol", old.protocol != new.protocol),
         ("stream", old.stream != new.stream),
-        ("user", old.account != new.account),
+        ("user", old.account != new.account || old.login != new.login),
         ("directory", old.directory != new.directory),
         ("env", old.env != new.env),
+        ("clean_env", old.clean_env != new.clean_env),
         ("umask", old.umask != new.umask),
     ])
 }
@@ -291,6 +292,7 @@ mod tests {
         assert!(!stop.changes_count() && stop.program.is_empty());
         assert_eq!(stop.live, ["stop"]);
         assert_eq!(change("count = 2\nstream = true").program, ["stream"]);
+        assert_eq!(change("count = 2\nclean_env = true").program, ["clean_env"]);
     }
 
     #[test]

@@ -60,6 +60,7 @@ struct Keys {
     directory: Option<PathBuf>,
     env: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
+    clean_env: Option<bool>,
     umask: Option<u32>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
@@ -137,6 +138,7 @@ impl<'a> Reader<'a> {
             directory: table.read("directory", Value::path),
             env: table.layers("env").iter().flat_map(env).collect(),
             env_file: table.read("env_file", Value::path),
+            clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
@@ -177,8 +179,10 @@ impl<'a> Reader<'a> {
             protocol,
             stream: keys.stream.unwrap_or(false),
             account,
+            login: keys.user.as_ref().and_then(|user| accounts::login(user, self.surroundings)),
             directory: keys.directory.unwrap_or_else(|| table.folder().to_owned()),
             env,
+            clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
         })
     }

@@ -149,8 +149,6 @@ pub(crate) fn zombies() -> Vec<i32> {
 pub(crate) fn nobody() -> Option<Account> {
     let nobody = User::from_name("nobody").unwrap()?;
     nix::unistd::geteuid().is_root().then(|| Account {
-        user: nobody.name,
-        home: nobody.dir,
         uid: nobody.uid.as_raw(),
         gid: nobody.gid.as_raw(),
         groups: vec![nobody.gid.as_raw()],
