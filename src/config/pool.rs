@@ -15,6 +15,7 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::limits::Limits;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -62,6 +63,7 @@ struct Keys {
     env_file: Option<PathBuf>,
     clean_env: Option<bool>,
     umask: Option<u32>,
+    limits: Limits,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     log: Option<LogKey>,
@@ -140,6 +142,7 @@ impl<'a> Reader<'a> {
             env_file: table.read("env_file", Value::path),
             clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
+            limits: Limits::read(table, &self.surroundings.powers),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             log: table.read("log", log),
@@ -184,6 +187,7 @@ impl<'a> Reader<'a> {
             env,
             clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
+            limits: keys.limits,
         })
     }
 

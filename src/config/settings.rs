@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
+use super::limits::Limits;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -202,6 +203,8 @@ pub struct Program {
     pub clean_env: bool,
     /// File-mode mask.
     pub umask: Option<u32>,
+    /// Its priorities and what it may use.
+    pub limits: Limits,
 }
 
 /// How jobs reach a pool's workers.

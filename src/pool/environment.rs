@@ -73,6 +73,7 @@ pub fn launch(
         directory: program.directory.clone(),
         account: program.account.clone(),
         umask: program.umask,
+        limits: program.limits.clone(),
         strays: place.settings.upkeep.strays,
     }
 }
@@ -192,7 +193,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Account, Count, LogFormat, LogSettings, ScalingSettings, Upkeep};
+    use crate::config::{Account, Count, Limits, LogFormat, LogSettings, ScalingSettings, Upkeep};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -208,6 +209,7 @@ mod tests {
                 env: BTreeMap::new(),
                 clean_env: false,
                 umask: None,
+                limits: Limits::default(),
             },
             count: Count { min: 1, max: 1 },
             scaling: ScalingSettings::default(),

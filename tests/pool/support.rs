@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use gear_supervisor::config::{Account, Strays};
+use gear_supervisor::config::{Account, Limits, Strays};
 use gear_supervisor::model::{WorkerId, WorkerName};
 use gear_supervisor::pool::WorkerIds;
 use gear_supervisor::pool::process::{Child, Launch, Processes, ProcessesOptions, StartError};
@@ -63,6 +63,7 @@ pub(crate) fn command(argv: &[&str]) -> Launch {
         directory: PathBuf::from("/"),
         account: None,
         umask: None,
+        limits: Limits::default(),
         strays: Strays::Kill,
     }
 }
