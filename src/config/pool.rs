@@ -15,6 +15,7 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::limits::Limits;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -60,7 +61,9 @@ struct Keys {
     directory: Option<PathBuf>,
     env: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
+    clean_env: Option<bool>,
     umask: Option<u32>,
+    limits: Limits,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     log: Option<LogKey>,
@@ -137,7 +140,9 @@ impl<'a> Reader<'a> {
             directory: table.read("directory", Value::path),
             env: table.layers("env").iter().flat_map(env).collect(),
             env_file: table.read("env_file", Value::path),
+            clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
+            limits: Limits::read(table, &self.surroundings.powers),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             log: table.read("log", log),
@@ -177,9 +182,12 @@ impl<'a> Reader<'a> {
             protocol,
             stream: keys.stream.unwrap_or(false),
             account,
+            login: keys.user.as_ref().and_then(|user| accounts::login(user, self.surroundings)),
             directory: keys.directory.unwrap_or_else(|| table.folder().to_owned()),
             env,
+            clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
+            limits: keys.limits,
         })
     }
 
