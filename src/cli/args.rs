@@ -213,6 +213,12 @@ pub(super) struct BenchArgs {
     /// Bytes of a payload
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub(super) size: usize,
+    /// Give background jobs no unique; libgearman gives each of them a UUID
+    #[arg(long)]
+    pub(super) no_unique: bool,
+    /// Send packets that are ready at once in one write; libgearman writes each by itself
+    #[arg(long)]
+    pub(super) shared_writes: bool,
     /// How many jobs [default: what comes in 5 s; drain: 100000]
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     pub(super) count: Option<u64>,
