@@ -227,10 +227,10 @@ pub(super) struct BenchArgs {
     pub(super) json: bool,
 }
 
-/// Pools, workers, `all`, or patterns.
+/// Pools, workers, `all`, patterns or labels.
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     #[command(flatten)]
@@ -253,7 +253,7 @@ pub(super) struct PaceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Only these pools, workers or patterns
+    /// Only these pools, workers, patterns or @LABEL
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Print the API's JSON
@@ -266,7 +266,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AttachArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to begin with
@@ -279,7 +279,7 @@ pub(super) struct AttachArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to look at [default: 100; all that are kept with --since or --grep]
@@ -309,7 +309,7 @@ pub(super) struct SignalArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Give up after this long; until then a daemon that does not answer yet is waited for too
@@ -319,7 +319,7 @@ pub(super) struct WaitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ScaleArgs {
-    /// A pool or a pattern
+    /// A pool, a pattern or @LABEL
     pub(super) name: String,
     /// How many; auto gives the pool back to the file
     #[arg(value_name = "N|MIN..MAX|auto")]

@@ -15,6 +15,7 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::order::Order;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -63,6 +64,7 @@ struct Keys {
     umask: Option<u32>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
+    order: Order,
     log: Option<LogKey>,
 }
 
@@ -112,6 +114,7 @@ impl<'a> Reader<'a> {
             scaling: keys.scaling,
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             upkeep: keys.upkeep.clone(),
+            order: keys.order.clone(),
             log: LogSettings {
                 file: log_file,
                 size_max: log.size_max,
@@ -140,6 +143,7 @@ impl<'a> Reader<'a> {
             umask: table.read("umask", Value::mode),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
+            order: Order::read(table),
             log: table.read("log", log),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
+use super::order::Order;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -175,6 +176,8 @@ pub struct PoolSettings {
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How it relates to other pools.
+    pub order: Order,
     /// Where its output goes.
     pub log: LogSettings,
 }
