@@ -233,10 +233,10 @@ pub(super) struct BenchArgs {
     pub(super) json: bool,
 }
 
-/// Pools, workers, `all`, or patterns.
+/// Pools, workers, `all`, patterns or labels.
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     #[command(flatten)]
@@ -259,7 +259,7 @@ pub(super) struct PaceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Only these pools, workers or patterns
+    /// Only these pools, workers, patterns or @LABEL
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Print the API's JSON
@@ -272,7 +272,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AttachArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to begin with
@@ -285,7 +285,7 @@ pub(super) struct AttachArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to look at [default: 100; all that are kept with --since or --grep]
@@ -315,7 +315,7 @@ pub(super) struct SignalArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Give up after this long; until then a daemon that does not answer yet is waited for too
@@ -325,7 +325,7 @@ pub(super) struct WaitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ScaleArgs {
-    /// A pool or a pattern
+    /// A pool, a pattern or @LABEL
     pub(super) name: String,
     /// How many; auto gives the pool back to the file
     #[arg(value_name = "N|MIN..MAX|auto")]

@@ -16,6 +16,7 @@ use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
 use super::limits::Limits;
+use super::order::Order;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -66,6 +67,7 @@ struct Keys {
     limits: Limits,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
+    order: Order,
     log: Option<LogKey>,
 }
 
@@ -115,6 +117,7 @@ impl<'a> Reader<'a> {
             scaling: keys.scaling,
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             upkeep: keys.upkeep.clone(),
+            order: keys.order.clone(),
             log: LogSettings {
                 file: log_file,
                 size_max: log.size_max,
@@ -145,6 +148,7 @@ impl<'a> Reader<'a> {
             limits: Limits::read(table, &self.surroundings.powers),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
+            order: Order::read(table),
             log: table.read("log", log),
         }
     }

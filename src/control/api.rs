@@ -147,6 +147,9 @@ pub struct PoolStatus {
     pub hold: Option<(u32, u32)>,
     /// The sentence of the last scaling decision.
     pub reason: String,
+    /// What it shares with other pools: `@LABEL` in place of a name.
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// What it serves, from the file or learned.
     pub functions: Vec<String>,
     /// How jobs reach it: `gearman`, `exec`, `lines`, `none`.
@@ -262,7 +265,7 @@ pub struct DeathStatus {
 /// `POST /v1/start`, `/v1/stop`, `/v1/restart`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
-    /// Pools, workers, `all`, or patterns.
+    /// Pools, workers, `all`, patterns or `@LABEL`.
     pub names: Vec<String>,
 }
 

@@ -190,7 +190,10 @@ impl Supervisor {
             }
             if picked.len() == before {
                 let name = pattern.to_string();
-                let hint = nearest(&name, self.pools.keys().map(ToString::to_string));
+                let labels = self.pools.values().flat_map(|entry| &entry.settings.order.labels);
+                let labels = labels.map(|label| format!("@{label}"));
+                let known = self.pools.keys().map(ToString::to_string).chain(labels);
+                let hint = nearest(&name, known);
                 return Err(CommandError::NoSuchName { name, hint });
             }
         }
