@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
+use super::log::LogSettings;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -292,19 +293,6 @@ pub struct Backoff {
     pub limit: u32,
     /// Only deaths within this time count for the limit.
     pub window: Duration,
-}
-
-/// Where a pool's output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The file; `None` keeps only the recent lines in memory.
-    pub file: Option<PathBuf>,
-    /// Size at which it is rotated, in bytes.
-    pub size_max: u64,
-    /// Rotated files kept beside the current one.
-    pub keep: u32,
-    /// Shape of its lines.
-    pub format: LogFormat,
 }
 
 impl Default for HostSettings {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
-    StopStep, Upkeep,
+    Backoff, Count, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings, StopStep,
+    Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -208,7 +208,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
-        log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+        log: LogSettings::default(),
     }
 }
 
