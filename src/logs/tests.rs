@@ -23,7 +23,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let (logs, thread) = Logs::start(LogsOptions::default()).unwrap();
+        let (logs, thread) = Logs::start().unwrap();
         Self { logs, thread, dir: tempfile::tempdir().unwrap(), children: Vec::new() }
     }
 
@@ -32,7 +32,12 @@ impl Bench {
     }
 
     async fn configure(&self, pool: &str, format: LogFormat) {
-        let settings = LogSettings { file: Some(self.path()), size_max: 10 << 20, keep: 5, format };
+        self.settings(pool, LogSettings { format, ..LogSettings::default() }).await;
+    }
+
+    /// Settings of a pool whose file is that of the bench.
+    async fn settings(&self, pool: &str, settings: LogSettings) {
+        let settings = LogSettings { file: Some(self.path()), ..settings };
         let pool: PoolName = pool.parse().unwrap();
         self.logs.tell(LogsRequest::Configure { pool, settings }).await.unwrap();
     }
@@ -306,5 +311,31 @@ async fn a_forgotten_pool_lets_its_survivors_write_on() {
     bench.logs.tell(LogsRequest::Forget("a".parse().unwrap())).await.unwrap();
     bench.wait_children();
     assert_eq!(bench.tail("a:1", 5).await, Vec::<String>::new());
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn rotated_files_are_compressed_beside_and_read_back() {
+    let mut bench = Bench::start();
+    let small = LogSettings { size_max: 64 << 10, keep: 99, ..LogSettings::default() };
+    bench.settings("a", LogSettings { compress: true, ..small.clone() }).await;
+    bench.run("a:1", "seq 1 10000").await;
+    bench.wait_children();
+    let names = || {
+        let found = fs::read_dir(bench.dir.path()).unwrap();
+        let mut names: Vec<_> =
+            found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(bench.tail("a:1", 1).await, ["10000"]);
+    let begun = std::time::Instant::now();
+    while names().iter().any(|name| name != "x.log" && !name.ends_with("gz")) {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", names());
+        tokio::task::yield_now().await;
+    }
+    assert!(names().len() > 3, "{:?}", names());
+    let mut reader = bench.subscribe("a", usize::MAX, false).await;
+    assert_eq!(reader.read_to("10000").await, count_up(1, 10_000));
     bench.close().await;
 }

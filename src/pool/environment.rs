@@ -193,9 +193,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{
-        Account, Count, Limits, LogFormat, LogSettings, Order, ScalingSettings, Upkeep,
-    };
+    use crate::config::{Account, Count, Limits, LogSettings, Order, ScalingSettings, Upkeep};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -218,7 +216,7 @@ mod tests {
             stop: Vec::new(),
             upkeep: Upkeep::default(),
             order: Order::default(),
-            log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+            log: LogSettings::default(),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
+use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
@@ -154,7 +154,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
-    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
+    let (logs, logs_thread) = Logs::start()?;
     let ledger = Some(state_dir.path().join("workers"));
     let file_limit = Some(file_limit);
     let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };

@@ -214,7 +214,11 @@ fn a_pool_that_does_not_go_together_is_refused() {
         ),
         (
             "pool.p = { command = \"x\", log = { max_size = \"1KiB\" } }",
-            "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\"",
+            "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\", or false for no limit",
+        ),
+        (
+            "pool.p = { command = \"x\", log = { max_age = \"1ms\" } }",
+            "1:45: pool.p.log.max_age: is below a second; write as in \"1day\" or \"12h\"",
         ),
     ]);
 }

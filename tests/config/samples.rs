@@ -104,6 +104,7 @@ fn the_full_file_shows_the_defaults() {
         .map(|settings| PoolSettings::clone(&settings.pools[&"example".parse().unwrap()]));
     assert_eq!(whole.log.file.take(), Some(shown.log_dir.join("example.log")));
     whole.log.file.clone_from(&plain.log.file);
+    assert!(whole.log.age_max.take().is_some() && whole.log.total_max.take().is_some());
     assert_eq!(whole.program.umask.take(), Some(0o22));
     let limits = std::mem::take(&mut whole.program.limits);
     assert!(limits.nice.is_some() && limits.io_priority.is_some() && limits.cpus.is_some());
