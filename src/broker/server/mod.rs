@@ -31,6 +31,7 @@ mod show;
 mod signals;
 mod start;
 mod stream;
+mod tape;
 
 pub use broker::Broker;
 pub use listen::{ListenError, SocketOptions};
