@@ -17,6 +17,7 @@ mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod traces;
 mod units;
 mod upkeep;
 

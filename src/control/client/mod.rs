@@ -19,7 +19,7 @@ use wire::{Call, escape};
 
 use super::api::{
     Done, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone, QueueRequest,
-    ReloadRequest, ScaleRequest, SignalRequest, Status,
+    ReloadRequest, ScaleRequest, SignalRequest, Status, TraceRecord,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -225,6 +225,15 @@ impl ControlClient {
     /// When nobody answers, or no such pool is known.
     pub async fn explain(&self, name: &str) -> Result<Explanation, ClientError> {
         self.ask(Call::new(Method::GET, format!("/v1/explain/{}", escape(name)))).await
+    }
+
+    /// Every job that ends from now on.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn trace(&self) -> Result<RecordReader<TraceRecord>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/trace")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
     }
 
     /// Recent lines of workers' output, and those to come if the query says so.
