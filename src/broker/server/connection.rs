@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::core::{Core, Turn, now};
-use super::reader::Reader;
 use super::session::Brought;
 use super::shell::Shell;
 use super::show::TARGET;
 use super::stream::{Got, Stream};
 use crate::model::{SessionId, WorkerId};
+use crate::protocol::Reader;
 
 /// Answers that wait for the disk at which a connection is read no further.
 const ANSWERS_OWED_MAX: usize = 4096;

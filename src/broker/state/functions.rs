@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::busy::BusyClock;
+use crate::model::BusyClock;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
