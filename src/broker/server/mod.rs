@@ -24,7 +24,6 @@ mod listen;
 mod listeners;
 mod load;
 mod news;
-mod reader;
 mod seldom;
 mod session;
 mod shell;

@@ -28,7 +28,6 @@
 
 mod admin;
 mod answers;
-mod busy;
 mod commits;
 mod contents;
 mod crews;
