@@ -3,11 +3,12 @@
 use super::args::ExplainArgs;
 use super::exit::{CliError, Exit};
 use super::format;
-use super::output::Screen;
+use super::interrupt::Interrupt;
+use super::output::{self, Screen};
 use super::record;
 use super::status::today;
-use crate::control::api::{Explanation, ScalingNumbers};
-use crate::control::client::ControlClient;
+use crate::control::api::{CountRecord, EventRecord, Explanation, ScalingNumbers};
+use crate::control::client::{ControlClient, RecordReader};
 
 /// Tells it, or records the load that such answers are found from.
 pub(super) async fn run(
@@ -18,7 +19,11 @@ pub(super) async fn run(
     if let Some(path) = &args.record {
         return record::run(client, path, args.limit).await;
     }
-    let told = client.explain(args.name.as_deref().unwrap_or_default()).await?;
+    let name = args.name.as_deref().unwrap_or_default();
+    if args.follow {
+        return follow(client, screen, (name, args.json)).await;
+    }
+    let told = client.explain(name).await?;
     if args.json {
         screen.json(&told)?;
     } else {
@@ -27,19 +32,66 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
+/// What is so now, and every change of the pool's count until Ctrl-C.
+async fn follow(
+    client: &ControlClient,
+    screen: &mut Screen,
+    (name, json): (&str, bool),
+) -> Result<Exit, CliError> {
+    let mut interrupt = Interrupt::listen()?;
+    // First, so that no change is lost between the two.
+    let mut events = client.events().await?;
+    let told = client.explain(name).await?;
+    if !json {
+        screen.text(&history(&told, &today()))?;
+    }
+    tokio::select! {
+        ended = show(&mut events, screen, (&told.pool, json)) => ended?,
+        () = interrupt.wait() => return Ok(Exit::Done),
+    }
+    output::remark("-- the daemon has ended --");
+    Ok(Exit::Done)
+}
+
+async fn show(
+    events: &mut RecordReader<EventRecord>,
+    screen: &mut Screen,
+    (pool, json): (&str, bool),
+) -> Result<(), CliError> {
+    while let Some(batch) = events.next_batch().await? {
+        for event in &batch {
+            match event {
+                EventRecord::Count(change) if change.pool == pool && json => {
+                    let line = serde_json::to_string(change).map_err(std::io::Error::from)?;
+                    screen.line(&line)?;
+                }
+                EventRecord::Count(change) if change.pool == pool => {
+                    screen.line(&sentence(change, &today()))?;
+                }
+                EventRecord::Missed { missed } => {
+                    output::remark(&format!("-- {missed} changes were missed --"));
+                }
+                EventRecord::Count(_) | EventRecord::Moved { .. } => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 fn history(told: &Explanation, today: &str) -> String {
-    let decisions = told.history.iter();
-    let decisions =
-        decisions.map(|(at, sentence)| format!("{}  {sentence}", format::clock(at, today)));
     let mut lines = vec![format!("{}: {}", told.pool, told.now)];
     lines.extend(told.numbers.as_ref().map(numbers));
-    lines.extend(decisions);
+    lines.extend(told.history.iter().map(|change| sentence(change, today)));
     for exit in &told.exits {
         lines.push(format!("{}: {}", exit.worker, exit.exit));
         lines.extend(exit.lines.iter().map(|line| format!("  | {line}")));
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn sentence(change: &CountRecord, today: &str) -> String {
+    format!("{}  {}", format::clock(&change.time, today), change.reason)
 }
 
 /// `wants 14, is to have 9, has 8 · …`
@@ -62,11 +114,17 @@ mod tests {
 
     #[test]
     fn an_explanation_has_its_history() {
+        let change = CountRecord {
+            time: "2026-11-24T14:02:11.250+01:00".to_owned(),
+            pool: "slow".to_owned(),
+            reason: "1→2".to_owned(),
+            numbers: None,
+        };
         let told = Explanation {
             pool: "slow".to_owned(),
             now: "3 jobs wait".to_owned(),
             numbers: None,
-            history: vec![("2026-11-24T14:02:11.250+01:00".to_owned(), "1→2".to_owned())],
+            history: vec![change],
             exits: Vec::new(),
         };
         assert_eq!(history(&told, "2026-11-24"), "slow: 3 jobs wait\n14:02:11  1→2\n");

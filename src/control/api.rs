@@ -360,7 +360,7 @@ pub enum LogRecord {
 }
 
 /// `GET /v1/events`: one of these per line, from now on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EventRecord {
     /// A worker's state changed.
@@ -380,6 +380,8 @@ pub enum EventRecord {
         /// Why.
         why: String,
     },
+    /// A pool is to run another number of workers.
+    Count(CountRecord),
     /// The reader was too slow: so many changes were dropped here.
     Missed {
         /// How many.
@@ -397,11 +399,25 @@ pub struct Explanation {
     /// What that rests on; absent for a pool that demand does not decide.
     #[serde(default)]
     pub numbers: Option<ScalingNumbers>,
-    /// Decisions of the last hour: time and sentence, the oldest first.
-    pub history: Vec<(String, String)>,
+    /// Changes of the last hour, the oldest first.
+    pub history: Vec<CountRecord>,
     /// How its workers ended last, and their last lines.
     #[serde(default)]
     pub exits: Vec<ExitStory>,
+}
+
+/// A pool was to run another number of workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CountRecord {
+    /// When.
+    pub time: String,
+    /// The pool.
+    pub pool: String,
+    /// `40 wait, oldest 1.2 s, 0.80 s a job: 14 workers meet max_wait = 5s; 6→9, limited by memory`
+    pub reason: String,
+    /// What that rests on; absent for an operator's order.
+    #[serde(default)]
+    pub numbers: Option<ScalingNumbers>,
 }
 
 /// How the last process of a worker ended.

@@ -1,13 +1,15 @@
 //! Loads that are recorded from a real daemon and played back in virtual time.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::rig::{Daemon, until};
 
 const POOLS: &str = "[pool.nap]\nuser = \"${USER}\"\ncommand = [\"sleep\", \"0.2\"]\n\
-                     protocol = \"exec\"\ncount = { min = 1, max = 4 }\n";
+                     protocol = \"exec\"\ncount = { min = 0, max = 4 }\n";
 
 #[test]
 fn a_load_is_recorded_without_payloads_and_played_back_under_other_settings() {
@@ -67,4 +69,48 @@ fn a_recording_ends_by_itself_and_overwrites_nothing() {
     let refused = daemon.ask(&["simulate", "--trace", file]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no job ended"));
+}
+
+#[test]
+fn changes_of_a_count_are_told_as_they_come_with_the_numbers_that_they_rest_on() {
+    let daemon = Daemon::with_pools(POOLS);
+    let mut follower = daemon.command(&["explain", "nap", "--follow", "--json"]);
+    let mut follower = follower.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    // A change may come before the follower listens, so there are more of them.
+    let mut bounds = ["0..3", "0..2"].iter().cycle();
+    let (send, heard) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        while let Some(Ok(line)) = lines.next() {
+            send.send(serde_json::from_str::<Value>(&line).unwrap()).unwrap();
+        }
+    });
+    let order = until_some("an order is told", || {
+        daemon.says(&["scale", "nap", bounds.next().unwrap()]);
+        heard.try_recv().ok()
+    });
+    assert_eq!((&order["pool"], &order["numbers"]), (&"nap".into(), &Value::Null));
+    daemon.says(&["scale", "nap", "auto"]);
+    // The first worker is started however busy the host is.
+    daemon.says(&["submit", "nap", "a", "--background"]);
+    let growth = until_some("a decision is told", || {
+        heard.try_recv().ok().filter(|change| !change["numbers"].is_null())
+    });
+    assert!(growth["numbers"]["wanted"].as_u64().unwrap() > 0, "{growth}");
+    assert!(growth["reason"].as_str().unwrap().contains("meet max_wait = 5s; 0→1"), "{growth}");
+    let told: Value = serde_json::from_str(&daemon.says(&["explain", "nap", "--json"])).unwrap();
+    let history = told["history"].as_array().unwrap();
+    assert!(history.contains(&growth), "{told}");
+    super::kill("-INT", follower.id().into());
+    assert!(follower.wait().unwrap().success());
+    reader.join().unwrap();
+}
+
+fn until_some<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    until(what, || {
+        found = seen();
+        found.is_some()
+    });
+    found.unwrap()
 }

@@ -10,8 +10,11 @@ pub(in crate::cli) struct ExplainArgs {
     /// A pool
     #[arg(required_unless_present = "record")]
     pub(in crate::cli) name: Option<String>,
+    /// Go on with every change of its count until Ctrl-C
+    #[arg(short, long)]
+    pub(in crate::cli) follow: bool,
     /// Record when jobs come and how long they take into a file, for simulate
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "json", "follow"])]
     pub(in crate::cli) record: Option<PathBuf>,
     /// Record for this long only
     #[arg(long = "for", value_parser = humantime::parse_duration, value_name = "TIME")]

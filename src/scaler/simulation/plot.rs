@@ -66,7 +66,9 @@ struct Row<'a> {
 /// The picture of runs of one load, each with the name of its policy.
 #[must_use]
 pub fn plot(title: &str, runs: &[(&str, &Outcome)]) -> String {
-    let rows: Vec<Row<'_>> = runs.iter().flat_map(|(who, outcome)| rows(who, outcome)).collect();
+    let mut rows: Vec<Row<'_>> =
+        runs.iter().flat_map(|(who, outcome)| rows(who, outcome)).collect();
+    rows.sort_by_key(|row| row.place);
     let (width, height) = (
         LEFT + real(COLUMNS.len()) * (WIDTH + GAP_X),
         TOP + real(rows.len()) * (HEIGHT + GAP_Y) + BOTTOM,
@@ -192,7 +194,8 @@ fn cell(
     }
     writeln!(
         text,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#404040\">max {:.*}</text>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#404040\" stroke=\"white\" \
+         stroke-width=\"3\" paint-order=\"stroke\">max {:.*}</text>",
         left + WIDTH - 5.0,
         top + 13.0,
         usize::from(row.most(column).fract() > 0.0),
