@@ -351,6 +351,9 @@ pub enum LogRecord {
         /// The bytes, when it is not.
         #[serde(skip_serializing_if = "Option::is_none")]
         base64: Option<String>,
+        /// True for a part of a line whose rest comes later.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        part: bool,
     },
     /// The reader was too slow: so many lines were dropped here.
     Missed {

@@ -34,6 +34,7 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
+pub use chunk::LogChunk;
 pub use handle::{
     LineWatch, LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle,
     LogsRequest, Subscription,

@@ -247,7 +247,7 @@ mod tests {
                     pid: None,
                     stream: LogStream::Stdout,
                     bytes: &bytes,
-                    continues: false,
+                    part: false,
                 });
             }
         }

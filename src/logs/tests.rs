@@ -99,7 +99,7 @@ impl Reader {
         let is_last = |entry: &LogEntry| matches!(entry, LogEntry::Line(line) if line.text == last);
         while !self.entries.iter().any(is_last) {
             match timeout(DEADLINE, self.subscription.entries.recv()).await.unwrap() {
-                Some(batch) => self.entries.extend(batch),
+                Some(batch) => self.entries.extend(batch.into_iter().flat_map(singly)),
                 None => break,
             }
         }
@@ -109,17 +109,25 @@ impl Reader {
     fn lines(&self) -> Vec<LogLine> {
         let lines = self.entries.iter().filter_map(|entry| match entry {
             LogEntry::Line(line) => Some(line.clone()),
-            LogEntry::Missed(_) => None,
+            LogEntry::Lines(_) | LogEntry::Missed(_) => None,
         });
         lines.collect()
     }
 
     fn missed(&self) -> u64 {
         let missed = self.entries.iter().map(|entry| match entry {
-            LogEntry::Line(_) => 0,
+            LogEntry::Line(_) | LogEntry::Lines(_) => 0,
             LogEntry::Missed(count) => *count,
         });
         missed.sum()
+    }
+}
+
+/// Lines that came together, one by one.
+fn singly(entry: LogEntry) -> Vec<LogEntry> {
+    match entry {
+        LogEntry::Lines(chunk) => chunk.into_lines().map(LogEntry::Line).collect(),
+        other => vec![other],
     }
 }
 
@@ -263,12 +271,12 @@ async fn raw_files_hold_any_bytes_and_lines_of_any_length() {
     let joined: Vec<u8> = lines
         .iter()
         .flat_map(|line| {
-            let end: &[u8] = if line.continues || line.text == "last" { b"" } else { b"\n" };
+            let end: &[u8] = if line.part || line.text == "last" { b"" } else { b"\n" };
             [&line.text[..], end].concat()
         })
         .collect();
     assert!(joined == long);
-    assert!(lines.iter().filter(|line| line.continues).count() >= 3);
+    assert!(lines.iter().filter(|line| line.part).count() >= 3);
     let dir = bench.close().await;
     assert!(fs::read(dir.path().join("x.log")).unwrap() == long);
 }
@@ -281,7 +289,7 @@ async fn a_prompt_without_line_end_shows_after_a_second() {
     bench.run("a:1", "printf 'password: '; sleep 3; echo done").await;
     reader.read_to("password: ").await;
     let line = &reader.lines()[0];
-    assert!(line.continues && line.at.duration_since(before).unwrap() < Duration::from_secs(3));
+    assert!(line.part && line.at.duration_since(before).unwrap() < Duration::from_secs(3));
     reader.read_to("done").await;
     bench.close().await;
 }

@@ -136,7 +136,7 @@ async fn write(filter: LogFilter, sender: mpsc::Sender<Vec<LogEntry>>) {
             worker: worker.parse().unwrap(),
             stream,
             text: Bytes::from_static(text),
-            continues: false,
+            part: false,
         })
     };
     if filter.names == [NamePattern::new("flood")] {
