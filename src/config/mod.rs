@@ -6,6 +6,7 @@
 //! Nothing here knows what runs.
 
 mod accounts;
+mod cgroup;
 mod command;
 mod daemon;
 mod diff;
@@ -34,6 +35,7 @@ mod values;
 mod watch;
 mod wrong;
 
+pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -41,7 +43,7 @@ pub use function::{FunctionRule, FunctionRules};
 pub use health::{Check, Liveness, LivenessOn, Ready, ReadyOn};
 pub use limits::{CpuList, IoPriority, Limits};
 pub use load::{known_keys, load, load_text, socket_of};
-pub use powers::Powers;
+pub use powers::{CgroupSight, Powers};
 pub use recycling::{AgeMax, Recycling};
 pub use rlimit::{Rlimit, RlimitKind};
 pub use settings::*;
