@@ -303,6 +303,7 @@ mod tests {
             "rlimit = { core = 0 }",
             "no_new_privileges = true",
             "cpu_affinity = [0]",
+            "cgroup = {}",
         ] {
             let key = line.split(' ').next().unwrap();
             assert_eq!(change(&format!("count = 2\n{line}")).program, [key]);

@@ -6,6 +6,7 @@
 //! Nothing here knows what runs.
 
 mod accounts;
+mod cgroup;
 mod command;
 mod daemon;
 mod diff;
@@ -36,6 +37,7 @@ mod values;
 mod watch;
 mod wrong;
 
+pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -45,7 +47,7 @@ pub use limits::{CpuList, IoPriority, Limits};
 pub use load::{known_keys, load, load_text, socket_of};
 pub use log::LogSettings;
 pub use order::Order;
-pub use powers::Powers;
+pub use powers::{CgroupSight, Powers};
 pub use recycling::{AgeMax, Recycling};
 pub use rlimit::{Rlimit, RlimitKind};
 pub use settings::*;

@@ -21,6 +21,7 @@ use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
+use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
@@ -158,7 +159,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (logs, logs_thread) = Logs::start()?;
     let ledger = Some(state_dir.path().join("workers"));
     let file_limit = Some(file_limit);
-    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
+    let cgroup = ControlGroup::of_process().ok().map(|group| group.folder);
+    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit, cgroup };
     let intents = open_intents(&state_dir)?;
     let processes = Processes::open(options, &tasks, stop.clone())?;
     end_leftovers(&processes).await;

@@ -109,6 +109,7 @@ fn the_full_file_shows_the_defaults() {
     let limits = std::mem::take(&mut whole.program.limits);
     assert!(limits.nice.is_some() && limits.io_priority.is_some() && limits.cpus.is_some());
     assert!(limits.oom_score_adj.is_some() && limits.rlimits.len() > 1);
+    assert!(limits.cgroup.is_some_and(|cgroup| cgroup.controllers().count() == 3));
     assert_eq!(whole.scaling.startup.take(), Some(std::time::Duration::from_secs(1)));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
     // Without these nothing is asked, bounded or replaced.

@@ -45,6 +45,8 @@ pub(super) struct ShimSpec {
     umask: Option<u32>,
     file_limit: Option<FileLimit>,
     limits: Limits,
+    /// The file by which it enters its control group.
+    entrance: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,14 +57,19 @@ struct Ids {
 }
 
 impl ShimSpec {
-    pub(super) fn new(launch: &Launch, file_limit: Option<FileLimit>) -> Self {
+    pub(super) fn new(
+        launch: &Launch,
+        file_limit: Option<FileLimit>,
+        entrance: Option<PathBuf>,
+    ) -> Self {
         let Launch { argv, env, directory, account, umask, limits, .. } = launch.clone();
         let ids = account.map(|account| Ids {
             uid: account.uid,
             gid: account.gid,
             groups: account.groups,
         });
-        Self { argv, env: env.into_iter().collect(), directory, ids, umask, file_limit, limits }
+        let env = env.into_iter().collect();
+        Self { argv, env, directory, ids, umask, file_limit, limits, entrance }
     }
 }
 
@@ -157,6 +164,9 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
         limit.apply().map_err(step(program, "set the file limit"))?;
     }
     let refused = |refusal| refused(program, refusal);
+    if let Some(entrance) = &spec.entrance {
+        grants::enter(entrance).map_err(refused)?;
+    }
     grants::before_user(&spec.limits).map_err(refused)?;
     if let Some(ids) = &spec.ids {
         change_user(ids).map_err(step(program, "change the user"))?;

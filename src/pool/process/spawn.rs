@@ -13,9 +13,12 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{AccessFlags, Gid, Uid, access, getegid, geteuid, getgroups, pipe2};
 use tokio::sync::oneshot;
 
+use super::cgroups::{WorkerGroup, group_name};
+use super::grants::Refusal;
 use super::launch::{Launch, StartError, find_program};
 use super::shim::{self, ShimSpec};
-use super::table::Processes;
+use super::strays::mark;
+use super::table::{Born, Processes};
 use crate::config::{Account, Limits};
 use crate::model::{Exit, WorkerId, WorkerName};
 
@@ -48,6 +51,15 @@ pub enum Ended {
     NotStarted(String),
 }
 
+/// A start that lacks nothing.
+#[derive(Debug)]
+struct Prepared {
+    command: Command,
+    shim: Option<shim::Order>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
 impl End {
     /// Waits until the process has ended and was reaped.
     pub async fn wait(self) -> Ended {
@@ -77,6 +89,40 @@ impl Processes {
         name: &WorkerName,
         launch: &Launch,
     ) -> Result<Child, StartError> {
+        let group = self.make_group(worker, name, launch)?;
+        let prepared = self.prepare(launch, group.as_ref());
+        // From before the start until it is known, so that it cannot be reaped as an orphan.
+        let mut table = self.shared.lock();
+        let started = prepared.and_then(|mut prepared| {
+            let program = launch.argv.first().cloned().unwrap_or_default();
+            let failed = |source| StartError::Step { program, step: "spawn", source };
+            let child = prepared.command.spawn().map_err(failed)?;
+            Ok((prepared, i32::try_from(child.id()).unwrap_or_default()))
+        });
+        let (prepared, pid) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                if let Some(group) = group {
+                    table.cgroups.remove(group);
+                }
+                return Err(error);
+            }
+        };
+        if let (Some(limit), None) = (self.shared.file_limit, &prepared.shim) {
+            limit.give(pid);
+        }
+        let exit = table.insert(Born { worker, name, strays: launch.strays, group, pid });
+        drop(table);
+        let Prepared { shim, stdout, stderr, .. } = prepared;
+        Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
+    }
+
+    /// All that a start needs and that may be missing.
+    fn prepare(
+        &self,
+        launch: &Launch,
+        group: Option<&WorkerGroup>,
+    ) -> Result<Prepared, StartError> {
         let program = launch.argv.first().ok_or(StartError::Empty)?;
         let step = |step: &'static str| {
             move |source| StartError::Step { program: program.clone(), step, source }
@@ -87,7 +133,8 @@ impl Processes {
             let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
             let mut command = Command::new(&self.shared.own_binary);
             command.arg(shim::WORD).stdin(OwnedFd::from(theirs));
-            let spec = ShimSpec::new(launch, self.shared.file_limit);
+            let entrance = group.map(WorkerGroup::entrance);
+            let spec = ShimSpec::new(launch, self.shared.file_limit, entrance);
             (command, Some(shim::Order::new(ours, &spec).map_err(step("order to the shim"))?))
         } else {
             (direct(launch, program)?, None)
@@ -98,17 +145,23 @@ impl Processes {
         }
         // These settings, and no `pre_exec`, user or group, are what lets std use posix_spawn.
         command.process_group(0).stdout(child_stdout).stderr(child_stderr);
+        Ok(Prepared { command, shim, stdout, stderr })
+    }
 
-        // From before the start until it is known, so that it cannot be reaped as an orphan.
-        let mut table = self.shared.lock();
-        let child = command.spawn().map_err(step("spawn"))?;
-        let pid = i32::try_from(child.id()).unwrap_or_default();
-        if let (Some(limit), None) = (self.shared.file_limit, &shim) {
-            limit.give(pid);
-        }
-        let exit = table.insert(worker, (name, launch.strays), pid);
-        drop(table);
-        Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
+    /// The control group that a launch asks for. It is removed if nothing comes to be in it.
+    fn make_group(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        launch: &Launch,
+    ) -> Result<Option<WorkerGroup>, StartError> {
+        let Some(limits) = &launch.limits.cgroup else { return Ok(None) };
+        let name = group_name(name, &mark(worker));
+        let made = self.shared.lock().cgroups.make(&name, limits);
+        made.map(Some).map_err(|Refusal { key, source, hint }| {
+            let program = launch.argv.first().cloned().unwrap_or_default();
+            StartError::Refused { program, key, source, hint }
+        })
     }
 }
 
