@@ -8,6 +8,7 @@
 mod accounts;
 mod command;
 mod daemon;
+mod deploys;
 mod diff;
 mod env_file;
 mod error;
@@ -32,6 +33,7 @@ mod watch;
 mod wrong;
 
 pub use daemon::MEMORY_BUDGET;
+pub use deploys::Deploys;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};

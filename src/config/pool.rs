@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::accounts::{self, Person};
 use super::command;
+use super::deploys::Deploys;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
@@ -63,6 +64,7 @@ struct Keys {
     umask: Option<u32>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
+    deploys: Deploys,
     log: Option<LogKey>,
 }
 
@@ -112,6 +114,7 @@ impl<'a> Reader<'a> {
             scaling: keys.scaling,
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             upkeep: keys.upkeep.clone(),
+            deploys: keys.deploys.clone(),
             log: LogSettings {
                 file: log_file,
                 size_max: log.size_max,
@@ -140,6 +143,7 @@ impl<'a> Reader<'a> {
             umask: table.read("umask", Value::mode),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
+            deploys: Deploys::read(table),
             log: table.read("log", log),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::deploys::Deploys;
 use super::function::FunctionRules;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
@@ -175,6 +176,8 @@ pub struct PoolSettings {
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How a new program reaches its workers.
+    pub deploys: Deploys,
     /// Where its output goes.
     pub log: LogSettings,
 }

@@ -185,7 +185,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Count, LogFormat, LogSettings, ScalingSettings, Upkeep};
+    use crate::config::{Count, Deploys, LogFormat, LogSettings, ScalingSettings, Upkeep};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -204,6 +204,7 @@ mod tests {
             scaling: ScalingSettings::default(),
             stop: Vec::new(),
             upkeep: Upkeep::default(),
+            deploys: Deploys::default(),
             log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
         }
     }

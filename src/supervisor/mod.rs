@@ -19,6 +19,7 @@ mod service;
 mod stop;
 mod task;
 
+pub use crate::pool::RestartMode;
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use handle::{
     Actor, Answer, Brief, CommandError, ConfigState, Progress, Rejected, ScaleTo, Snapshot,

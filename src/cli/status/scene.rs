@@ -130,6 +130,7 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         reason: format!("count = {count} in the file"),
         functions: vec![name.to_owned()],
         protocol: "gearman".to_owned(),
+        canary: None,
         workers,
     }
 }

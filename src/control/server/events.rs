@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::App;
 use super::convert::rfc3339;
 use crate::control::api::EventRecord;
-use crate::pool::{PoolEvent, SlotRole};
+use crate::pool::{PoolNewsItem, SlotRole};
 
 pub(super) async fn stream(State(app): State<App>) -> Response {
     let events = app.supervisor.news.subscribe();
@@ -31,15 +31,23 @@ pub(super) async fn stream(State(app): State<App>) -> Response {
     (kind, Body::from_stream(lines)).into_response()
 }
 
-fn record(event: &Arc<PoolEvent>) -> EventRecord {
-    EventRecord::Moved {
-        time: rfc3339(event.at),
-        worker: event.worker.to_string(),
-        outgoing: event.role == SlotRole::Predecessor,
-        pid: event.pid,
-        from: event.from.as_str().to_owned(),
-        to: event.to.as_str().to_owned(),
-        why: event.why.clone(),
+fn record(item: &Arc<PoolNewsItem>) -> EventRecord {
+    match &**item {
+        PoolNewsItem::Moved(event) => EventRecord::Moved {
+            time: rfc3339(event.at),
+            worker: event.worker.to_string(),
+            outgoing: event.role == SlotRole::Predecessor,
+            pid: event.pid,
+            from: event.from.as_str().to_owned(),
+            to: event.to.as_str().to_owned(),
+            why: event.why.clone(),
+        },
+        PoolNewsItem::Deployed(event) => EventRecord::Deployed {
+            time: rfc3339(event.at),
+            worker: event.worker.to_string(),
+            deploy: event.what.to_owned(),
+            reason: event.reason.clone(),
+        },
     }
 }
 
