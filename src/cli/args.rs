@@ -88,8 +88,8 @@ pub(super) enum Question {
     Start(NamesArgs),
     /// Drain and stop pools or workers; they stay stopped until they are started
     Stop(NamesArgs),
-    /// Replace workers one by one, each after its job
-    Restart(NamesArgs),
+    /// Replace workers one by one, each after its job, a canary first
+    Restart(RestartArgs),
     /// Send a signal to workers
     Signal(SignalArgs),
     /// Wait until pools or workers are RUNNING
@@ -245,6 +245,15 @@ pub(super) struct NamesArgs {
     pub(super) names: Vec<String>,
     #[command(flatten)]
     pub(super) pace: PaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestartArgs {
+    /// All at once: each stops after its job, and starts again
+    #[arg(long)]
+    pub(super) now: bool,
+    #[command(flatten)]
+    pub(super) names: NamesArgs,
 }
 
 /// How long a command may take, and how it tells.

@@ -45,9 +45,7 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Stop(args) => {
             commands::run(&client?, screen, &Order::on_names(args, Command::Stop)).await
         }
-        Question::Restart(args) => {
-            commands::run(&client?, screen, &Order::on_names(args, Command::Restart)).await
-        }
+        Question::Restart(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Signal(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Scale(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Reload(args) => commands::run(&client?, screen, &args.into()).await,

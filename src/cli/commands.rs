@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{Bounds, NamesArgs, PaceArgs, ReloadArgs, Scale, ScaleArgs, SignalArgs};
+use super::args::{
+    Bounds, NamesArgs, PaceArgs, ReloadArgs, RestartArgs, Scale, ScaleArgs, SignalArgs,
+};
 use super::exit::{CliError, Exit};
 use super::format;
 use super::interrupt::Interrupt;
 use super::output::Screen;
 use super::progress::ProgressLine;
-use crate::control::api::{Done, Names, ReloadRequest, ScaleRequest, SignalRequest};
+use crate::control::api::{
+    Done, Names, ReloadRequest, RestartRequest, ScaleRequest, SignalRequest,
+};
 use crate::control::client::{ClientError, Command, ControlClient, Wait};
 
 /// Between two looks whether the daemon's process has gone.
@@ -71,6 +75,15 @@ impl Order {
     pub(super) fn on_names(args: NamesArgs, command: impl FnOnce(Names) -> Command) -> Self {
         let command = command(Names { names: args.names.clone() });
         Self { command, names: args.names, pace: args.pace }
+    }
+}
+
+impl From<RestartArgs> for Order {
+    fn from(args: RestartArgs) -> Self {
+        let now = args.now;
+        Self::on_names(args.names, |Names { names }| {
+            Command::Restart(RestartRequest { names, now })
+        })
     }
 }
 

@@ -110,6 +110,7 @@ impl PoolChange {
         ]);
         live.extend(old.upkeep.differing(&new.upkeep));
         live.extend(old.order.differing(&new.order));
+        live.extend(old.deploys.differing(&new.deploys));
         let program = program_keys(&old.program, &new.program);
         let (old, new) = (Arc::clone(old), Arc::clone(new));
         (old != new).then_some(Self { old, new, program, live })

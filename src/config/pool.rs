@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::accounts::{self, Person};
 use super::command;
+use super::deploys::Deploys;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
@@ -64,6 +65,7 @@ struct Keys {
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     order: Order,
+    deploys: Deploys,
     log: Option<LogKey>,
 }
 
@@ -92,6 +94,7 @@ impl<'a> Reader<'a> {
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             upkeep: keys.upkeep.clone(),
             order: keys.order.clone(),
+            deploys: keys.deploys.clone(),
             log: keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir),
             program: self.program(name, table, keys)?,
         }))
@@ -118,6 +121,7 @@ impl<'a> Reader<'a> {
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             order: Order::read(table),
+            deploys: Deploys::read(table),
             log: table.read("log", LogKey::read),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::deploys::Deploys;
 use super::function::FunctionRules;
 use super::limits::Limits;
 use super::log::LogSettings;
@@ -180,6 +181,8 @@ pub struct PoolSettings {
     pub upkeep: Upkeep,
     /// How it relates to other pools.
     pub order: Order,
+    /// How a new program reaches its workers.
+    pub deploys: Deploys,
     /// Where its output goes.
     pub log: LogSettings,
 }

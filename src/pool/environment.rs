@@ -193,7 +193,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Account, Count, Limits, LogSettings, Order, ScalingSettings, Upkeep};
+    use crate::config::{
+        Account, Count, Deploys, Limits, LogSettings, Order, ScalingSettings, Upkeep,
+    };
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -216,6 +218,7 @@ mod tests {
             stop: Vec::new(),
             upkeep: Upkeep::default(),
             order: Order::default(),
+            deploys: Deploys::default(),
             log: LogSettings::default(),
         }
     }

@@ -173,6 +173,15 @@ impl State {
         }
     }
 
+    /// Has [`BrokerEvent::JobEnded`] told of the next job that the process ends.
+    ///
+    /// [`BrokerEvent::JobEnded`]: crate::broker::BrokerEvent::JobEnded
+    pub fn await_job(&mut self, worker: WorkerId) {
+        if let Some(process) = self.crews.workers.get_mut(&worker) {
+            process.awaited = true;
+        }
+    }
+
     /// Stops giving jobs to the process if it holds none; atomic with dispatch.
     ///
     /// Once the answer is [`Drain::Drained`] no present or later session of it gets a job.

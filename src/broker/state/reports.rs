@@ -80,7 +80,8 @@ impl State {
         {
             process.done += 1;
             if std::mem::take(&mut process.awaited) {
-                fx.events.push(BrokerEvent::JobEnded(worker));
+                let well = matches!(report, WorkReport::Complete(_));
+                fx.events.push(BrokerEvent::JobEnded { worker, well });
             }
         }
         self.let_go(now, session, id, fx);

@@ -19,7 +19,7 @@ use wire::{Call, escape};
 
 use super::api::{
     Done, EventRecord, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone,
-    QueueRequest, ReloadRequest, ScaleRequest, SignalRequest, Status, TraceRecord,
+    QueueRequest, ReloadRequest, RestartRequest, ScaleRequest, SignalRequest, Status, TraceRecord,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -37,7 +37,7 @@ pub enum Command {
     /// Drain and stop them.
     Stop(Names),
     /// Replace their processes one by one.
-    Restart(Names),
+    Restart(RestartRequest),
     /// Send a signal to them.
     Signal(SignalRequest),
     /// Hold pools at a count, or release them.
@@ -108,7 +108,7 @@ impl ControlClient {
         let (route, call) = match command {
             Command::Start(names) => ("start", Call::json(names)),
             Command::Stop(names) => ("stop", Call::json(names)),
-            Command::Restart(names) => ("restart", Call::json(names)),
+            Command::Restart(request) => ("restart", Call::json(request)),
             Command::Signal(request) => ("signal", Call::json(request)),
             Command::Scale(request) => ("scale", Call::json(request)),
             Command::Reload(request) => ("reload", Call::json(request)),
