@@ -126,6 +126,7 @@ fn every_key_of_a_program_becomes_one_of_ours() {
     assert_eq!(image.upkeep.strays, Strays::Leave);
     assert_eq!(image.stop[0].signal, Signal::SIGQUIT);
     assert_eq!(image.stop[0].wait, Duration::from_mins(10));
+    assert_eq!(image.order.labels, ["media"]);
     let log = &image.log;
     assert_eq!(log.file.as_deref(), Some(Path::new("/var/log/image_all.log")));
     assert_eq!((log.size_max, log.keep), (1 << 20, 3));
@@ -134,6 +135,7 @@ fn every_key_of_a_program_becomes_one_of_ours() {
     assert_eq!(split.program.command, ["sh", "-c", "echo 8; exec sleep 108"]);
     // Only as a daemon supervisord looks at its own umask.
     assert_eq!(split.program.umask, None);
+    assert_eq!(split.order.labels, ["media"]);
     assert_eq!(split.upkeep.restart, Restart::Always);
     assert_eq!((split.stop[0].signal, split.stop[0].wait.as_secs()), (Signal::SIGTERM, 10));
     assert_eq!(split.log.file, None);
@@ -157,8 +159,8 @@ fn what_has_no_equal_is_told_with_its_place_and_is_a_comment() {
         "s.conf:57: [eventlistener:memmon] has no equal and is left out: pools with their logs, \
          restarts and limits need no listener",
         "s.conf:61: [fcgi-program:web] has no equal and is left out: no socket is handed to workers",
-        "s.conf:65: [group:media] has no equal: commands take several names, as in \
-         gear-supervisor restart image split",
+        "s.conf:65: [group:media] is a label of its pools: where supervisorctl takes media:*, \
+         gear-supervisor takes @media",
         "a.conf:6: autostart = off: gear-supervisor scale split-08 1 starts it",
     ] {
         assert!(told.iter().any(|remark| remark == expected), "{expected} in {told:#?}");
