@@ -49,6 +49,7 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
             commands::run(&client?, screen, &Order::on_names(args, Command::Restart)).await
         }
         Question::Signal(args) => commands::run(&client?, screen, &args.into()).await,
+        Question::Send(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Scale(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Reload(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Shutdown(pace) => commands::shutdown(&client?, screen, pace).await,

@@ -30,6 +30,7 @@ mod status;
 mod submit;
 mod supervisord;
 mod table;
+mod terminal;
 mod wait;
 mod work;
 

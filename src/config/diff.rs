@@ -149,6 +149,7 @@ fn program_keys(old: &Program, new: &Program) -> Vec<&'static str> {
         ("directory", old.directory != new.directory),
         ("env", old.env != new.env),
         ("umask", old.umask != new.umask),
+        ("tty", old.tty != new.tty),
     ])
 }
 

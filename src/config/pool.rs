@@ -61,6 +61,7 @@ struct Keys {
     env: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
     umask: Option<u32>,
+    tty: Option<bool>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     log: Option<LogKey>,
@@ -138,6 +139,7 @@ impl<'a> Reader<'a> {
             env: table.layers("env").iter().flat_map(env).collect(),
             env_file: table.read("env_file", Value::path),
             umask: table.read("umask", Value::mode),
+            tty: table.read("tty", Value::flag),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             log: table.read("log", log),
@@ -156,6 +158,11 @@ impl<'a> Reader<'a> {
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        if adapted && keys.tty == Some(true) {
+            let wrong =
+                Wrong::new("the jobs of exec and lines are on the streams of their program");
+            table.wrong_at("tty", wrong.hint("remove it, or use \"gearman\" or \"none\""));
+        }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));
@@ -180,6 +187,7 @@ impl<'a> Reader<'a> {
             directory: keys.directory.unwrap_or_else(|| table.folder().to_owned()),
             env,
             umask: keys.umask,
+            tty: keys.tty.unwrap_or(false),
         })
     }
 

@@ -198,6 +198,8 @@ pub struct Program {
     pub env: BTreeMap<String, String>,
     /// File-mode mask.
     pub umask: Option<u32>,
+    /// Whether each worker has a terminal.
+    pub tty: bool,
 }
 
 /// How jobs reach a pool's workers.

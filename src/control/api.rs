@@ -4,10 +4,12 @@
 //! RFC 3339 with an offset. Fields may be added; clients ignore those they do not know.
 
 mod queue;
+mod terminal;
 
 use serde::{Deserialize, Serialize};
 
 pub use queue::{ExportedJob, Functions, QueueDone, QueueRequest, Text};
+pub use terminal::{SendRequest, SizeRequest, TerminalRecord};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

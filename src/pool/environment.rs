@@ -45,6 +45,9 @@ const USER_ONLY: &[&str] =
 /// For a daemon that was started without one.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a worker's terminal understands.
+const TERM: &str = "xterm-256color";
+
 /// Which process is to be started.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
@@ -131,6 +134,13 @@ fn env(
         env.insert("HOME".into(), home.into());
         env.insert("SHELL".into(), "/bin/sh".into());
     }
+    if program.tty {
+        // Whoever attaches has an xterm or something that understands one; the size is asked of the
+        // terminal itself.
+        env.insert("TERM".into(), TERM.into());
+        env.remove(OsStr::new("COLUMNS"));
+        env.remove(OsStr::new("LINES"));
+    }
     let words = words(place);
     for (name, word) in [("HOST", "{host}"), ("PORT", "{port}")] {
         if let Some((_, value)) = words.iter().find(|(of, _)| *of == word) {
@@ -199,6 +209,7 @@ mod tests {
                 directory: PathBuf::from("/srv"),
                 env: BTreeMap::new(),
                 umask: None,
+                tty: false,
             },
             count: Count { min: 1, max: 1 },
             scaling: ScalingSettings::default(),
@@ -268,6 +279,19 @@ mod tests {
         let launch = made(&settings, &["127.0.0.1:9", "[::1]:10"], &[]);
         assert_eq!(get(&launch, "GEARMAN_SERVERS"), Some("127.0.0.1:9,[::1]:10"));
         assert_eq!(get(&launch, "JSON"), Some("{}"));
+    }
+
+    #[test]
+    fn a_worker_with_a_terminal_knows_its_kind_and_asks_it_for_its_size() {
+        let mut settings = settings(PoolProtocol::None, &["w"]);
+        let inherited = [("TERM", "dumb"), ("COLUMNS", "200"), ("LINES", "50")];
+        assert_eq!(get(&made(&settings, &[], &inherited), "TERM"), Some("dumb"));
+        settings.program.tty = true;
+        let launch = made(&settings, &[], &inherited);
+        let of = |name| get(&launch, name);
+        assert_eq!((of("TERM"), of("COLUMNS"), of("LINES")), (Some(TERM), None, None));
+        settings.program.env.insert("TERM".to_owned(), "vt100".to_owned());
+        assert_eq!(get(&made(&settings, &[], &inherited), "TERM"), Some("vt100"));
     }
 
     #[test]

@@ -102,7 +102,11 @@ impl Stage {
     /// The start of a process's standard output.
     async fn output(&self, pid: i32) -> std::os::fd::OwnedFd {
         self.until_seen(|seen| seen.outputs.contains_key(&pid)).await;
-        self.seen.borrow().outputs[&pid].stdout.try_clone().unwrap()
+        match &self.seen.borrow().outputs[&pid] {
+            LogSource::Pipes { stdout: fd, .. } | LogSource::Terminal(fd) => {
+                fd.try_clone().unwrap()
+            }
+        }
     }
 
     async fn stop(&self, name: &str) -> Result<(), String> {
@@ -203,6 +207,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             directory: PathBuf::from("/"),
             env: BTreeMap::new(),
             umask: None,
+            tty: false,
         },
         count: Count { min: count, max: count },
         scaling: ScalingSettings::default(),

@@ -160,7 +160,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| Refusal::bad_request(format!("the request's body is not right: {error}")))
 }
 
-fn patterns(names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
+pub(super) fn patterns(names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
     if names.is_empty() {
         return Err(Refusal::bad_request("no name is given").hint("'all' means every pool"));
     }

@@ -14,8 +14,9 @@ use nix::unistd::{AccessFlags, Gid, Uid, access, getegid, geteuid, getgroups, pi
 use tokio::sync::oneshot;
 
 use super::launch::{Launch, StartError, find_program};
-use super::shim::{self, ShimSpec};
+use super::shim::{self, Input, ShimSpec};
 use super::table::Processes;
+use super::terminal;
 use crate::config::Account;
 use crate::model::{Exit, WorkerId, WorkerName};
 
@@ -28,6 +29,17 @@ pub struct Child {
     pub stdout: OwnedFd,
     /// The read end of its standard error; reading does not block.
     pub stderr: OwnedFd,
+    /// Tells how it ended.
+    pub end: End,
+}
+
+/// A process that was started on a terminal of its own.
+#[derive(Debug)]
+pub struct TerminalChild {
+    /// Its id, which is its group's and its session's too.
+    pub pid: i32,
+    /// Our end of its terminal; neither reading nor writing blocks.
+    pub terminal: OwnedFd,
     /// Tells how it ended.
     pub end: End,
 }
@@ -77,43 +89,82 @@ impl Processes {
         name: &WorkerName,
         launch: &Launch,
     ) -> Result<Child, StartError> {
-        let program = launch.argv.first().ok_or(StartError::Empty)?;
-        let step = |step: &'static str| {
-            move |source| StartError::Step { program: program.clone(), step, source }
-        };
-        let (stdout, child_stdout) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
-        let (stderr, child_stderr) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
+        let step = |error| step(launch, "pipe")(error);
+        let (stdout, child_stdout) = output_pipe(launch.account.as_ref()).map_err(step)?;
+        let (stderr, child_stderr) = output_pipe(launch.account.as_ref()).map_err(step)?;
         let (mut command, shim) = if needs_shim(launch) {
-            let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
-            let mut command = Command::new(&self.shared.own_binary);
-            command.arg(shim::WORD).stdin(OwnedFd::from(theirs));
-            let spec = ShimSpec::new(launch, self.shared.file_limit);
-            (command, Some(shim::Order::new(ours, &spec).map_err(step("order to the shim"))?))
+            self.through_shim(launch, Input::Nothing)?
         } else {
-            (direct(launch, program)?, None)
+            (direct(launch)?, None)
         };
-        command.env_clear();
-        if shim.is_none() {
-            command.envs(&launch.env);
-        }
         // These settings, and no `pre_exec`, user or group, are what lets std use posix_spawn.
         command.process_group(0).stdout(child_stdout).stderr(child_stderr);
+        let (pid, end) = self.enter(command, shim, (worker, name), launch)?;
+        Ok(Child { pid, stdout, stderr, end })
+    }
 
+    /// Starts a process in a session of its own, with a terminal as its input and its outputs; a
+    /// program that cannot be executed is told by [`End::wait`].
+    ///
+    /// # Errors
+    /// When there is no terminal or process to be had.
+    pub fn spawn_on_terminal(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        launch: &Launch,
+    ) -> Result<TerminalChild, StartError> {
+        let failed = step(launch, "open a terminal");
+        let (terminal, theirs) = terminal::open(launch.account.as_ref()).map_err(&failed)?;
+        let (mut command, shim) = self.through_shim(launch, Input::Terminal)?;
+        // Not in a group of its own yet: the leader of a group cannot begin a session.
+        command.stdout(theirs.try_clone().map_err(&failed)?).stderr(theirs);
+        let (pid, end) = self.enter(command, shim, (worker, name), launch)?;
+        Ok(TerminalChild { pid, terminal, end })
+    }
+
+    /// The shim as a command, and the order that it gets.
+    fn through_shim(
+        &self,
+        launch: &Launch,
+        input: Input,
+    ) -> Result<(Command, Option<shim::Order>), StartError> {
+        let (ours, theirs) = UnixStream::pair().map_err(step(launch, "socketpair"))?;
+        let mut command = Command::new(&self.shared.own_binary);
+        command.env_clear().arg(shim::WORD).stdin(OwnedFd::from(theirs));
+        let spec = ShimSpec::new(launch, self.shared.file_limit, input);
+        let order = shim::Order::new(ours, &spec).map_err(step(launch, "order to the shim"))?;
+        Ok((command, Some(order)))
+    }
+
+    /// Starts the command and enters it into the table.
+    fn enter(
+        &self,
+        mut command: Command,
+        shim: Option<shim::Order>,
+        (worker, name): (WorkerId, &WorkerName),
+        launch: &Launch,
+    ) -> Result<(i32, End), StartError> {
         // From before the start until it is known, so that it cannot be reaped as an orphan.
         let mut table = self.shared.lock();
-        let child = command.spawn().map_err(step("spawn"))?;
+        let child = command.spawn().map_err(step(launch, "spawn"))?;
         let pid = i32::try_from(child.id()).unwrap_or_default();
         if let (Some(limit), None) = (self.shared.file_limit, &shim) {
             limit.give(pid);
         }
         let exit = table.insert(worker, (name, launch.strays), pid);
-        drop(table);
-        Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
+        Ok((pid, End { exit, shim }))
     }
 }
 
+fn step(launch: &Launch, step: &'static str) -> impl Fn(io::Error) -> StartError {
+    let program = launch.argv.first().cloned().unwrap_or_default();
+    move |source| StartError::Step { program: program.clone(), step, source }
+}
+
 /// A command that is the program itself.
-fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
+fn direct(launch: &Launch) -> Result<Command, StartError> {
+    let program = launch.argv.first().ok_or(StartError::Empty)?.as_str();
     let directory = &launch.directory;
     if let Err(source) = check_directory(directory) {
         let (program, directory) = (program.to_owned(), directory.clone());
@@ -125,6 +176,7 @@ fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
     let mut command = Command::new(file);
     command.arg0(program).args(launch.argv.iter().skip(1));
     command.current_dir(directory).stdin(Stdio::null());
+    command.env_clear().envs(&launch.env);
     Ok(command)
 }
 

@@ -151,7 +151,10 @@ impl Processes {
         // What may be left behind is in the group too.
         match table.live.get(pid).map(|live| live.strays) {
             Some(Strays::Warn | Strays::Leave) => kill(group, Signal::SIGKILL).is_ok(),
-            Some(Strays::Kill) | None => killpg(group, Signal::SIGKILL).is_ok(),
+            // A process with a terminal has no group before it has begun its session.
+            Some(Strays::Kill) | None => {
+                killpg(group, Signal::SIGKILL).or_else(|_| kill(group, Signal::SIGKILL)).is_ok()
+            }
         }
     }
 
