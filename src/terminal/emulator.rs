@@ -162,7 +162,8 @@ impl Emulator {
     /// What makes a real terminal of this size show the same, and go on from there.
     #[must_use]
     pub fn repaint(&self) -> Vec<u8> {
-        let (screen, modes, pending) = (self.terminal.dump(), self.modes.dump(), &self.pending);
+        let screen = spell_out(&self.terminal.dump());
+        let (modes, pending) = (self.modes.dump(), &self.pending);
         format!("{RESET}\x1b[H\x1b[2J{screen}{modes}{pending}").into_bytes()
     }
 }
@@ -171,6 +172,30 @@ impl fmt::Debug for Emulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Emulator").field("size", &self.size).finish_non_exhaustive()
     }
+}
+
+/// Writes what `avt` tells in ways that not every terminal understands: a repeated character as
+/// often as it stands there, and colours with the separator that all know.
+fn spell_out(dump: &str) -> String {
+    let mut out = String::with_capacity(dump.len());
+    let mut parts = dump.split("\x1b[");
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let end = part.find(|ch: char| ch.is_ascii_alphabetic()).unwrap_or(part.len());
+        let (parameters, rest) = part.split_at(end);
+        match (rest.strip_prefix('b'), parameters.parse(), out.chars().last()) {
+            (Some(rest), Ok(times), Some(last)) => {
+                out.extend(std::iter::repeat_n(last, times));
+                out.push_str(rest);
+            }
+            _ => {
+                out.push_str("\x1b[");
+                out.push_str(&parameters.replace(':', ";"));
+                out.push_str(rest);
+            }
+        }
+    }
+    out
 }
 
 /// An empty screen of `avt`.
@@ -234,6 +259,19 @@ mod tests {
         assert_eq!(emulator.take_answers(), b"\x1b[3;9R\x1b[?1;2c\x1b[0n\x1b[1;1R");
         emulator.feed(&b"\x1b[6n".repeat(10_000));
         assert!(emulator.take_answers().len() <= ANSWERS_LEN_MAX);
+    }
+
+    #[test]
+    fn a_repaint_is_understood_by_simple_terminals() {
+        let mut emulator = Emulator::new(TerminalSize::new(40, 3));
+        emulator.feed(b"\x1b[38;5;200mxxxxxxxxxxxxxxx\x1b[48;2;1;2;3my:\x1b[0m\r\n============");
+        let repaint = String::from_utf8(emulator.repaint()).unwrap();
+        assert!(repaint.contains("38;5;200") && repaint.contains("48;2;1;2;3my:"), "{repaint:?}");
+        let is_digit = |ch: char| ch.is_ascii_digit();
+        let repeats = repaint.split("\x1b[").any(|part| {
+            part.trim_start_matches(is_digit).starts_with('b') && part.starts_with(is_digit)
+        });
+        assert!(!repeats && repaint.contains("============"), "{repaint:?}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod terminal;
 mod units;
 mod upkeep;
 

@@ -59,12 +59,12 @@ pub(super) async fn attach(
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH])
         .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}")))?;
     let mut session = Session {
-        name,
+        worker: name.clone(),
         reader,
         signals,
         keys: Keys::listen(),
         detach: args.detach_key,
-        outbox: Outbox::new(client.clone(), name.clone()),
+        outbox: Outbox::new(client.clone()),
         picture: Picture::new(args.interactive, size, args.detach_key),
     };
     // From here on the terminal is changed, and changed back when this is dropped: at the end, with
@@ -77,8 +77,8 @@ pub(super) async fn attach(
 }
 
 /// One stay at a terminal.
-struct Session<'a> {
-    name: &'a str,
+struct Session {
+    worker: String,
     reader: RecordReader<TerminalRecord>,
     signals: Signals,
     keys: Keys,
@@ -95,12 +95,13 @@ enum Event {
     Refused,
 }
 
-impl Session<'_> {
+impl Session {
     /// Runs until the operator leaves or nothing is to be seen any more; tells which.
     async fn run(&mut self, screen: &mut Screen) -> Result<String, CliError> {
         loop {
             let event = self.next_event().await?;
             if let Some(end) = self.handle(event, screen)? {
+                self.outbox.finish().await;
                 return Ok(end);
             }
         }
@@ -119,19 +120,12 @@ impl Session<'_> {
     }
 
     fn handle(&mut self, event: Event, screen: &mut Screen) -> Result<Option<String>, CliError> {
-        let left = || Ok(Some(format!("left {}, which goes on", self.name)));
+        let left = || Ok(Some(format!("left {}, which goes on", self.worker)));
         match event {
             Event::Records(None) => Ok(Some("the daemon or the pool has ended".to_owned())),
             Event::Records(Some(records)) => {
                 for record in records {
-                    if let TerminalRecord::Keyboard { id } = record {
-                        self.outbox.take_keyboard(id);
-                    }
-                    if let TerminalRecord::KeyboardTaken { by } = record {
-                        let message = format!("the keyboard of {} was taken by {by}", self.name);
-                        return Err(CliError::failed(message));
-                    }
-                    self.picture.show(record)?;
+                    self.hear(record)?;
                 }
                 screen.bytes(&self.picture.take())?;
                 Ok(None)
@@ -153,6 +147,23 @@ impl Session<'_> {
                 screen.bytes(b"\x07")?;
                 Ok(None)
             }
+        }
+    }
+
+    fn hear(&mut self, record: TerminalRecord) -> Result<(), CliError> {
+        match record {
+            TerminalRecord::Attached { worker, keyboard } => {
+                if let Some(id) = keyboard {
+                    self.outbox.take_keyboard(&worker, id);
+                }
+                self.worker = worker;
+                Ok(())
+            }
+            TerminalRecord::KeyboardTaken { by } => {
+                let message = format!("the keyboard of {} was taken by {by}", self.worker);
+                Err(CliError::failed(message))
+            }
+            other => self.picture.show(other),
         }
     }
 }

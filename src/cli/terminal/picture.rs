@@ -79,7 +79,7 @@ impl Picture {
                     self.remark(&text);
                 }
             }
-            TerminalRecord::Keyboard { .. } | TerminalRecord::KeyboardTaken { .. } => {}
+            TerminalRecord::Attached { .. } | TerminalRecord::KeyboardTaken { .. } => {}
         }
         Ok(())
     }

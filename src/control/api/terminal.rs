@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/terminal/WORKER?keyboard=…&steal=…&columns=…&rows=…`: one of these per line. The screen
-/// comes first, and again when the reader was too slow for what was printed.
+/// comes early, and again when the reader was too slow for what was printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
 pub enum TerminalRecord {
-    /// The keyboard was given to this client.
-    Keyboard {
-        /// To be sent with what is typed.
-        id: u64,
+    /// This is the first.
+    Attached {
+        /// Whose terminal it is: `POOL:N`.
+        worker: String,
+        /// To be sent with what is typed, when that was asked for.
+        keyboard: Option<u64>,
     },
     /// The whole screen, whatever came before.
     Screen {

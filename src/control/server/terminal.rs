@@ -68,12 +68,13 @@ pub(super) async fn view(
     if let Some(actor) = who {
         info!(%worker, %actor, "took the keyboard of a terminal");
     }
-    Ok(stream(view, app))
+    Ok(stream(&worker, view, app))
 }
 
-fn stream(view: TerminalView, app: App) -> Response {
-    let first = view.keyboard.map(|KeyboardId(id)| TerminalRecord::Keyboard { id });
-    let state = (first, view.news, app.stop);
+fn stream(worker: &WorkerName, view: TerminalView, app: App) -> Response {
+    let keyboard = view.keyboard.map(|KeyboardId(id)| id);
+    let first = TerminalRecord::Attached { worker: worker.to_string(), keyboard };
+    let state = (Some(first), view.news, app.stop);
     let records = futures_util::stream::unfold(state, |(first, mut news, stop)| async {
         if let Some(first) = first {
             return Some((render(&[first]), (None, news, stop)));
