@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         if adapted && keys.tty == Some(true) {
             let wrong =
                 Wrong::new("the jobs of exec and lines are on the streams of their program");
-            table.wrong_at("tty", wrong.hint("remove it, or use \"gearman\" or \"none\""));
+            table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
         }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");

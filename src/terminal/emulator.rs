@@ -183,16 +183,14 @@ fn spell_out(dump: &str) -> String {
     for part in parts {
         let end = part.find(|ch: char| ch.is_ascii_alphabetic()).unwrap_or(part.len());
         let (parameters, rest) = part.split_at(end);
-        match (rest.strip_prefix('b'), parameters.parse(), out.chars().last()) {
-            (Some(rest), Ok(times), Some(last)) => {
-                out.extend(std::iter::repeat_n(last, times));
-                out.push_str(rest);
-            }
-            _ => {
-                out.push_str("\x1b[");
-                out.push_str(&parameters.replace(':', ";"));
-                out.push_str(rest);
-            }
+        let repeated = (rest.strip_prefix('b'), parameters.parse(), out.chars().last());
+        if let (Some(rest), Ok(times), Some(last)) = repeated {
+            out.extend(std::iter::repeat_n(last, times));
+            out.push_str(rest);
+        } else {
+            out.push_str("\x1b[");
+            out.push_str(&parameters.replace(':', ";"));
+            out.push_str(rest);
         }
     }
     out

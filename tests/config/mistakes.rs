@@ -209,6 +209,10 @@ fn a_pool_that_does_not_go_together_is_refused() {
             "1:35: pool.p.env.A B: not the name of a variable; write one without spaces",
         ),
         (
+            "pool.p = { command = \"x\", protocol = \"exec\", tty = true }",
+            "1:52: pool.p.tty: the jobs of exec and lines are on the streams of their program; write tty = false, or another protocol",
+        ),
+        (
             "pool.p = { command = \"x\", protocol = \"none\", functions = [\"f\"] }",
             "1:58: pool.p.functions: protocol = \"none\" serves no functions; remove one of the two",
         ),
