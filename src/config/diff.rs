@@ -152,6 +152,7 @@ fn program_keys(old: &Program, new: &Program) -> Vec<&'static str> {
         ("env", old.env != new.env),
         ("clean_env", old.clean_env != new.clean_env),
         ("umask", old.umask != new.umask),
+        ("tty", old.tty != new.tty),
     ]);
     keys.extend(named(old.limits.differing(&new.limits)));
     keys
@@ -248,6 +249,7 @@ mod tests {
             ("count = 2", "count = 4", &["wordcount 2→4"][..]),
             ("wc -w", "wc -l", &["wordcount: command changed"]),
             ("max = 4 }", "max = 1 }\nlog = false", &["mail 1..4→1: log changed"]),
+            ("max = 4 }", "max = 4 }\ntty = true", &["mail: tty changed"]),
             ("pool.mail", "pool.post", &["post added: 1..4", "mail removed"]),
             (
                 "count = 2",

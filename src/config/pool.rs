@@ -62,6 +62,7 @@ struct Keys {
     clean_env: Option<bool>,
     umask: Option<u32>,
     limits: Limits,
+    tty: Option<bool>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     order: Order,
@@ -118,6 +119,7 @@ impl<'a> Reader<'a> {
             clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
             limits: Limits::read(table, &self.surroundings.powers),
+            tty: table.read("tty", Value::flag),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             order: Order::read(table),
@@ -138,6 +140,11 @@ impl<'a> Reader<'a> {
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        if adapted && keys.tty == Some(true) {
+            let wrong =
+                Wrong::new("the jobs of exec and lines are on the streams of their program");
+            table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
+        }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));
@@ -165,6 +172,7 @@ impl<'a> Reader<'a> {
             clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
             limits: keys.limits,
+            tty: keys.tty.unwrap_or(false),
         })
     }
 

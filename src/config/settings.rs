@@ -212,6 +212,8 @@ pub struct Program {
     pub umask: Option<u32>,
     /// Its priorities and what it may use.
     pub limits: Limits,
+    /// Whether each worker has a terminal.
+    pub tty: bool,
 }
 
 /// How jobs reach a pool's workers.

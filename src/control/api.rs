@@ -4,11 +4,13 @@
 //! RFC 3339 with an offset. Fields may be added; clients ignore those they do not know.
 
 mod queue;
+mod terminal;
 mod trace;
 
 use serde::{Deserialize, Serialize};
 
 pub use queue::{ExportedJob, Functions, QueueDone, QueueRequest, Text};
+pub use terminal::{SendRequest, SizeRequest, TerminalRecord};
 pub use trace::TraceRecord;
 
 /// `GET /v1/status`

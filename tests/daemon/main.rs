@@ -18,6 +18,7 @@ mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod terminal;
 mod traces;
 mod units;
 mod upkeep;

@@ -102,7 +102,11 @@ impl Stage {
     /// The start of a process's standard output.
     async fn output(&self, pid: i32) -> std::os::fd::OwnedFd {
         self.until_seen(|seen| seen.outputs.contains_key(&pid)).await;
-        self.seen.borrow().outputs[&pid].stdout.try_clone().unwrap()
+        match &self.seen.borrow().outputs[&pid] {
+            LogSource::Pipes { stdout: fd, .. } | LogSource::Terminal(fd) => {
+                fd.try_clone().unwrap()
+            }
+        }
     }
 
     async fn stop(&self, name: &str) -> Result<(), String> {
@@ -207,6 +211,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             clean_env: false,
             umask: None,
             limits: Limits::default(),
+            tty: false,
         },
         count: Count { min: count, max: count },
         scaling: ScalingSettings::default(),

@@ -129,7 +129,7 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Order<T> {
 
 impl App {
     /// What the names of a command mean.
-    async fn patterns(&self, names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
+    pub(super) async fn patterns(&self, names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
         if names.is_empty() {
             return Err(Refusal::bad_request("no name is given").hint("'all' means every pool"));
         }

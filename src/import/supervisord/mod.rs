@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, plain_name};
-use super::ini::{Ini, Section};
+use super::ini::Ini;
 use super::{ImportError, Translation};
 pub(super) use expand::Names;
 use program::Program;
