@@ -126,7 +126,6 @@ fn every_key_of_a_program_becomes_one_of_ours() {
     assert_eq!(image.upkeep.strays, Strays::Leave);
     assert_eq!(image.stop[0].signal, Signal::SIGQUIT);
     assert_eq!(image.stop[0].wait, Duration::from_mins(10));
-    assert_eq!(image.order.labels, ["media"]);
     let log = &image.log;
     assert_eq!(log.file.as_deref(), Some(Path::new("/var/log/image_all.log")));
     assert_eq!((log.size_max, log.keep), (1 << 20, 3));
@@ -135,12 +134,20 @@ fn every_key_of_a_program_becomes_one_of_ours() {
     assert_eq!(split.program.command, ["sh", "-c", "echo 8; exec sleep 108"]);
     // Only as a daemon supervisord looks at its own umask.
     assert_eq!(split.program.umask, None);
-    assert_eq!(split.order.labels, ["media"]);
     assert_eq!(split.upkeep.restart, Restart::Always);
     assert_eq!((split.stop[0].signal, split.stop[0].wait.as_secs()), (Signal::SIGTERM, 10));
     assert_eq!(split.log.file, None);
     let expected = [("image", 3), ("split-08", 0), ("split-09", 0)];
     assert_eq!(counts(&settings), expected.map(|(name, count)| (name.to_owned(), count)));
+}
+
+#[test]
+fn a_group_is_a_label_of_its_programs() {
+    let folder = folder(&[("s.conf", WHOLE), ("conf.d/a.conf", INCLUDED)]);
+    let settings = settings(&translate(&folder.path().join("s.conf")).unwrap());
+    for name in ["image", "split-08", "split-09"] {
+        assert_eq!(pool(&settings, name).order.labels, ["media"], "{name}");
+    }
 }
 
 #[test]
