@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod cgroups;
 mod edits;
 mod examples;
 mod first_process;
@@ -16,6 +17,7 @@ mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod storm;
 mod units;
 mod upkeep;
 
