@@ -11,6 +11,8 @@ use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
 use super::limits::Limits;
+use super::log::LogSettings;
+use super::order::Order;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -176,6 +178,8 @@ pub struct PoolSettings {
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How it relates to other pools.
+    pub order: Order,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -306,19 +310,6 @@ pub struct Backoff {
     pub limit: u32,
     /// Only deaths within this time count for the limit.
     pub window: Duration,
-}
-
-/// Where a pool's output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The file; `None` keeps only the recent lines in memory.
-    pub file: Option<PathBuf>,
-    /// Size at which it is rotated, in bytes.
-    pub size_max: u64,
-    /// Rotated files kept beside the current one.
-    pub keep: u32,
-    /// Shape of its lines.
-    pub format: LogFormat,
 }
 
 impl Default for HostSettings {

@@ -222,6 +222,10 @@ impl<'a> Value<'a> {
         self.is.is_str()
     }
 
+    pub(super) fn is_flag(&self) -> bool {
+        self.is.is_bool()
+    }
+
     pub(super) fn is_array(&self) -> bool {
         self.is.is_array()
     }

@@ -193,7 +193,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Account, Count, Limits, LogFormat, LogSettings, ScalingSettings, Upkeep};
+    use crate::config::{Account, Count, Limits, LogSettings, Order, ScalingSettings, Upkeep};
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -215,7 +215,8 @@ mod tests {
             scaling: ScalingSettings::default(),
             stop: Vec::new(),
             upkeep: Upkeep::default(),
-            log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+            order: Order::default(),
+            log: LogSettings::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
+use super::counts::CountNews;
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
@@ -22,7 +23,7 @@ use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
+use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
@@ -155,7 +156,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
-    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
+    let (logs, logs_thread) = Logs::start()?;
     let ledger = Some(state_dir.path().join("workers"));
     let file_limit = Some(file_limit);
     let cgroup = ControlGroup::of_process().ok().map(|group| group.folder);
@@ -184,11 +185,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
+    let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
+    let handle =
+        SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
     let (edits_in, edits) = mpsc::channel(1);
-    let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
-        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
-        .ok();
+    let watcher = watch_file(&settings, edits_in, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
@@ -202,6 +203,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         routes: routes_in,
         watcher,
         news,
+        counts,
         intents,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
@@ -217,6 +219,16 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     end_tasks(&tasks).await;
     info!("stopped");
     failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+fn watch_file(
+    settings: &Settings,
+    edits: mpsc::Sender<()>,
+    tasks: &TaskTracker,
+) -> Option<Watcher> {
+    Watcher::start(settings.sources.clone(), edits, tasks)
+        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
+        .ok()
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {

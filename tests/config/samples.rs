@@ -104,6 +104,7 @@ fn the_full_file_shows_the_defaults() {
         .map(|settings| PoolSettings::clone(&settings.pools[&"example".parse().unwrap()]));
     assert_eq!(whole.log.file.take(), Some(shown.log_dir.join("example.log")));
     whole.log.file.clone_from(&plain.log.file);
+    assert!(whole.log.age_max.take().is_some() && whole.log.total_max.take().is_some());
     assert_eq!(whole.program.umask.take(), Some(0o22));
     let limits = std::mem::take(&mut whole.program.limits);
     assert!(limits.nice.is_some() && limits.io_priority.is_some() && limits.cpus.is_some());
@@ -116,6 +117,7 @@ fn the_full_file_shows_the_defaults() {
     assert!(recycling.needs_looks() && recycling.age_max.is_some());
     assert_eq!(whole.upkeep.surge.take(), Some(1));
     assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
+    assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
     whole.program.env.clear();
     whole.program.functions.clear();
     // What a runner makes of the command stands behind it.

@@ -11,6 +11,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod order;
 mod php;
 mod queue;
 mod raw;
@@ -18,6 +19,7 @@ mod rig;
 mod service;
 mod shasum;
 mod storm;
+mod traces;
 mod units;
 mod upkeep;
 

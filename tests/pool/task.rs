@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, Limits, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program,
+    Backoff, Count, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
     ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
@@ -211,7 +211,8 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
-        log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+        order: Order::default(),
+        log: LogSettings::default(),
     }
 }
 
