@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod cgroups;
 mod deploys;
 mod edits;
 mod examples;
@@ -18,6 +19,7 @@ mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod storm;
 mod terminal;
 mod traces;
 mod units;
