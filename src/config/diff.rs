@@ -171,6 +171,7 @@ fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("broker.allow", rules_were.allow != rules.allow),
         ("broker.max_queued", rules_were.queued_max != rules.queued_max),
         ("broker.stale_after", rules_were.stale_after != rules.stale_after),
+        ("broker.hold_grab", rules_were.hold_grab != rules.hold_grab),
         ("function", rules_were.functions != rules.functions),
     ])
 }
@@ -268,6 +269,7 @@ mod tests {
                 &["supervisor.shutdown_grace changed"],
             ),
             ("\n", "\nbroker.max_queued = 9\n", &["broker.max_queued changed"]),
+            ("\n", "\nbroker.hold_grab = false\n", &["broker.hold_grab changed"]),
             ("\n", "\nfunction.\"a*\".expire = \"5m\"\n", &["function changed"]),
             (
                 "\n",

@@ -113,6 +113,8 @@ pub struct BrokerRules {
     pub queued_max: Option<u64>,
     /// How long a function that nobody uses stays in `status`; zero: for ever.
     pub stale_after: Duration,
+    /// Whether a grab that finds nothing may be answered a moment later.
+    pub hold_grab: bool,
     /// `[function."PATTERN"]`
     pub functions: FunctionRules,
 }
@@ -120,7 +122,8 @@ pub struct BrokerRules {
 impl Default for BrokerRules {
     fn default() -> Self {
         let functions = FunctionRules::default();
-        Self { allow: Vec::new(), queued_max: None, stale_after: STALE_AFTER, functions }
+        let (allow, queued_max) = (Vec::new(), None);
+        Self { allow, queued_max, stale_after: STALE_AFTER, hold_grab: true, functions }
     }
 }
 

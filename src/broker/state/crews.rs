@@ -343,6 +343,8 @@ impl State {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         // Unlisting needs the process to be found in its pool, so it comes before the change.
         for session in process.sessions.clone() {
+            // Soon asleep, it can be nudged.
+            self.cut_hold(now, session);
             self.unlist(session);
             if let Rest::Woken(Some(function)) = self.forget_wake(session) {
                 // What it was woken for is to go to another one, at the next deadline.
