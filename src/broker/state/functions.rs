@@ -11,7 +11,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::busy::BusyClock;
 use super::holds::Arrivals;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
