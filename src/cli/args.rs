@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod queue;
+mod scaling;
 mod values;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use super::terminal::DetachKey;
 pub(super) use queue::{
     ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
 };
+pub(super) use scaling::{ExplainArgs, SimulateArgs};
 pub(super) use values::{Bounds, Scale};
 
 /// A Gearman job server and the supervisor of the workers that serve it, in one program.
@@ -54,6 +56,8 @@ pub(super) enum Verb {
     Ask(Question),
     /// Serve functions with a plain program, at any Gearman server
     Work(WorkArgs),
+    /// Play a recorded load back under a file's settings, in virtual time
+    Simulate(SimulateArgs),
     /// Put load on any Gearman server and tell its rates and latencies
     Bench(BenchArgs),
     /// A Gearman server alone, with gearmand's options; see gearmand --help
@@ -217,6 +221,12 @@ pub(super) struct BenchArgs {
     /// Bytes of a payload
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub(super) size: usize,
+    /// Give background jobs no unique; libgearman gives each of them a UUID
+    #[arg(long)]
+    pub(super) no_unique: bool,
+    /// Send packets that are ready at once in one write; libgearman writes each by itself
+    #[arg(long)]
+    pub(super) shared_writes: bool,
     /// How many jobs [default: what comes in 5 s; drain: 100000]
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     pub(super) count: Option<u64>,
@@ -231,10 +241,10 @@ pub(super) struct BenchArgs {
     pub(super) json: bool,
 }
 
-/// Pools, workers, `all`, or patterns.
+/// Pools, workers, `all`, patterns or labels.
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     #[command(flatten)]
@@ -257,7 +267,7 @@ pub(super) struct PaceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Only these pools, workers or patterns
+    /// Only these pools, workers, patterns or @LABEL
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Print the API's JSON
@@ -270,7 +280,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AttachArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to begin with; a terminal begins with its screen
@@ -303,7 +313,7 @@ pub(super) struct SendArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to look at [default: 100; all that are kept with --since or --grep]
@@ -333,7 +343,7 @@ pub(super) struct SignalArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Give up after this long; until then a daemon that does not answer yet is waited for too
@@ -343,7 +353,7 @@ pub(super) struct WaitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ScaleArgs {
-    /// A pool or a pattern
+    /// A pool, a pattern or @LABEL
     pub(super) name: String,
     /// How many; auto gives the pool back to the file
     #[arg(value_name = "N|MIN..MAX|auto")]
@@ -436,15 +446,6 @@ pub(super) struct ShowJobArgs {
     /// Write its payload to stdout, as it is
     #[arg(long, conflicts_with = "json")]
     pub(super) payload: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArgs {
-    /// A pool
-    pub(super) name: String,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,

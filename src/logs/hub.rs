@@ -21,7 +21,7 @@ use crate::model::{PoolName, WorkerName};
 use crate::terminal::{Emulator, TerminalSize};
 
 /// Bytes of one read: what a pipe holds.
-const READ_LEN: usize = 64 * 1024;
+pub(super) const READ_LEN: usize = 64 * 1024;
 /// Reads of one pipe before something else may wait for what it held: a process that outlives its
 /// leader could write for ever.
 const DRAIN_READS_MAX: usize = 32;
@@ -216,7 +216,7 @@ impl Hub {
             pid: None,
             stream: LogStream::Mark,
             bytes: line.as_bytes(),
-            continues: false,
+            part: false,
         });
         self.sink.commit(&worker.pool, Instant::now());
         self.terminals.mark(worker, text);
@@ -275,7 +275,7 @@ impl Hub {
         Turn::Ended
     }
 
-    fn flush_held(&mut self, id: PipeId, continues: bool) {
+    fn flush_held(&mut self, id: PipeId, part: bool) {
         let Self { sink, pipes, held_len, .. } = self;
         let Some(pipe) = pipes.get_mut(&id) else { return };
         let lines = pipe.screen.as_mut().map(|screen| {
@@ -286,7 +286,7 @@ impl Hub {
         *held_len -= cutter.held_len();
         let lines = lines.unwrap_or_default();
         cutter.feed(Instant::now(), lines.as_bytes(), |cut| source.write(sink, cut));
-        cutter.flush(continues, |cut| source.write(sink, cut));
+        cutter.flush(part, |cut| source.write(sink, cut));
         sink.commit(&pipe.worker.pool, Instant::now());
     }
 
@@ -341,7 +341,7 @@ impl Origin<'_> {
             pid: Some(self.pid),
             stream: self.stream,
             bytes: cut.bytes,
-            continues: cut.continues,
+            part: cut.part,
         });
     }
 }

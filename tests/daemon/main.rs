@@ -10,6 +10,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod order;
 mod php;
 mod queue;
 mod raw;
@@ -17,6 +18,7 @@ mod rig;
 mod service;
 mod shasum;
 mod terminal;
+mod traces;
 mod units;
 mod upkeep;
 

@@ -22,12 +22,12 @@
 //! | `admin`, `job_lists`, `overview` | text commands, and what is shown |
 //! | `habits` | what can be set to gearmand's way |
 //! | `loading` | what waits until all stored jobs are read |
+//! | `tape` | jobs that end, for whoever records them |
 //! | `contents` | which jobs' payloads are in memory |
 //! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
 mod answers;
-mod busy;
 mod commits;
 mod contents;
 mod crews;
@@ -56,6 +56,7 @@ mod sessions;
 mod sleepers;
 mod submit;
 mod sweep;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -156,6 +157,8 @@ pub struct State {
     generalists: BTreeSet<Sleeper>,
     /// The last rank given out; see [`Session::rank`].
     ranks: u64,
+    /// Whether somebody wants to hear of jobs that end.
+    is_recorded: bool,
 }
 
 impl StateSettings {
@@ -214,6 +217,7 @@ impl State {
             timers: Timers::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
+            is_recorded: false,
         };
         state.look_for_stale(started);
         state

@@ -17,9 +17,9 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::commands::{Order, patterns};
+use super::commands::Order;
 use super::refusal::Refusal;
-use super::{App, Caller, queries};
+use super::{App, Caller, convert, queries};
 use crate::control::api::{Done, SendRequest, SizeRequest, TerminalRecord};
 use crate::logs::{
     KeyboardError, KeyboardId, KeyboardWish, LogsRequest, TerminalNews, TerminalRequest,
@@ -125,7 +125,7 @@ pub(super) async fn send(
         let message = format!("{} bytes are more than a line of a terminal holds", line.len());
         return Err(Refusal::bad_request(message).hint(format!("send at most {LINE_LEN_MAX}")));
     }
-    let patterns = patterns(&names)?;
+    let patterns = app.patterns(&names).await?;
     let snapshot = app.supervisor.snapshot().await?;
     queries::require(&snapshot, &patterns)?;
     let workers = living(&snapshot, &patterns)?;
@@ -166,10 +166,10 @@ impl App {
 }
 
 /// The one worker that a name means; it has a terminal.
-fn only_worker(snapshot: &Snapshot, name: &str) -> Result<WorkerName, Refusal> {
-    let pattern = NamePattern::new(name);
-    queries::require(snapshot, std::slice::from_ref(&pattern))?;
-    let mut meant = meant(snapshot, std::slice::from_ref(&pattern));
+fn only_worker(snapshot: &Snapshot, name: &String) -> Result<WorkerName, Refusal> {
+    let patterns = convert::patterns(snapshot, std::slice::from_ref(name));
+    queries::require(snapshot, &patterns)?;
+    let mut meant = meant(snapshot, &patterns);
     let worker = match (meant.next(), meant.next()) {
         (Some(worker), None) => worker,
         (Some(first), Some(_)) => {

@@ -22,8 +22,10 @@ use signal_hook::consts::SIGPIPE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
+use super::grants::{self, Refusal};
 use super::launch::{Launch, StartError, find_program};
 use super::limits::FileLimit;
+use crate::config::Limits;
 
 /// The hidden first argument.
 pub const WORD: &str = "start-worker";
@@ -43,6 +45,7 @@ pub(super) struct ShimSpec {
     ids: Option<Ids>,
     umask: Option<u32>,
     file_limit: Option<FileLimit>,
+    limits: Limits,
     input: Input,
 }
 
@@ -64,13 +67,14 @@ struct Ids {
 
 impl ShimSpec {
     pub(super) fn new(launch: &Launch, file_limit: Option<FileLimit>, input: Input) -> Self {
-        let Launch { argv, env, directory, account, umask, .. } = launch.clone();
+        let Launch { argv, env, directory, account, umask, limits, .. } = launch.clone();
         let ids = account.map(|account| Ids {
             uid: account.uid,
             gid: account.gid,
             groups: account.groups,
         });
-        Self { argv, env: env.into_iter().collect(), directory, ids, umask, file_limit, input }
+        let env = env.into_iter().collect();
+        Self { argv, env, directory, ids, umask, file_limit, limits, input }
     }
 }
 
@@ -169,9 +173,12 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
         // Before the user changes, since it may be a raise for the new one.
         limit.apply().map_err(step(program, "set the file limit"))?;
     }
+    let refused = |refusal| refused(program, refusal);
+    grants::before_user(&spec.limits).map_err(refused)?;
     if let Some(ids) = &spec.ids {
         change_user(ids).map_err(step(program, "change the user"))?;
     }
+    grants::after_user(&spec.limits).map_err(refused)?;
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
@@ -209,6 +216,11 @@ fn change_user(ids: &Ids) -> io::Result<()> {
     let uid = Uid::from_raw(ids.uid);
     setresuid(uid, uid, uid)?;
     Ok(())
+}
+
+fn refused(program: &str, refusal: Refusal) -> StartError {
+    let Refusal { key, source, hint } = refusal;
+    StartError::Refused { program: program.to_owned(), key, source, hint }
 }
 
 fn step(program: &str, step: &'static str) -> impl Fn(io::Error) -> StartError {
