@@ -38,7 +38,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};
 pub use health::{Check, Liveness, LivenessOn, Ready, ReadyOn};
 pub use load::{known_keys, load, load_text, socket_of};
-pub use log::LogSettings;
+pub use log::{Continuation, LogSettings, LogTarget};
 pub use recycling::{AgeMax, Recycling};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! pipe → cutter (whole lines, or parts of long ones) → ring of recent output, per worker
-//!                                                    → rotated file, per pool
+//!                                                    → rotated file, per pool; or stdout, syslog,
+//!                                                      the journal, each by a thread of its own
 //!                                                    → queue of each follower
 //! ```
 //! What a worker writes travels in chunks of many lines; single lines are looked at when a file
@@ -12,6 +13,7 @@
 //! counts their lines; a failing disk costs lines of the file, counted too; neither is waited for.
 //! Rotated files are compressed on a thread beside, and read back as the others are.
 
+mod ansi;
 mod chunk;
 mod compress;
 mod cutter;
@@ -22,9 +24,11 @@ mod handle;
 mod history;
 mod hub;
 mod older;
+mod outlet;
 mod past;
 mod pump;
 mod record;
+mod records;
 mod ring;
 mod rotation;
 mod sink;
@@ -39,4 +43,5 @@ pub use handle::{
     LineWatch, LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle,
     LogsRequest, Subscription,
 };
+pub use records::RecordRule;
 pub use thread::{Logs, LogsStartError, LogsThread};
