@@ -15,7 +15,9 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::limits::Limits;
 use super::log::LogKey;
+use super::order::Order;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -56,9 +58,12 @@ struct Keys {
     directory: Option<PathBuf>,
     env: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
+    clean_env: Option<bool>,
     umask: Option<u32>,
+    limits: Limits,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
+    order: Order,
     log: Option<LogKey>,
 }
 
@@ -86,6 +91,7 @@ impl<'a> Reader<'a> {
             scaling: keys.scaling,
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             upkeep: keys.upkeep.clone(),
+            order: keys.order.clone(),
             log: keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir),
             program: self.program(name, table, keys)?,
         }))
@@ -106,9 +112,12 @@ impl<'a> Reader<'a> {
             directory: table.read("directory", Value::path),
             env: table.layers("env").iter().flat_map(env).collect(),
             env_file: table.read("env_file", Value::path),
+            clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
+            limits: Limits::read(table, &self.surroundings.powers),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
+            order: Order::read(table),
             log: table.read("log", LogKey::read),
         }
     }
@@ -146,9 +155,12 @@ impl<'a> Reader<'a> {
             protocol,
             stream: keys.stream.unwrap_or(false),
             account,
+            login: keys.user.as_ref().and_then(|user| accounts::login(user, self.surroundings)),
             directory: keys.directory.unwrap_or_else(|| table.folder().to_owned()),
             env,
+            clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
+            limits: keys.limits,
         })
     }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
+use super::limits::Limits;
 use super::log::LogSettings;
+use super::order::Order;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -176,6 +178,8 @@ pub struct PoolSettings {
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How it relates to other pools.
+    pub order: Order,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -193,12 +197,18 @@ pub struct Program {
     pub stream: bool,
     /// Who it runs as; `None`: as the daemon does.
     pub account: Option<Account>,
+    /// Whose name, home and shell it is told; `None`: as the daemon was.
+    pub login: Option<Login>,
     /// Where it runs, resolved at each start; the folder of the file unless set.
     pub directory: PathBuf,
     /// Added to the daemon's own environment.
     pub env: BTreeMap<String, String>,
+    /// Whether it gets next to nothing of the daemon's own environment.
+    pub clean_env: bool,
     /// File-mode mask.
     pub umask: Option<u32>,
+    /// Its priorities and what it may use.
+    pub limits: Limits,
 }
 
 /// How jobs reach a pool's workers.
@@ -217,16 +227,23 @@ pub enum PoolProtocol {
 /// Who a worker runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// User name, for USER and LOGNAME.
-    pub user: String,
-    /// Home directory, for HOME.
-    pub home: PathBuf,
     /// User id.
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
     /// Supplementary group ids, `gid` among them.
     pub groups: Vec<u32>,
+}
+
+/// What the account that `user` names says of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// For USER and LOGNAME.
+    pub user: String,
+    /// For HOME.
+    pub home: PathBuf,
+    /// For SHELL.
+    pub shell: PathBuf,
 }
 
 /// How many workers; `min == max` is a fixed pool.

@@ -116,7 +116,11 @@ fn render_json(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
             append_json(out, &STANDARD.encode(line));
         }
         out.extend_from_slice(if chunk.part { b",\"part\":true" } else { b"" });
-        out.extend_from_slice(if chunk.continues(line) { b",\"continues\":true}\n" } else { b"}\n" });
+        out.extend_from_slice(if chunk.continues(line) {
+            b",\"continues\":true}\n"
+        } else {
+            b"}\n"
+        });
     }
 }
 

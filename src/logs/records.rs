@@ -42,7 +42,7 @@ impl RecordRule {
             // It was checked when the file was read.
             Continuation::Matching(pattern) => {
                 Regex::new(pattern).ok().map(|pattern| Self::Matching(Arc::new(pattern)))
-            },
+            }
         }
     }
 

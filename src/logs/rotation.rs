@@ -115,7 +115,11 @@ mod tests {
         };
         assert_eq!(step(&[0, 9], 0, 12), Step::Write(9));
         assert_eq!(step(&[0, 9], 4, 12), Step::Rotate);
-        assert_eq!(step(&[0, 9], 0, 5), Step::Write(9), "a record longer than the file stays whole");
+        assert_eq!(
+            step(&[0, 9], 0, 5),
+            Step::Write(9),
+            "a record longer than the file stays whole"
+        );
         assert_eq!(step(&[9], 4, 12), Step::Write(9), "the first lines go on with what is there");
         assert_eq!(step(&[], 4, 12), Step::Write(13));
         let after = Batch { rest: &bytes[9..], ..Batch::new(bytes, Some(&[0, 9])) };

@@ -210,7 +210,8 @@ impl Sink {
     pub(super) fn tail(&self, worker: &WorkerName, lines: usize) -> Vec<LogLine> {
         let own = |stream| matches!(stream, LogStream::Stdout | LogStream::Stderr);
         let rule = self.pools.get(&worker.pool).and_then(|log| log.rule.as_ref());
-        let newest = self.workers.get(worker).map(|log| log.ring.newest((worker, rule), lines, own));
+        let newest =
+            self.workers.get(worker).map(|log| log.ring.newest((worker, rule), lines, own));
         newest.into_iter().flat_map(|newest| newest.lines).map(|(_, line)| line).collect()
     }
 

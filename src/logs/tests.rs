@@ -437,8 +437,7 @@ async fn colours_are_kept_by_followers_and_by_files_that_ask_for_them() {
 async fn output_goes_to_the_logs_of_the_system_and_the_rest_to_memory() {
     let dir = tempfile::tempdir().unwrap();
     let [syslog, journal] = ["syslog", "journal"].map(|name| dir.path().join(name));
-    let mut bench =
-        Bench::start_with(Sockets { syslog: syslog.clone(), journal: journal.clone() });
+    let mut bench = Bench::start_with(Sockets { syslog: syslog.clone(), journal: journal.clone() });
     for (target, path, begin) in [
         (LogTarget::Syslog, syslog, "<30>"),
         (LogTarget::Journald, journal, "PRIORITY=6\nSYSLOG_IDENTIFIER=a:1\n"),

@@ -57,9 +57,7 @@ impl Logs {
     }
 
     /// The same with the system's logs at other places.
-    pub(super) fn start_with(
-        sockets: Sockets,
-    ) -> Result<(LogsHandle, LogsThread), LogsStartError> {
+    pub(super) fn start_with(sockets: Sockets) -> Result<(LogsHandle, LogsThread), LogsStartError> {
         let (sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
         let runtime = Builder::new_current_thread()
             .enable_io()

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
+use super::counts::CountNews;
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
@@ -182,11 +183,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
+    let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
+    let handle =
+        SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
     let (edits_in, edits) = mpsc::channel(1);
-    let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
-        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
-        .ok();
+    let watcher = watch_file(&settings, edits_in, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
@@ -200,6 +201,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         routes: routes_in,
         watcher,
         news,
+        counts,
         intents,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
@@ -215,6 +217,16 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     end_tasks(&tasks).await;
     info!("stopped");
     failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+fn watch_file(
+    settings: &Settings,
+    edits: mpsc::Sender<()>,
+    tasks: &TaskTracker,
+) -> Option<Watcher> {
+    Watcher::start(settings.sources.clone(), edits, tasks)
+        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
+        .ok()
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod limits;
 mod mistakes;
 mod samples;
 
@@ -10,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Continuation, Count, ListenAddress, LogFormat, LogTarget, PoolProtocol, PoolSettings, Settings, Surroundings,
-    load, load_text, socket_of,
+    Backoff, Continuation, Count, ListenAddress, LogFormat, LogTarget, PoolProtocol, PoolSettings,
+    Powers, Settings, Surroundings, load, load_text, socket_of,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -31,6 +32,7 @@ fn dev() -> Surroundings {
         user: Some("dev".to_owned()),
         directory: "/srv/app".into(),
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        powers: Powers::default(),
     }
 }
 

@@ -11,12 +11,14 @@ mod health;
 mod held;
 mod import;
 mod logs;
+mod order;
 mod php;
 mod queue;
 mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod traces;
 mod units;
 mod upkeep;
 

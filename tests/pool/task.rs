@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings, StopStep,
-    Upkeep,
+    Backoff, Count, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
+    ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -200,14 +200,18 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             protocol,
             stream: false,
             account: None,
+            login: None,
             directory: PathBuf::from("/"),
             env: BTreeMap::new(),
+            clean_env: false,
             umask: None,
+            limits: Limits::default(),
         },
         count: Count { min: count, max: count },
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
+        order: Order::default(),
         log: LogSettings::default(),
     }
 }

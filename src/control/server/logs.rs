@@ -30,7 +30,9 @@ pub(super) async fn stream(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
-    let filter = parse_filter(&query, SystemTime::now())?;
+    let mut filter = parse_filter(&query, SystemTime::now())?;
+    let names: Vec<_> = filter.names.iter().map(ToString::to_string).collect();
+    filter.names = app.meant(&names).await?;
     require(&app.supervisor.snapshot().await?, &filter.names)?;
     let subscription =
         app.supervisor.logs.ask(|reply| LogsRequest::Subscribe { filter, reply }).await?;

@@ -256,7 +256,10 @@ mod tests {
         assert_eq!(received(&socket), "<27>Jan  1 00:00:00 mail-2[812]:   at x");
         syslog.send(&parcel(&b"x".repeat(10_000))).unwrap();
         let lens = [received(&socket), received(&socket)].map(|message| message.len());
-        assert_eq!(lens.iter().sum::<usize>(), 10_000 + 2 * "<27>Jan  1 00:00:00 mail-2[812]: ".len());
+        assert_eq!(
+            lens.iter().sum::<usize>(),
+            10_000 + 2 * "<27>Jan  1 00:00:00 mail-2[812]: ".len()
+        );
     }
 
     #[test]
@@ -279,7 +282,8 @@ mod tests {
         let sending = std::thread::spawn(move || Journal::new(path).send(&parcel(&long)).unwrap());
         let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
         let message =
-            recvmsg::<()>(socket.as_raw_fd(), &mut [], Some(&mut space), MsgFlags::empty()).unwrap();
+            recvmsg::<()>(socket.as_raw_fd(), &mut [], Some(&mut space), MsgFlags::empty())
+                .unwrap();
         let Some(ControlMessageOwned::ScmRights(files)) = message.cmsgs().unwrap().next() else {
             panic!("no file came");
         };

@@ -76,10 +76,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_dropped_from_the_oldest_and_counted() {
         let queue = Queue::default();
-        let parcel = |n: u8| Parcel {
-            bytes: vec![n; 1 << 20].into(),
-            ..super::super::tests::parcel(b"")
-        };
+        let parcel =
+            |n: u8| Parcel { bytes: vec![n; 1 << 20].into(), ..super::super::tests::parcel(b"") };
         (0..20).for_each(|n| queue.push(parcel(n)));
         queue.close();
         queue.push(parcel(99));

@@ -39,6 +39,7 @@ impl Scene<'_> {
             max,
             hold: brief.hold,
             reason: reason(brief),
+            labels: view.settings.order.labels.clone(),
             functions: self.functions(view),
             protocol: protocol(view.settings.program.protocol).to_owned(),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
