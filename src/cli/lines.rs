@@ -111,6 +111,7 @@ mod tests {
             text: utf8.map(str::to_owned),
             base64: utf8.is_none().then(|| STANDARD.encode(bytes)),
             part: false,
+            continues: false,
         }
     }
 

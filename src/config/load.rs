@@ -209,10 +209,10 @@ impl Pools<'_> {
 
     /// Two pools cannot rotate one file.
     fn check_log(&self, settings: &PoolSettings, table: &Table<'_>) {
-        let Some(file) = &settings.log.file else { return };
+        let Some(file) = settings.log.file() else { return };
         let same = |found: &&Found| {
             let other = &found.settings;
-            other.log.file.as_ref() == Some(file) && other.name != settings.name
+            other.log.file() == Some(file) && other.name != settings.name
         };
         if let Some(other) = self.found.values().find(same) {
             let other = &other.settings.name;

@@ -47,7 +47,7 @@ pub use function::{FunctionRule, FunctionRules};
 pub use health::{Check, Liveness, LivenessOn, Ready, ReadyOn};
 pub use limits::{CpuList, IoPriority, Limits};
 pub use load::{known_keys, load, load_text, socket_of};
-pub use log::LogSettings;
+pub use log::{Continuation, LogSettings, LogTarget};
 pub use order::Order;
 pub use powers::{CgroupSight, Powers};
 pub use recycling::{AgeMax, Recycling};

@@ -380,6 +380,9 @@ pub enum LogRecord {
         /// True for a part of a line whose rest comes later.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         part: bool,
+        /// True for a line that belongs to the one before it, as in a stack trace.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        continues: bool,
     },
     /// The reader was too slow: so many lines were dropped here.
     Missed {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use memchr::{memchr, memchr_iter};
 
 use super::handle::{LogLine, LogStream};
+use super::records::RecordRule;
 use crate::model::WorkerName;
 
 /// Output of one worker's stream, as it was read.
@@ -23,6 +24,8 @@ pub(super) struct Chunk<'a> {
     pub(super) bytes: &'a [u8],
     /// True for a part whose rest comes later.
     pub(super) part: bool,
+    /// Which lines belong together.
+    pub(super) rule: Option<&'a RecordRule>,
 }
 
 /// Output of one worker's stream that outlives the read: what followers are sent.
@@ -38,9 +41,16 @@ pub struct LogChunk {
     pub bytes: Bytes,
     /// True for a part whose rest comes later.
     pub part: bool,
+    /// Which lines belong together; `None` where each stands for itself.
+    pub rule: Option<RecordRule>,
 }
 
 impl Chunk<'_> {
+    /// Whether a line goes with the one before it.
+    pub(super) fn continues(&self, line: &[u8]) -> bool {
+        self.rule.is_some_and(|rule| rule.continues(line))
+    }
+
     /// A copy.
     pub(super) fn into_owned(self) -> LogChunk {
         LogChunk {
@@ -49,11 +59,17 @@ impl Chunk<'_> {
             stream: self.stream,
             bytes: Bytes::copy_from_slice(self.bytes),
             part: self.part,
+            rule: self.rule.cloned(),
         }
     }
 }
 
 impl LogChunk {
+    /// Whether a line goes with the one before it.
+    pub fn continues(&self, line: &[u8]) -> bool {
+        self.rule.as_ref().is_some_and(|rule| rule.continues(line))
+    }
+
     /// Its lines without their ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         lines(&self.bytes)
@@ -92,8 +108,14 @@ impl LogChunk {
                 }
                 None => rest.split_off(0),
             };
-            let (at, worker, stream, part) = (self.at, self.worker.clone(), self.stream, self.part);
-            Some(LogLine { at, worker, stream, text, part })
+            Some(LogLine {
+                at: self.at,
+                worker: self.worker.clone(),
+                stream: self.stream,
+                part: self.part,
+                continues: self.rule.as_ref().is_some_and(|rule| rule.continues(&text)),
+                text,
+            })
         })
     }
 }
@@ -140,6 +162,7 @@ mod tests {
                 stream: LogStream::Stdout,
                 bytes: Bytes::copy_from_slice(bytes),
                 part: false,
+                rule: None,
             };
             for count_max in 1..4 {
                 let (mut rest, mut parts, mut count) = (chunk.clone(), Vec::new(), 0);

@@ -1,22 +1,31 @@
 //! Cuts what a pipe gives into whole lines, and holds the unended last one back for a while.
+//!
+//! Where several lines make one record, the last record is held back, too, since lines that belong to
+//! it may follow.
 
 use std::time::Duration;
 
 use memchr::{memchr, memrchr};
 use tokio::time::Instant;
 
+use super::records::RecordRule;
+
 /// A line is passed on in parts of this length.
 pub(super) const PART_LEN_MAX: usize = 256 * 1024;
-/// A line whose end does not come is passed on unended after this.
+/// A line whose end does not come, or a record that does not end, is passed on as it is after this.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(1);
+/// A record is whole when nothing has followed for this long.
+const QUIET: Duration = Duration::from_millis(100);
 /// An empty buffer larger than this is given back.
 const IDLE_LEN_MAX: usize = 4 * 1024;
 
 /// The cutter of one pipe.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
+    rule: Option<RecordRule>,
     held: Vec<u8>,
     held_since: Option<Instant>,
+    fed_at: Option<Instant>,
 }
 
 /// Bytes that may be passed on now.
@@ -29,8 +38,17 @@ pub(super) struct Cut<'a> {
 }
 
 impl Cutter {
+    /// Cuts records by `rule` from now on.
+    pub(super) fn configure(&mut self, rule: Option<RecordRule>) {
+        self.rule = rule;
+    }
+
     /// Takes what was read at `now`; `emit` gets every whole line, many at once.
     pub(super) fn feed(&mut self, now: Instant, bytes: &[u8], mut emit: impl FnMut(Cut<'_>)) {
+        if self.rule.is_some() {
+            self.feed_records(now, bytes, &mut emit);
+            return;
+        }
         let Some(last_end) = memrchr(b'\n', bytes) else {
             self.hold(now, bytes, &mut emit);
             return;
@@ -51,16 +69,24 @@ impl Cutter {
     }
 
     /// Passes an unended line on: as a part while its pipe lives, as the last line at its end.
-    pub(super) fn flush(&mut self, part: bool, emit: impl FnOnce(Cut<'_>)) {
-        if !self.held.is_empty() {
-            emit(Cut { bytes: &self.held, part });
-            self.release();
+    pub(super) fn flush(&mut self, part: bool, mut emit: impl FnMut(Cut<'_>)) {
+        let whole = memrchr(b'\n', &self.held).map_or(0, |end| end + 1);
+        let (lines, unended) = self.held.split_at(whole);
+        if !lines.is_empty() {
+            emit(Cut { bytes: lines, part: false });
         }
+        if !unended.is_empty() {
+            emit(Cut { bytes: unended, part });
+        }
+        self.release();
     }
 
-    /// When an unended line is to be flushed.
+    /// When what is held is to be flushed.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.held_since.map(|since| since + HOLD_MAX)
+        let at_last = self.held_since? + HOLD_MAX;
+        let is_whole = self.held.last() == Some(&b'\n');
+        let quiet = self.fed_at.filter(|_| is_whole).map(|at| at + QUIET);
+        Some(quiet.map_or(at_last, |quiet| quiet.min(at_last)))
     }
 
     /// Bytes held back.
@@ -68,8 +94,27 @@ impl Cutter {
         self.held.len()
     }
 
+    fn feed_records(&mut self, now: Instant, bytes: &[u8], emit: &mut impl FnMut(Cut<'_>)) {
+        self.fed_at = Some(now);
+        self.held_since.get_or_insert(now);
+        self.held.extend_from_slice(bytes);
+        let whole = memrchr(b'\n', &self.held).map_or(0, |end| end + 1);
+        let lines = self.held.get(..whole).unwrap_or_default();
+        let begin = self.rule.as_ref().and_then(|rule| rule.last_begin(lines)).unwrap_or(0);
+        // Of a record without end at least whole lines are passed on.
+        let cut = if self.held.len() - begin < PART_LEN_MAX { begin } else { whole };
+        if cut > 0 {
+            let rest = self.held.split_off(cut);
+            emit(Cut { bytes: &self.held, part: false });
+            self.release();
+            self.hold(now, &rest, emit);
+        } else if self.held.len() >= PART_LEN_MAX {
+            self.hold(now, b"", emit);
+        }
+    }
+
     fn hold(&mut self, now: Instant, bytes: &[u8], emit: &mut impl FnMut(Cut<'_>)) {
-        if bytes.is_empty() {
+        if bytes.is_empty() && self.held.is_empty() {
             return;
         }
         self.held.extend_from_slice(bytes);
@@ -147,6 +192,55 @@ mod tests {
         assert_eq!(seen, [(b"password: ".to_vec(), true)]);
         assert_eq!(feed(&mut cutter, b"\n"), [whole(b"\n")]);
         cutter.flush(false, |_| panic!("nothing is held"));
+    }
+
+    #[test]
+    fn a_record_of_several_lines_comes_in_one_piece_however_it_is_read() {
+        let text = b"one\nError: x\n  at a\n  at b\n\ntwo\n  three\nlast";
+        for len in 1..text.len() {
+            let mut cutter = Cutter::default();
+            cutter.configure(Some(RecordRule::Indented));
+            let mut seen = Seen::new();
+            for piece in text.chunks(len) {
+                seen.extend(feed(&mut cutter, piece));
+            }
+            cutter.flush(false, |cut| seen.push((cut.bytes.to_vec(), cut.part)));
+            let joined: Vec<u8> = seen.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+            assert_eq!(joined, text);
+            let begins = |(bytes, _): &(Vec<u8>, bool)| bytes.first().is_some_and(|b| *b > b' ');
+            assert!(seen.iter().all(begins), "{len}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_over_when_nothing_follows_for_a_moment() {
+        let mut cutter = Cutter::default();
+        cutter.configure(Some(RecordRule::Indented));
+        let now = Instant::now();
+        cutter.feed(now, b"Error\n", |_| panic!("more may follow"));
+        assert_eq!(cutter.due(), Some(now + QUIET));
+        cutter.feed(now + QUIET / 2, b"  at a\n  at", |_| panic!("more may follow"));
+        assert_eq!(cutter.due(), Some(now + HOLD_MAX), "the line has not ended");
+        let mut seen = Seen::new();
+        cutter.flush(true, |cut| seen.push((cut.bytes.to_vec(), cut.part)));
+        assert_eq!(seen, [whole(b"Error\n  at a\n"), (b"  at".to_vec(), true)]);
+    }
+
+    #[test]
+    fn a_record_without_end_is_passed_on_in_whole_lines() {
+        let mut cutter = Cutter::default();
+        cutter.configure(Some(RecordRule::Indented));
+        let mut len = 0;
+        for _ in 0..400 {
+            for (bytes, part) in feed(&mut cutter, &b"  line\n".repeat(1000)) {
+                assert!(bytes.ends_with(b"\n") && !part);
+                len += bytes.len();
+            }
+            assert!(cutter.held_len() < PART_LEN_MAX);
+        }
+        assert_eq!(len + cutter.held_len(), 7 * 400_000);
+        assert!(!feed(&mut cutter, &b"x".repeat(PART_LEN_MAX)).is_empty());
+        assert!(cutter.held_len() < PART_LEN_MAX);
     }
 
     #[test]

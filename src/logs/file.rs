@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::older::{absent_is_fine, shift, unfinished_path};
-use super::rotation::{Fill, Step, next_step};
+use super::rotation::{Batch, Fill, Step, next_step};
 use crate::config::LogSettings;
 
 /// Who may read a log: the owner and its group.
@@ -125,9 +125,8 @@ impl LogFile {
     }
 
     /// Appends whole records, or raw output.
-    pub(super) fn append(&mut self, bytes: &[u8], now: Instant) -> Appended {
-        let mut rest = bytes;
-        match self.try_append(&mut rest, now) {
+    pub(super) fn append(&mut self, mut batch: Batch<'_>, now: Instant) -> Appended {
+        match self.try_append(&mut batch, now) {
             Ok(appended) => {
                 self.trouble.recovered(&self.path);
                 appended
@@ -136,23 +135,23 @@ impl LogFile {
                 if let Some(open) = &mut self.open {
                     open.torn = open.fill.mid_line;
                 }
-                self.trouble.lost(rest.len() as u64, &error, &self.path, now);
+                self.trouble.lost(batch.rest.len() as u64, &error, &self.path, now);
                 Appended::Same
             }
         }
     }
 
-    fn try_append(&mut self, rest: &mut &[u8], now: Instant) -> io::Result<Appended> {
+    fn try_append(&mut self, batch: &mut Batch<'_>, now: Instant) -> io::Result<Appended> {
         self.look(now);
         let mut appended = Appended::Same;
         let mut may_rotate = true;
-        while !rest.is_empty() {
+        while !batch.rest.is_empty() {
             let open = match self.open.take() {
                 Some(open) => self.open.insert(open),
                 None => self.open.insert(open_file(&self.path, now)?),
             };
-            match open.next_step(rest, may_rotate.then_some(&self.settings), now) {
-                Step::Write(len) => open.write(rest, len)?,
+            match open.next_step(*batch, may_rotate.then_some(&self.settings), now) {
+                Step::Write(len) => open.write(&mut batch.rest, len)?,
                 // Cut short by somebody else since the last look, it is not full after all.
                 Step::Rotate if open.is_cut_short(now) => {}
                 Step::Rotate => match shift(&self.path, self.settings.keep) {
@@ -203,17 +202,17 @@ impl Identity {
 }
 
 impl OpenFile {
-    /// What to do with `bytes`; without limits they are written.
-    fn next_step(&self, bytes: &[u8], limits: Option<&LogSettings>, now: Instant) -> Step {
+    /// What to do next; without limits all is written.
+    fn next_step(&self, batch: Batch<'_>, limits: Option<&LogSettings>, now: Instant) -> Step {
         let Some(limits) = limits.filter(|_| self.identity.is_some()) else {
-            return Step::Write(bytes.len());
+            return Step::Write(batch.rest.len());
         };
         let is_over = |max| self.begun.is_some_and(|begun| now.duration_since(begun) >= max);
         let is_old = limits.age_max.is_some_and(is_over);
-        if is_old && self.fill.size > 0 && !self.fill.mid_line {
+        if is_old && self.fill.size > 0 && batch.may_end_before(self.fill) {
             return Step::Rotate;
         }
-        next_step(bytes, self.fill, limits.size_max)
+        next_step(batch, self.fill, limits.size_max)
     }
 
     /// Whether the file has become shorter; it is as good as new then.
@@ -331,6 +330,10 @@ mod tests {
         (path.clone(), LogFile::new(path, settings))
     }
 
+    fn append(file: &mut LogFile, bytes: &[u8], now: Instant) {
+        file.append(Batch::new(bytes, None), now);
+    }
+
     fn older(path: &Path) -> Vec<Vec<u8>> {
         older_files(path).map(|older| fs::read(older.path).unwrap()).collect()
     }
@@ -344,7 +347,7 @@ mod tests {
             let text = format!("line {turn}\n").repeat(turn);
             let lines = text.get(..text.len().min(300)).unwrap_or_default();
             let whole = lines.rfind('\n').map_or("", |end| &lines[..=end]);
-            file.append(whole.as_bytes(), Instant::now());
+            append(&mut file, whole.as_bytes(), Instant::now());
             all.extend_from_slice(whole.as_bytes());
         }
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, FILE_MODE);
@@ -365,15 +368,15 @@ mod tests {
         let settings = LogSettings { age_max: Some(hour), ..LogSettings::default() };
         let (path, mut file) = log_in(&dir, &settings);
         let now = Instant::now();
-        file.append(b"a\n", now);
-        file.append(b"b", now + hour / 2);
-        file.append(b"ut\n", now + hour);
+        append(&mut file, b"a\n", now);
+        append(&mut file, b"b", now + hour / 2);
+        append(&mut file, b"ut\n", now + hour);
         assert_eq!(older(&path), [b""; 0]);
-        file.append(b"c\n", now + hour);
+        append(&mut file, b"c\n", now + hour);
         assert_eq!(older(&path), [b"a\nbut\n"]);
         // The age is the file's, not the daemon's.
         let mut again = LogFile::new(path.clone(), &settings);
-        again.append(b"d\n", now + hour / 2);
+        append(&mut again, b"d\n", now + hour / 2);
         assert_eq!(fs::read(&path).unwrap(), b"c\nd\n");
     }
 
@@ -382,13 +385,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, mut file) = log_in(&dir, &settings(100, 1));
         let now = Instant::now();
-        file.append(b"a\n", now);
+        append(&mut file, b"a\n", now);
         fs::remove_file(&path).unwrap();
-        file.append(b"b\n", now + LOOK_PAUSE);
+        append(&mut file, b"b\n", now + LOOK_PAUSE);
         assert_eq!(fs::read(&path).unwrap(), b"b\n");
         fs::rename(&path, dir.path().join("moved")).unwrap();
         file.reopen();
-        file.append(b"c\n", now + LOOK_PAUSE);
+        append(&mut file, b"c\n", now + LOOK_PAUSE);
         assert_eq!(fs::read(&path).unwrap(), b"c\n");
     }
 
@@ -398,13 +401,13 @@ mod tests {
         let (path, mut file) = log_in(&dir, &settings(100, 3));
         let now = Instant::now();
         let line = [&[b'x'; 59][..], b"\n"].concat();
-        file.append(&line, now);
+        append(&mut file, &line, now);
         fs::copy(&path, dir.path().join("copy")).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-        file.append(&line, now);
+        append(&mut file, &line, now);
         assert_eq!(fs::read(&path).unwrap(), line, "no hole, and all that came after");
         assert_eq!(older(&path), [b""; 0]);
-        file.append(&line, now);
+        append(&mut file, &line, now);
         assert_eq!(older(&path), [&line[..]], "from then on it fills as usual");
     }
 
@@ -414,11 +417,11 @@ mod tests {
         let (path, mut file) = log_in(&dir, &settings(100, 1));
         fs::create_dir(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        file.append(b"lost\n", Instant::now());
+        append(&mut file, b"lost\n", Instant::now());
         assert!(file.is_failing());
         fs::remove_file(&path).unwrap();
         file.reopen();
-        file.append(b"kept\n", Instant::now());
+        append(&mut file, b"kept\n", Instant::now());
         assert!(!file.is_failing());
         assert_eq!(fs::read(&path).unwrap(), b"kept\n");
     }
@@ -427,9 +430,9 @@ mod tests {
     fn a_record_that_was_lost_in_part_spoils_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let (path, mut file) = log_in(&dir, &settings(100, 1));
-        file.append(b"a half rec", Instant::now());
+        append(&mut file, b"a half rec", Instant::now());
         file.open.as_mut().unwrap().torn = true;
-        file.append(b"whole\n", Instant::now());
+        append(&mut file, b"whole\n", Instant::now());
         assert_eq!(fs::read(&path).unwrap(), b"a half rec\nwhole\n");
     }
 }

@@ -17,6 +17,7 @@ use super::file::{Appended, Identity, LogFile};
 use super::older::{
     Older, absent_is_fine, older_files, older_files_and_more, older_path, unfinished_path,
 };
+use super::rotation::Batch;
 use crate::config::LogSettings;
 
 /// Names an open log file.
@@ -77,9 +78,9 @@ impl Files {
     }
 
     /// Appends to a file, and makes room when that began a new one.
-    pub(super) fn append(&mut self, key: FileKey, bytes: &[u8], now: Instant) {
+    pub(super) fn append(&mut self, key: FileKey, batch: Batch<'_>, now: Instant) {
         let Some(shared) = self.open.get_mut(&key) else { return };
-        if shared.file.append(bytes, now) == Appended::Rotated {
+        if shared.file.append(batch, now) == Appended::Rotated {
             shared.rests = false;
             trim(&shared.file);
             if shared.file.settings().compress {
@@ -197,7 +198,7 @@ mod tests {
         let second = files.open(path.clone(), &settings());
         assert_eq!(first, second);
         files.close(first);
-        files.append(second, b"a\n", Instant::now());
+        files.append(second, Batch::new(b"a\n", None), Instant::now());
         assert_eq!(fs::read(&path).unwrap(), b"a\n");
         files.close(second);
         assert_eq!(files.paths(second), None);
@@ -212,7 +213,7 @@ mod tests {
         let key = files.open(path.clone(), &limited);
         let line = [&[b'x'; 99][..], b"\n"].concat();
         for _ in 0..5 {
-            files.append(key, &line, Instant::now());
+            files.append(key, Batch::new(&line, None), Instant::now());
         }
         assert_eq!(older_files(&path).count(), 2);
         files.open(path.clone(), &LogSettings { total_max: Some(0), ..settings() });
@@ -249,7 +250,7 @@ mod tests {
         let line = [&[b'x'; 99][..], b"\n"].concat();
         let mut job = None;
         for turn in 0..4 {
-            files.append(key, &line, Instant::now());
+            files.append(key, Batch::new(&line, None), Instant::now());
             if turn == 1 {
                 job = files.next_to_compress();
             }

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::chunk::LogChunk;
@@ -16,6 +18,9 @@ pub(super) const BATCHES_MAX: usize = 4;
 pub(super) const BATCH_LINES_MAX: usize = 1024;
 /// Bytes in a subscriber's queue; when it is full, the oldest chunks are dropped and counted.
 const QUEUE_LEN_MAX: usize = 1024 * 1024;
+/// A subscriber that misses lines gets its batches at this distance: to render a tenth more of a
+/// flood for it would cost as much as to read and write all of it.
+const FLOOD_PAUSE: Duration = Duration::from_millis(10);
 /// What a chunk costs besides its bytes.
 const CHUNK_LEN: usize = 2 * size_of::<LogChunk>();
 
@@ -62,7 +67,11 @@ impl Follower {
             while !self.queue.borrow().is_empty() {
                 let Some(room) = closing.run_until_cancelled(sender.reserve()).await else { break };
                 let Ok(room) = room else { return };
+                let is_flooded = self.queue.borrow().missed > 0;
                 room.send(self.queue.borrow_mut().take());
+                if is_flooded && closing.run_until_cancelled(sleep(FLOOD_PAUSE)).await.is_none() {
+                    break;
+                }
             }
         }
         // The last words, as far as there is room for them without waiting.
@@ -129,6 +138,7 @@ mod tests {
             stream: LogStream::Stdout,
             bytes: Bytes::from(text),
             part: false,
+            rule: None,
         }
     }
 

@@ -38,6 +38,8 @@ pub struct LogLine {
     pub text: Bytes,
     /// True for a part of a line whose rest comes later.
     pub part: bool,
+    /// True for a line that belongs to the record of the line before it.
+    pub continues: bool,
 }
 
 /// What a subscriber receives.

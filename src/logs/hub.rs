@@ -13,15 +13,19 @@ use tracing::warn;
 use super::chunk::Chunk;
 use super::cutter::{Cut, Cutter, HOLD_MAX};
 use super::handle::{LineWatch, LogLine, LogStream};
+use super::records::RecordRule;
 use super::sink::Sink;
 use super::terminals::{
     KeyboardError, KeyboardId, KeyboardWish, TerminalNews, Terminals, Viewer, whole,
 };
+use crate::config::LogSettings;
 use crate::model::{PoolName, WorkerName};
 use crate::terminal::{Emulator, TerminalSize};
 
-/// Bytes of one read: what a pipe holds.
-pub(super) const READ_LEN: usize = 64 * 1024;
+/// Bytes of one read: more than a pipe holds at first.
+const READ_LEN: usize = 128 * 1024;
+/// A read of so much may have left something.
+const MUCH_LEN: usize = 32 * 1024;
 /// Reads of one pipe before something else may wait for what it held: a process that outlives its
 /// leader could write for ever.
 const DRAIN_READS_MAX: usize = 32;
@@ -35,8 +39,8 @@ pub(super) struct PipeId(u64);
 /// How a read went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// There may be more.
-    More,
+    /// There may be more than these bytes.
+    More(usize),
     /// The pipe is empty now.
     Drained,
     /// Nobody can write into it any more.
@@ -63,6 +67,7 @@ struct Pipe {
     stream: LogStream,
     fd: Rc<pipe::Receiver>,
     cutter: Cutter,
+    rule: Option<RecordRule>,
     line: Option<SharedWatch>,
     screen: Option<Screen>,
 }
@@ -96,8 +101,10 @@ impl Hub {
         let id = PipeId(self.next);
         self.next += 1;
         self.sink.admit(&worker);
-        let cutter = Cutter::default();
-        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter, line, screen: None });
+        let rule = self.sink.rule(&worker.pool);
+        let mut cutter = Cutter::default();
+        cutter.configure(rule.clone());
+        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter, rule, line, screen: None });
         id
     }
 
@@ -126,7 +133,7 @@ impl Hub {
             Ok(0) | Err(Errno::EIO) => return self.end(id),
             Ok(len) => len,
             Err(Errno::EAGAIN) => return Turn::Drained,
-            Err(Errno::EINTR) => return Turn::More,
+            Err(Errno::EINTR) => return Turn::More(0),
             Err(error) => {
                 warn!(worker = %pipe.worker, stream = pipe.stream.as_str(), %error,
                     "worker's output could not be read and is given up");
@@ -153,7 +160,17 @@ impl Hub {
         *held_len += cutter.held_len();
         sink.commit(&pipe.worker.pool, now);
         // A terminal gives its bytes in pieces, of which each but the last may be short.
-        if len < scratch.len() && !is_terminal { Turn::Drained } else { Turn::More }
+        if len < MUCH_LEN && !is_terminal { Turn::Drained } else { Turn::More(len) }
+    }
+
+    /// Keeps a pool's output in this way from now on.
+    pub(super) fn configure(&mut self, pool: &PoolName, settings: &LogSettings) {
+        self.sink.configure(pool.clone(), settings);
+        let rule = self.sink.rule(pool);
+        for pipe in self.pipes.values_mut().filter(|pipe| pipe.worker.pool == *pool) {
+            pipe.cutter.configure(rule.clone());
+            pipe.rule.clone_from(&rule);
+        }
     }
 
     /// Passes a pipe's unended line on.
@@ -208,6 +225,9 @@ impl Hub {
     /// Writes a mark into a worker's log, after what the worker has written before.
     pub(super) fn mark(&mut self, worker: &WorkerName, text: &str) {
         self.drain(worker);
+        for id in self.pipes_of(|pipe| pipe.rule.is_some() && pipe.worker == *worker) {
+            self.flush_held(id, true);
+        }
         self.sink.admit(worker);
         let line = [text, "\n"].concat();
         self.sink.write(&Chunk {
@@ -217,6 +237,7 @@ impl Hub {
             stream: LogStream::Mark,
             bytes: line.as_bytes(),
             part: false,
+            rule: None,
         });
         self.sink.commit(&worker.pool, Instant::now());
         self.terminals.mark(worker, text);
@@ -260,8 +281,8 @@ impl Hub {
         for _ in 0..DRAIN_READS_MAX {
             // A short read says that the pipe is empty, not whether it has ended: one more tells.
             match self.read(id) {
-                Turn::More => {}
-                Turn::Drained if self.read(id) == Turn::More => {}
+                Turn::More(_) => {}
+                Turn::Drained if matches!(self.read(id), Turn::More(_)) => {}
                 Turn::Drained | Turn::Ended => return,
             }
         }
@@ -305,6 +326,7 @@ impl Pipe {
             worker: &self.worker,
             pid: self.pid,
             stream: self.stream,
+            rule: self.rule.as_ref(),
             line: self.line.as_deref(),
         };
         (&mut self.cutter, origin)
@@ -318,6 +340,7 @@ struct Origin<'a> {
     worker: &'a WorkerName,
     pid: i32,
     stream: LogStream,
+    rule: Option<&'a RecordRule>,
     line: Option<&'a RefCell<Option<LineWatch>>>,
 }
 
@@ -342,6 +365,7 @@ impl Origin<'_> {
             stream: self.stream,
             bytes: cut.bytes,
             part: cut.part,
+            rule: self.rule,
         });
     }
 }

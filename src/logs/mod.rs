@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! pipe → cutter (whole lines, or parts of long ones) → ring of recent output, per worker
-//!                                                    → rotated file, per pool
+//!                                                    → rotated file, per pool; or stdout, syslog,
+//!                                                      the journal, each by a thread of its own
 //!                                                    → queue of each follower
 //! ```
 //! A worker with a terminal has one end to read in place of two pipes, and beside it a screen, viewers
@@ -15,6 +16,7 @@
 //! counts their lines; a failing disk costs lines of the file, counted too; neither is waited for.
 //! Rotated files are compressed on a thread beside, and read back as the others are.
 
+mod ansi;
 mod chunk;
 mod compress;
 mod cutter;
@@ -25,9 +27,11 @@ mod handle;
 mod history;
 mod hub;
 mod older;
+mod outlet;
 mod past;
 mod pump;
 mod record;
+mod records;
 mod ring;
 mod rotation;
 mod sink;
@@ -43,6 +47,7 @@ pub use handle::{
     LineWatch, LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle,
     LogsRequest, Subscription,
 };
+pub use records::RecordRule;
 pub use terminals::{
     KeyboardError, KeyboardId, KeyboardWish, TerminalNews, TerminalRequest, TerminalView,
 };

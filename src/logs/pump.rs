@@ -10,13 +10,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::hub::{Hub, PipeId, READ_LEN, Turn};
+use super::hub::{Hub, PipeId, Turn};
 
 /// A pipe that was read within this time is left alone for as long, so that a worker that prints
 /// line by line costs a read per millisecond and not per line. Its pipe holds 64 KiB meanwhile.
 const PACE: Duration = Duration::from_millis(1);
 /// What a pipe holds at first (pipe(7)).
-const PIPE_LEN: usize = READ_LEN;
+const PIPE_LEN: usize = 64 * 1024;
 /// A pipe that is found full is made larger up to this, so that its worker need not wait for the
 /// next read. Not all pipes from the start: the kernel grants a user without privileges 64 MiB.
 const PIPE_LEN_MAX: usize = 8 * PIPE_LEN;
@@ -25,7 +25,7 @@ const PIPE_LEN_MAX: usize = 8 * PIPE_LEN;
 pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver>) {
     let mut paced_until: Option<Instant> = None;
     let mut pipe_len = PIPE_LEN;
-    let mut full_reads = 0;
+    let mut read_len = 0;
     loop {
         let flush_due = hub.borrow().flush_due(id);
         let turn = tokio::select! {
@@ -36,21 +36,24 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
                 read(&hub, id, &fd)
             }
             () = until(flush_due) => {
-                hub.borrow_mut().flush(id);
+                if flush(&mut hub.borrow_mut(), id) == Turn::Ended {
+                    return;
+                }
                 continue;
             }
         };
         match turn {
             Turn::Ended => return,
-            Turn::More => {
-                full_reads += 1;
-                if full_reads * READ_LEN >= pipe_len && pipe_len < PIPE_LEN_MAX {
+            Turn::More(len) => {
+                read_len += len;
+                // A full pipe may hold a little less than it could: its pages need not be full.
+                if read_len > pipe_len / 2 && pipe_len < PIPE_LEN_MAX {
                     pipe_len = widen(&fd, pipe_len * 2);
                 }
                 tokio::task::yield_now().await;
             }
             Turn::Drained => {
-                full_reads = 0;
+                read_len = 0;
                 let now = Instant::now();
                 if paced_until.is_some_and(|until| now < until) {
                     sleep(PACE).await;
@@ -76,6 +79,15 @@ fn read(hub: &RefCell<Hub>, id: PipeId, fd: &pipe::Receiver) -> Turn {
 fn widen(fd: &pipe::Receiver, len: usize) -> usize {
     let asked = i32::try_from(len).map(|len| fcntl(fd, FcntlArg::F_SETPIPE_SZ(len)));
     if matches!(asked, Ok(Ok(_))) { len } else { PIPE_LEN_MAX }
+}
+
+/// Passes on what is held, unless its rest has come: on a busy machine both may be late.
+fn flush(hub: &mut Hub, id: PipeId) -> Turn {
+    let turn = hub.read(id);
+    if hub.flush_due(id).is_some_and(|due| due <= Instant::now()) {
+        hub.flush(id);
+    }
+    turn
 }
 
 async fn until(due: Option<Instant>) {

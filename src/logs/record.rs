@@ -1,9 +1,9 @@
 //! The shapes of lines in a log file, written and read back.
 //!
 //! text: `2026-11-24T04:10:00.123+01:00 slow:2 out| text`; `out>` in place of `out|` says that the
-//! line goes on in a later record of the same worker and stream. json: an object a line with
-//! `time`, `worker`, `pid`, `stream`, `text` (or `base64` when it is no UTF-8), and `"part":true`
-//! where the line goes on. raw: the bytes as they came, without marks; it cannot be read back.
+//! line goes on in a later record of the same worker and stream, and `out+` that it belongs to the line
+//! before it. json: an object a line with `time`, `worker`, `pid`, `stream`, `text` (or `base64` when
+//! it is no UTF-8), `"part":true` where the line goes on, and `"continues":true`. raw: the bytes as they came, without marks; it cannot be read back.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -40,6 +40,8 @@ struct JsonRecord<'a> {
     base64: Option<Cow<'a, str>>,
     #[serde(default)]
     part: bool,
+    #[serde(default)]
+    continues: bool,
 }
 
 /// The head of a line in a file: enough to know whether somebody wants it.
@@ -80,10 +82,14 @@ pub(super) fn parse_head(line: &[u8]) -> Option<RecordHead> {
 }
 
 fn render_text(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
-    let end = if chunk.part { '>' } else { '|' };
-    let prefix = format!("{time} {} {}{end} ", chunk.worker, word(chunk.stream));
+    let prefix = format!("{time} {} {}", chunk.worker, word(chunk.stream));
     for line in lines(chunk.bytes) {
         out.extend_from_slice(prefix.as_bytes());
+        out.extend_from_slice(match (chunk.part, chunk.continues(line)) {
+            (true, _) => b"> ",
+            (false, true) => b"+ ",
+            (false, false) => b"| ",
+        });
         out.extend_from_slice(line);
         out.push(b'\n');
     }
@@ -109,7 +115,12 @@ fn render_json(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
             out.extend_from_slice(b",\"base64\":");
             append_json(out, &STANDARD.encode(line));
         }
-        out.extend_from_slice(if chunk.part { b",\"part\":true}\n" } else { b"}\n" });
+        out.extend_from_slice(if chunk.part { b",\"part\":true" } else { b"" });
+        out.extend_from_slice(if chunk.continues(line) {
+            b",\"continues\":true}\n"
+        } else {
+            b"}\n"
+        });
     }
 }
 
@@ -135,6 +146,7 @@ fn parse_json(line: &[u8]) -> Option<LogLine> {
         stream: streams.into_iter().find(|stream| stream.as_str() == record.stream)?,
         text,
         part: record.part,
+        continues: record.continues,
     })
 }
 
@@ -142,18 +154,15 @@ fn parse_text(line: &[u8]) -> Option<LogLine> {
     let (time, worker, rest) = split_text(line)?;
     let end = memchr::memchr(b' ', rest)?;
     let (label, text) = rest.split_at_checked(end)?;
-    let (sign, stream) = label.split_last()?;
+    let (sign, stream) = label.split_last().filter(|(sign, _)| b"|>+".contains(sign))?;
     let streams = [LogStream::Stdout, LogStream::Stderr, LogStream::Mark];
     Some(LogLine {
         at: stamp::parse(time)?,
         worker: worker.parse().ok()?,
         stream: streams.into_iter().find(|known| word(*known).as_bytes() == stream)?,
         text: Bytes::copy_from_slice(text.get(1..)?),
-        part: match sign {
-            b'|' => false,
-            b'>' => true,
-            _ => return None,
-        },
+        part: *sign == b'>',
+        continues: *sign == b'+',
     })
 }
 
@@ -180,12 +189,13 @@ mod tests {
 
     use jiff::tz::TimeZone;
 
+    use super::super::records::RecordRule;
     use super::*;
 
     fn rendered(format: LogFormat, stream: LogStream, bytes: &[u8], part: bool) -> Vec<u8> {
         let worker = "slow:2".parse().unwrap();
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_489_800_123);
-        let chunk = Chunk { at, worker: &worker, pid: Some(812), stream, bytes, part };
+        let chunk = Chunk { at, worker: &worker, pid: Some(812), stream, bytes, part, rule: None };
         let mut out = Vec::new();
         render(&mut out, &mut Stamp::new(TimeZone::UTC), &chunk, format);
         out
@@ -229,6 +239,26 @@ mod tests {
                     assert_eq!((head.at, head.worker), (line.at, line.worker));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lines_that_belong_to_the_one_before_say_so() {
+        let worker = "slow:2".parse().unwrap();
+        let chunk = Chunk {
+            at: SystemTime::UNIX_EPOCH,
+            worker: &worker,
+            pid: None,
+            stream: LogStream::Stderr,
+            bytes: b"Error\n  at x\n",
+            part: false,
+            rule: Some(&RecordRule::Indented),
+        };
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let mut out = Vec::new();
+            render(&mut out, &mut Stamp::new(TimeZone::UTC), &chunk, format);
+            let found: Vec<_> = lines(&out).map(|line| parse(line).unwrap().continues).collect();
+            assert_eq!(found, [false, true], "{}", String::from_utf8_lossy(&out));
         }
     }
 

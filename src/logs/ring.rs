@@ -11,6 +11,7 @@ use memchr::memchr;
 
 use super::chunk::{Chunk, LogChunk, count_lines};
 use super::handle::{LogLine, LogStream};
+use super::records::RecordRule;
 use crate::model::WorkerName;
 
 /// Memory grows in steps of this, so that a worker that prints little costs little.
@@ -83,7 +84,7 @@ impl Ring {
     /// The newest `count` lines of the streams that `pick` takes.
     pub(super) fn newest(
         &self,
-        worker: &WorkerName,
+        (worker, rule): (&WorkerName, Option<&RecordRule>),
         count: usize,
         pick: impl Fn(LogStream) -> bool,
     ) -> Newest {
@@ -97,7 +98,7 @@ impl Ring {
             if pick(segment.stream) {
                 let bytes: Vec<u8> = self.bytes.range(begin..end).copied().collect();
                 found += usize::try_from(count_lines(&bytes)).unwrap_or(usize::MAX);
-                chunks.push((segment.seq, segment.owned(worker, bytes)));
+                chunks.push((segment.seq, segment.owned(worker, rule, bytes)));
             }
             end = begin;
         }
@@ -140,13 +141,14 @@ impl Ring {
 }
 
 impl Segment {
-    fn owned(&self, worker: &WorkerName, bytes: Vec<u8>) -> LogChunk {
+    fn owned(&self, worker: &WorkerName, rule: Option<&RecordRule>, bytes: Vec<u8>) -> LogChunk {
         LogChunk {
             at: self.at,
             worker: worker.clone(),
             stream: self.stream,
             bytes: Bytes::from(bytes),
             part: self.part,
+            rule: rule.cloned(),
         }
     }
 }
@@ -179,6 +181,7 @@ mod tests {
             stream: if seq.is_multiple_of(2) { LogStream::Stdout } else { LogStream::Stderr },
             bytes: text,
             part: false,
+            rule: None,
         };
         ring.push(seq, &chunk, LEN_MAX);
         assert!(ring.len() <= LEN_MAX, "{}", ring.len());
@@ -194,10 +197,10 @@ mod tests {
         push(&mut ring, 0, b"a\nb\n");
         push(&mut ring, 1, b"c\n");
         push(&mut ring, 2, b"d\ne\n");
-        let newest = ring.newest(&worker(), 4, |_| true);
+        let newest = ring.newest((&worker(), None), 4, |_| true);
         assert_eq!(texts(&newest), ["b", "c", "d", "e"]);
         assert_eq!(newest.floor, None);
-        let stdout = ring.newest(&worker(), 9, |stream| stream == LogStream::Stdout);
+        let stdout = ring.newest((&worker(), None), 9, |stream| stream == LogStream::Stdout);
         assert_eq!(texts(&stdout), ["a", "b", "d", "e"]);
     }
 
@@ -207,13 +210,13 @@ mod tests {
         let many: Vec<u8> = (0..120).flat_map(|n| format!("{n:08}\n").into_bytes()).collect();
         push(&mut ring, 0, &many);
         push(&mut ring, 1, b"and one more\n");
-        let newest = ring.newest(&worker(), 1000, |_| true);
+        let newest = ring.newest((&worker(), None), 1000, |_| true);
         let texts = texts(&newest);
         assert!(texts.len() > 90 && texts.len() < 110, "{}", texts.len());
         assert_eq!(texts.last().unwrap(), "and one more");
         assert!(texts.iter().rev().skip(1).all(|line| line.len() == 8));
         assert_eq!(newest.floor, Some(0));
-        assert_eq!(ring.newest(&worker(), 5, |_| true).floor, None, "five are all there");
+        assert_eq!(ring.newest((&worker(), None), 5, |_| true).floor, None, "five are all there");
     }
 
     #[test]
@@ -221,9 +224,9 @@ mod tests {
         let mut ring = Ring::default();
         let long = [b"x".repeat(5000), b"end\n".to_vec()].concat();
         push(&mut ring, 0, &long);
-        let newest = ring.newest(&worker(), 1, |_| true);
+        let newest = ring.newest((&worker(), None), 1, |_| true);
         assert!(texts(&newest)[0].ends_with("xend"));
         push(&mut ring, 1, &b"\n".repeat(4000));
-        assert_eq!(texts(&ring.newest(&worker(), 2, |_| true)), ["", ""]);
+        assert_eq!(texts(&ring.newest((&worker(), None), 2, |_| true)), ["", ""]);
     }
 }

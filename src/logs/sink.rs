@@ -1,20 +1,26 @@
 //! Where chunks go: the ring of their worker, the file of their pool, and whoever follows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::io::IsTerminal as _;
 use std::rc::Rc;
 
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
-use super::chunk::Chunk;
+use super::ansi::strip;
+use super::chunk::{Chunk, lines};
 use super::files::{FileKey, Files};
 use super::follower::Follower;
 use super::handle::{LogFilter, LogLine, LogStream};
 use super::history::{History, Source};
+use super::outlet::{Outlet, Outlets, Sockets};
 use super::record::render;
+use super::records::RecordRule;
 use super::ring::Ring;
+use super::rotation::Batch;
 use super::stamp::Stamp;
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogSettings, LogTarget};
 use crate::model::{PoolName, WorkerName};
 
 /// Most memory of one worker's recent output.
@@ -25,6 +31,9 @@ const RING_LEN_MIN: usize = 2 * 1024;
 const RINGS_LEN_MAX: usize = 3 * 512 * 1024;
 /// A buffer of rendered records larger than this is given back.
 const RENDERED_LEN_KEPT: usize = 256 * 1024;
+
+/// Raw output longer than this is written by itself.
+const COPIED_LEN_MAX: usize = 16 * 1024;
 
 /// Names a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,9 +47,13 @@ pub(super) struct Sink {
     followers: HashMap<FollowerId, (LogFilter, Rc<Follower>)>,
     /// Every log file.
     pub(super) files: Files,
+    /// Places that are no files.
+    pub(super) outlets: Outlets,
     stamp: Stamp,
     /// Records that wait for [`Sink::commit`].
     rendered: Vec<u8>,
+    /// Where in them records begin, for pools whose records have several lines.
+    begins: Vec<usize>,
     /// Numbers reads and followers.
     next: u64,
     ring_len_max: usize,
@@ -48,8 +61,17 @@ pub(super) struct Sink {
 
 #[derive(Debug)]
 struct PoolLog {
-    file: Option<FileKey>,
+    place: Place,
     format: LogFormat,
+    ansi: bool,
+    rule: Option<RecordRule>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Nowhere,
+    File(FileKey),
+    Outlet(Outlet),
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +82,10 @@ struct WorkerLog {
 
 impl Sink {
     /// Times are told as `zone` has them.
-    pub(super) fn new(zone: TimeZone) -> Self {
+    pub(super) fn new(zone: TimeZone, sockets: Sockets) -> Self {
         Self {
+            outlets: Outlets::new(sockets, zone.clone()),
+            begins: Vec::new(),
             pools: HashMap::new(),
             workers: HashMap::new(),
             followers: HashMap::new(),
@@ -76,20 +100,34 @@ impl Sink {
     /// Keeps a pool's output in this way from now on.
     pub(super) fn configure(&mut self, pool: PoolName, settings: &LogSettings) {
         // The new file is opened before the old one is closed: it may be the same.
-        let file = settings.file.clone().map(|path| self.files.open(path, settings));
-        let log = PoolLog { file, format: settings.format };
-        if let Some(file) = self.pools.insert(pool, log).and_then(|old| old.file) {
+        let place = match &settings.target {
+            LogTarget::Nowhere => Place::Nowhere,
+            LogTarget::File(path) => Place::File(self.files.open(path.clone(), settings)),
+            // On a terminal somebody is shown everything anyway.
+            LogTarget::Inherit if std::io::stdout().is_terminal() => Place::Nowhere,
+            LogTarget::Inherit => Place::Outlet(Outlet::Stdout),
+            LogTarget::Syslog => Place::Outlet(Outlet::Syslog),
+            LogTarget::Journald => Place::Outlet(Outlet::Journald),
+        };
+        let rule = RecordRule::new(settings.continuation.as_ref());
+        let log = PoolLog { place, format: settings.format, ansi: settings.ansi, rule };
+        if let Some(file) = self.pools.insert(pool, log).and_then(|old| old.file()) {
             self.files.close(file);
         }
     }
 
     /// Closes a pool's file and forgets its recent output.
     pub(super) fn forget(&mut self, pool: &PoolName) {
-        if let Some(file) = self.pools.remove(pool).and_then(|log| log.file) {
+        if let Some(file) = self.pools.remove(pool).and_then(|log| log.file()) {
             self.files.close(file);
         }
         self.workers.retain(|worker, _| worker.pool != *pool);
         self.share_rings();
+    }
+
+    /// Which of a pool's lines belong together.
+    pub(super) fn rule(&self, pool: &PoolName) -> Option<RecordRule> {
+        self.pools.get(pool)?.rule.clone()
     }
 
     /// Opens files again with their next output.
@@ -123,8 +161,34 @@ impl Sink {
             }
             last.1.push(owned);
         }
-        if let Some(pool) = self.pools.get(&chunk.worker.pool).filter(|pool| pool.file.is_some()) {
-            render(&mut self.rendered, &mut self.stamp, chunk, pool.format);
+        let Some(pool) = self.pools.get(&chunk.worker.pool) else { return };
+        let stripped = if pool.ansi { Cow::Borrowed(chunk.bytes) } else { strip(chunk.bytes) };
+        let chunk = &Chunk { bytes: &stripped, ..*chunk };
+        match pool.place {
+            Place::Nowhere => {}
+            Place::Outlet(outlet) => self.outlets.push(outlet, chunk, pool.format),
+            Place::File(file) => match chunk.rule {
+                // Much that stays as it is need not be copied to be written.
+                None if pool.format == LogFormat::Raw && chunk.bytes.len() > COPIED_LEN_MAX => {
+                    let now = Instant::now();
+                    self.files.append(file, Batch::new(&self.rendered, None), now);
+                    self.rendered.clear();
+                    if chunk.stream != LogStream::Mark {
+                        self.files.append(file, Batch::new(chunk.bytes, None), now);
+                    }
+                }
+                None => render(&mut self.rendered, &mut self.stamp, chunk, pool.format),
+                Some(rule) => {
+                    for range in rule.split(chunk.bytes) {
+                        let bytes = chunk.bytes.get(range).unwrap_or_default();
+                        if !lines(bytes).next().is_some_and(|first| rule.continues(first)) {
+                            self.begins.push(self.rendered.len());
+                        }
+                        let record = Chunk { bytes, ..*chunk };
+                        render(&mut self.rendered, &mut self.stamp, &record, pool.format);
+                    }
+                }
+            },
         }
     }
 
@@ -133,9 +197,11 @@ impl Sink {
         if self.rendered.is_empty() {
             return;
         }
-        if let Some(file) = self.pools.get(pool).and_then(|log| log.file) {
-            self.files.append(file, &self.rendered, now);
+        if let Some((file, log)) = self.pools.get(pool).and_then(|log| Some((log.file()?, log))) {
+            let begins = log.rule.is_some().then_some(&self.begins[..]);
+            self.files.append(file, Batch::new(&self.rendered, begins), now);
         }
+        self.begins.clear();
         self.rendered.clear();
         self.rendered.shrink_to(RENDERED_LEN_KEPT);
     }
@@ -143,7 +209,9 @@ impl Sink {
     /// The worker's last lines on its own streams.
     pub(super) fn tail(&self, worker: &WorkerName, lines: usize) -> Vec<LogLine> {
         let own = |stream| matches!(stream, LogStream::Stdout | LogStream::Stderr);
-        let newest = self.workers.get(worker).map(|log| log.ring.newest(worker, lines, own));
+        let rule = self.pools.get(&worker.pool).and_then(|log| log.rule.as_ref());
+        let newest =
+            self.workers.get(worker).map(|log| log.ring.newest((worker, rule), lines, own));
         newest.into_iter().flat_map(|newest| newest.lines).map(|(_, line)| line).collect()
     }
 
@@ -156,7 +224,8 @@ impl Sink {
         let workers = || self.workers.iter().filter(|(worker, _)| wants(filter, worker));
         let (mut lines, mut floor) = (Vec::new(), 0);
         for (worker, log) in workers() {
-            let newest = log.ring.newest(worker, filter.lines, |_| true);
+            let rule = self.pools.get(&worker.pool).and_then(|log| log.rule.as_ref());
+            let newest = log.ring.newest((worker, rule), filter.lines, |_| true);
             lines.extend(newest.lines);
             floor = floor.max(newest.floor.unwrap_or(0));
         }
@@ -205,7 +274,7 @@ impl Sink {
     /// The pool's file, when everything that was printed can be read back from it.
     fn readable_file(&self, pool: &PoolName) -> Option<FileKey> {
         let log = self.pools.get(pool).filter(|log| log.format != LogFormat::Raw)?;
-        log.file.filter(|key| self.files.is_complete(*key))
+        log.file().filter(|key| self.files.is_complete(*key))
     }
 
     /// Divides the memory for recent output among the workers.
@@ -222,6 +291,15 @@ impl Sink {
     }
 }
 
+impl PoolLog {
+    fn file(&self) -> Option<FileKey> {
+        match self.place {
+            Place::File(file) => Some(file),
+            Place::Nowhere | Place::Outlet(_) => None,
+        }
+    }
+}
+
 fn wants(filter: &LogFilter, worker: &WorkerName) -> bool {
     filter.names.iter().any(|name| name.matches_worker(worker))
 }
@@ -234,7 +312,7 @@ mod tests {
 
     /// Lets workers print more than is kept, `line_count` lines at a time, and sums up their rings.
     fn rings_len(workers: u32, line_count: usize) -> usize {
-        let mut sink = Sink::new(TimeZone::UTC);
+        let mut sink = Sink::new(TimeZone::UTC, Sockets::default());
         let pool: PoolName = "a".parse().unwrap();
         let bytes = b"a line of the usual length that a worker prints when it has done something\n"
             .repeat(line_count);
@@ -248,6 +326,7 @@ mod tests {
                     stream: LogStream::Stdout,
                     bytes: &bytes,
                     part: false,
+                    rule: None,
                 });
             }
         }

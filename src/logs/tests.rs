@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
+use super::outlet::Sockets;
 use super::*;
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{Continuation, LogFormat, LogSettings, LogTarget};
 use crate::model::{NamePattern, PoolName, WorkerName};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -23,7 +24,11 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let (logs, thread) = Logs::start().unwrap();
+        Self::start_with(Sockets::default())
+    }
+
+    fn start_with(sockets: Sockets) -> Self {
+        let (logs, thread) = Logs::start_with(sockets).unwrap();
         Self { logs, thread, dir: tempfile::tempdir().unwrap(), children: Vec::new() }
     }
 
@@ -32,12 +37,17 @@ impl Bench {
     }
 
     async fn configure(&self, pool: &str, format: LogFormat) {
-        self.settings(pool, LogSettings { format, ..LogSettings::default() }).await;
+        let ansi = format == LogFormat::Raw;
+        self.settings(pool, LogSettings { format, ansi, ..LogSettings::default() }).await;
     }
 
     /// Settings of a pool whose file is that of the bench.
     async fn settings(&self, pool: &str, settings: LogSettings) {
-        let settings = LogSettings { file: Some(self.path()), ..settings };
+        let target = match settings.target {
+            LogTarget::Nowhere => LogTarget::File(self.path()),
+            other => other,
+        };
+        let settings = LogSettings { target, ..settings };
         let pool: PoolName = pool.parse().unwrap();
         self.logs.tell(LogsRequest::Configure { pool, settings }).await.unwrap();
     }
@@ -345,5 +355,111 @@ async fn rotated_files_are_compressed_beside_and_read_back() {
     assert!(names().len() > 3, "{:?}", names());
     let mut reader = bench.subscribe("a", usize::MAX, false).await;
     assert_eq!(reader.read_to("10000").await, count_up(1, 10_000));
+    bench.close().await;
+}
+
+/// Prints records of a line and a stack of three, many at a time, and tells two of them apart.
+const TRACES: &str = "for n in $(seq 1 400); do printf 'Error %s\\n  at a %s\\n  at b %s\\n\\nok\\n' \
+                      $1$n $1$n $1$n; done";
+
+#[tokio::test]
+async fn records_of_several_lines_are_not_torn_by_rotation_or_by_others() {
+    for format in [LogFormat::Text, LogFormat::Json, LogFormat::Raw] {
+        let mut bench = Bench::start();
+        let continuation = Some(Continuation::Indented);
+        let settings =
+            LogSettings { format, size_max: 4096, keep: 999, continuation, ..Default::default() };
+        bench.settings("a", settings).await;
+        let mut reader = bench.subscribe("a", 0, true).await;
+        for n in 1..=3 {
+            bench.run(&format!("a:{n}"), &format!("set -- {n}.; {TRACES}")).await;
+        }
+        bench.wait_children();
+        for n in 1..=3 {
+            assert_eq!(bench.tail(&format!("a:{n}"), 1).await, ["ok"]);
+        }
+        bench.run("a:4", "echo ok, the end").await;
+        reader.read_to("ok, the end").await;
+        let dir = bench.close().await;
+        let of_reader: Vec<_> =
+            reader.lines().iter().map(|line| (text(line), line.continues)).collect();
+        check_traces(&of_reader);
+        let mut files = 0;
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            let lines: Vec<_> = match format {
+                LogFormat::Raw => {
+                    let line = |line: &str| (line.to_owned(), !line.starts_with(['E', 'o']));
+                    String::from_utf8(bytes).unwrap().lines().map(line).collect()
+                }
+                LogFormat::Text | LogFormat::Json => {
+                    let records = bytes.split(|byte| *byte == b'\n').filter_map(record::parse);
+                    records.map(|line| (text(&line), line.continues)).collect()
+                }
+            };
+            check_traces(&lines);
+            files += 1;
+        }
+        assert!(files > 5, "{files}");
+    }
+}
+
+/// Every trace is whole, and its lines say that they belong together.
+fn check_traces(lines: &[(String, bool)]) {
+    assert!(!lines.is_empty());
+    let mut rest = lines;
+    while let Some(((first, continues), others)) = rest.split_first() {
+        assert!(!continues, "{first}");
+        let Some(which) = first.strip_prefix("Error ") else {
+            rest = others;
+            continue;
+        };
+        let trace = [format!("  at a {which}"), format!("  at b {which}"), String::new()];
+        assert_eq!(others[..3], trace.map(|line| (line, true)), "after {first}");
+        rest = &others[3..];
+    }
+}
+
+#[tokio::test]
+async fn colours_are_kept_by_followers_and_by_files_that_ask_for_them() {
+    for (ansi, expected) in [(false, "red"), (true, "\u{1b}[31mred\u{1b}[0m")] {
+        let mut bench = Bench::start();
+        bench.settings("a", LogSettings { ansi, ..LogSettings::default() }).await;
+        let mut reader = bench.subscribe("a", 0, true).await;
+        bench.run("a:1", "printf '\\033[31mred\\033[0m\\n'").await;
+        assert_eq!(reader.read_to("\u{1b}[31mred\u{1b}[0m").await.len(), 1);
+        let dir = bench.close().await;
+        assert_eq!(file_texts(&dir.path().join("x.log")), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn output_goes_to_the_logs_of_the_system_and_the_rest_to_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let [syslog, journal] = ["syslog", "journal"].map(|name| dir.path().join(name));
+    let mut bench = Bench::start_with(Sockets { syslog: syslog.clone(), journal: journal.clone() });
+    for (target, path, begin) in [
+        (LogTarget::Syslog, syslog, "<30>"),
+        (LogTarget::Journald, journal, "PRIORITY=6\nSYSLOG_IDENTIFIER=a:1\n"),
+    ] {
+        bench.settings("a", LogSettings { target, ..LogSettings::default() }).await;
+        // Nobody listens yet: that output is lost there, and only there.
+        bench.run("a:1", "echo early").await;
+        bench.wait_children();
+        assert_eq!(bench.tail("a:1", 1).await, ["early"]);
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        bench.run("a:1", "echo late").await;
+        bench.wait_children();
+        assert_eq!(bench.tail("a:1", 1).await, ["late"]);
+        let mut message = String::new();
+        while !message.contains("late") {
+            let mut bytes = [0; 4096];
+            let len = socket.recv(&mut bytes).unwrap();
+            message = String::from_utf8(bytes[..len].to_vec()).unwrap();
+        }
+        assert!(message.starts_with(begin), "{message}");
+    }
+    assert!(!bench.path().exists());
     bench.close().await;
 }

@@ -20,6 +20,7 @@ use super::compress;
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
 use super::hub::{Hub, PipeId, SharedWatch};
+use super::outlet::Sockets;
 use super::pump;
 use super::sink::Sink;
 use super::terminals::{
@@ -56,6 +57,11 @@ impl Logs {
     /// # Errors
     /// When the system has no room for a thread or its event queue.
     pub fn start() -> Result<(LogsHandle, LogsThread), LogsStartError> {
+        Self::start_with(Sockets::default())
+    }
+
+    /// The same with the system's logs at other places.
+    pub(super) fn start_with(sockets: Sockets) -> Result<(LogsHandle, LogsThread), LogsStartError> {
         let (sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
         let runtime = Builder::new_current_thread()
             .enable_io()
@@ -64,7 +70,7 @@ impl Logs {
             .build()?;
         let thread = std::thread::Builder::new()
             .name("logs".into())
-            .spawn(move || run(runtime, requests))?;
+            .spawn(move || run(runtime, sockets, requests))?;
         Ok((LogsHandle::new(sender), LogsThread { thread }))
     }
 }
@@ -77,9 +83,9 @@ impl LogsThread {
     }
 }
 
-fn run(runtime: Runtime, mut requests: mpsc::Receiver<LogsRequest>) {
+fn run(runtime: Runtime, sockets: Sockets, mut requests: mpsc::Receiver<LogsRequest>) {
     LocalSet::new().block_on(&runtime, async {
-        let sink = Sink::new(TimeZone::system());
+        let sink = Sink::new(TimeZone::system(), sockets);
         let task = LogsTask {
             hub: Rc::new(RefCell::new(Hub::new(sink))),
             tasks: TaskTracker::new(),
@@ -107,7 +113,7 @@ impl LogsTask {
     fn handle(&self, request: LogsRequest) -> ControlFlow<oneshot::Sender<()>> {
         let mut hub = self.hub.borrow_mut();
         match request {
-            LogsRequest::Configure { pool, settings } => hub.sink.configure(pool, &settings),
+            LogsRequest::Configure { pool, settings } => hub.configure(&pool, &settings),
             LogsRequest::Forget(pool) => hub.forget(&pool),
             LogsRequest::Attach { worker, pid, source, line } => {
                 let line = line.map(|line| Rc::new(RefCell::new(Some(line))));
@@ -235,6 +241,8 @@ impl LogsTask {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        let outlets_closed = self.hub.borrow_mut().sink.outlets.close();
+        outlets_closed.await;
     }
 }
 

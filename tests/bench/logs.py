@@ -4,10 +4,11 @@
     cargo build --release
     python3 tests/bench/logs.py [--megabytes 1000] [--rounds 3] [--line 100]
 
-Both run by turns on this machine, each with a follower attached (`attach`, `supervisorctl tail -f`),
-so that the ratios hold when the machine is busy. The rate is from the first byte to the last byte in
-the file, the CPU time is the daemon's alone. Every line is looked for afterwards: in the files, and
-in what the follower got or was told that it missed.
+Both run by turns on this machine, so that the ratios hold when the machine is busy; ours with a
+follower attached (`attach`), supervisord without one, and with --followed with one, too (`supervisorctl
+tail -f`, which may slow it down to a few MB/s). The rate is from the first byte to the last byte in the
+file, the CPU time is the daemon's alone. Every line is looked for afterwards: in the files, and in
+what the follower got or was told that it missed.
 """
 import argparse
 import glob
@@ -78,8 +79,12 @@ stdout_logfile={folder}/loud.log
 stdout_logfile_maxbytes={SIZE_MAX}
 stdout_logfile_backups={KEEP}
 """)
-    return ([THEIRS, "-n", "-c", path], ["supervisorctl", "-c", path, "tail", "-f", "loud"],
-            f"{folder}/loud.log")
+    return [THEIRS, "-n", "-c", path], ["true"], f"{folder}/loud.log"
+
+
+def theirs_followed(folder, command):
+    daemon, _, log = theirs(folder, command)
+    return daemon, ["supervisorctl", "-c", daemon[-1], "tail", "-f", "loud"], log
 
 
 def cpu_s(pid):
@@ -132,11 +137,12 @@ def run(prepare, options):
         time.sleep(2)
         with open(f"{folder}/followed", "wb") as output:
             follower = subprocess.Popen(follow, stdout=output, stderr=subprocess.DEVNULL)
-        time.sleep(1)
+        # Python takes a while to start.
+        time.sleep(3)
         before = cpu_s(daemon.pid)
         open(f"{folder}/go", "w").close()
-        wait_until(lambda: os.path.exists(f"{folder}/begun"), 0.005)
-        wait_until(lambda: sizes(log) >= megabytes * 1e6, 0.005)
+        wait_until(lambda: os.path.exists(f"{folder}/begun"), 0.005, 600)
+        wait_until(lambda: sizes(log) >= megabytes * 1e6, 0.005, 600)
         with open(f"{folder}/begun") as file:
             seconds = time.time() - float(file.read())
         # What the daemon still does for the follower is its work, too.
@@ -150,13 +156,12 @@ def run(prepare, options):
         if written != lines or strange:
             raise SystemExit(f"{lines} lines were printed, {written} are in {log}*, "
                              f"and {strange} bytes of something else")
-        if prepare is not theirs:
-            got, missed = followed(f"{folder}/followed")
-            if got + missed != lines:
-                raise SystemExit(f"{lines} lines were printed, the follower got {got} and "
-                                 f"missed {missed}")
-        else:
-            got, missed = 0, 0
+        got, missed = followed(f"{folder}/followed")
+        if prepare not in (theirs, theirs_followed) and got + missed != lines:
+            raise SystemExit(f"{lines} lines were printed, the follower got {got} and "
+                             f"missed {missed}")
+        if prepare is theirs_followed:
+            got = os.path.getsize(f"{folder}/followed") // options.line
     return megabytes / seconds, cpu * 1000 / megabytes, got, missed
 
 
@@ -166,10 +171,13 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--line", type=int, default=100, help="bytes in a line")
     arguments.add_argument("--formats", nargs="*", default=["raw", "text", "json"])
+    arguments.add_argument("--followed", action="store_true")
     options = arguments.parse_args()
     rivals = {}
     if os.path.exists(THEIRS):
         rivals["supervisord"] = theirs
+        if options.followed:
+            rivals["supervisord, followed"] = theirs_followed
     else:
         print("supervisord is not installed: apt-get install supervisor")
     rivals.update({f"ours, {form}": ours(form) for form in options.formats})
@@ -178,16 +186,16 @@ def main():
         for name, prepare in rivals.items():
             results[name].append(run(prepare, options))
             rate, cpu, got, missed = results[name][-1]
-            print(f"  {name:14}{rate:8.0f} MB/s {cpu:7.2f} s of CPU per GB, follower: "
+            print(f"  {name:22}{rate:8.0f} MB/s {cpu:7.2f} s of CPU per GB, follower: "
                   f"{got} lines, {missed} missed", flush=True)
     middle = {name: [statistics.median(column) for column in zip(*runs)]
               for name, runs in results.items()}
     theirs_rate, theirs_cpu = middle.get("supervisord", (None, None, 0, 0))[:2]
     for name, (rate, cpu, _, _) in middle.items():
         ratios = ""
-        if theirs_rate and name != "supervisord":
+        if theirs_rate and not name.startswith("supervisord"):
             ratios = f"   rate x {rate / theirs_rate:.2f}, CPU x {cpu / theirs_cpu:.2f}"
-        print(f"{name:16}{rate:8.0f} MB/s {cpu:7.2f} s/GB{ratios}")
+        print(f"{name:24}{rate:8.0f} MB/s {cpu:7.2f} s/GB{ratios}")
 
 
 if __name__ == "__main__":

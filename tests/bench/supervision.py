@@ -94,8 +94,8 @@ def sleeps(pid):
         return False
 
 
-def wait_until(seen, pause_s):
-    deadline = time.monotonic() + PATIENCE_S
+def wait_until(seen, pause_s, patience_s=PATIENCE_S):
+    deadline = time.monotonic() + patience_s
     while not seen():
         if time.monotonic() > deadline:
             raise SystemExit("waited in vain")

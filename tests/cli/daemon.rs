@@ -137,6 +137,7 @@ async fn write(filter: LogFilter, sender: mpsc::Sender<Vec<LogEntry>>) {
             stream,
             text: Bytes::from_static(text),
             part: false,
+            continues: false,
         })
     };
     if filter.names == [NamePattern::new("flood")] {

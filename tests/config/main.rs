@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, ListenAddress, LogFormat, PoolProtocol, PoolSettings, Powers, Settings,
-    Surroundings, load, load_text, socket_of,
+    Backoff, Continuation, Count, ListenAddress, LogFormat, LogTarget, PoolProtocol, PoolSettings,
+    Powers, Settings, Surroundings, load, load_text, socket_of,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -118,7 +118,7 @@ fn a_pool_has_sensible_defaults() {
     assert_eq!((pool.stop[0].signal, pool.stop[0].wait), (Signal::SIGTERM, Duration::from_secs(5)));
     assert_eq!(pool.stop[1].signal, Signal::SIGKILL);
     let log = "/home/dev/.local/state/gear-supervisor/workers/logs/p.log";
-    assert_eq!(pool.log.file.as_deref(), Some(Path::new(log)));
+    assert_eq!(pool.log.file(), Some(Path::new(log)));
     assert_eq!((pool.log.size_max, pool.log.keep), (10 << 20, 5));
 }
 
@@ -146,17 +146,32 @@ fn every_form_of_a_key_is_taken() {
     assert_eq!(pool("count = { min = \"2\", max = 8 }").count, Count { min: 2, max: 8 });
     assert_eq!(pool("count = \"0..3\"").count, Count { min: 0, max: 3 });
     assert_eq!(pool("count = 0").count, Count { min: 0, max: 0 });
-    assert_eq!(pool("log = false").log.file, None);
-    assert_eq!(pool("log = \"p.log\"").log.file.as_deref(), Some(Path::new("/srv/app/p.log")));
+    assert_eq!(pool("log = false").log.file(), None);
+    assert_eq!(pool("log = \"p.log\"").log.file(), Some(Path::new("/srv/app/p.log")));
     let log = pool("log = { max_size = \"1MiB\", keep = 0, format = \"raw\" }").log;
     assert_eq!((log.size_max, log.keep, log.format), (1 << 20, 0, LogFormat::Raw));
-    assert!(log.file.unwrap().ends_with("logs/p.log"));
+    assert!(log.file().unwrap().ends_with("logs/p.log"));
     let log = pool(
         "log = { max_size = false, max_age = \"12h\", max_total = \"1GiB\", compress = true }",
     )
     .log;
     assert_eq!((log.size_max, log.age_max), (u64::MAX, Some(Duration::from_hours(12))));
     assert_eq!((log.total_max, log.compress), (Some(1 << 30), true));
+    assert_eq!((log.ansi, log.continuation), (false, None));
+    for (text, target) in [
+        ("inherit", LogTarget::Inherit),
+        ("syslog", LogTarget::Syslog),
+        ("journald", LogTarget::Journald),
+    ] {
+        assert_eq!(pool(&format!("log = \"{text}\"")).log.target, target);
+        assert_eq!(pool(&format!("log = {{ target = \"{text}\" }}")).log.target, target);
+    }
+    assert!(pool("log = { format = \"raw\" }").log.ansi, "raw is as it comes");
+    let log = pool("log = { ansi = true, continuation = true, target = \"file\" }").log;
+    assert_eq!((log.ansi, &log.continuation), (true, &Some(Continuation::Indented)));
+    assert!(log.file().unwrap().ends_with("logs/p.log"));
+    let log = pool("log = { continuation = '^(\\s|#\\d)' }").log;
+    assert_eq!(log.continuation, Some(Continuation::Matching(r"^(\s|#\d)".to_owned())));
     let minute = Duration::from_mins(1);
     let backoff = Backoff { initial: minute, max: minute, limit: 3, window: minute * 10 };
     assert_eq!(pool("backoff = { initial = \"1m\" }").upkeep.backoff, backoff);
@@ -181,7 +196,7 @@ fn a_pool_takes_from_the_defaults_what_it_does_not_say() {
     };
     assert_eq!(env(one), ["A=1", "B=3", "C=4"]);
     assert_eq!(env(two), ["A=1", "B=2"]);
-    assert_eq!(one.log.file, None);
+    assert_eq!(one.log.file(), None);
 }
 
 #[test]
@@ -231,7 +246,7 @@ fn included_files_hold_pools() {
     assert_eq!(names, ["a", "b"]);
     let a = settings.pools.values().next().unwrap();
     assert_eq!(a.count.max, 7);
-    assert_eq!(a.log.file.clone().unwrap(), folder.path().join("conf.d/a.log"));
+    assert_eq!(a.log.file().unwrap().to_owned(), folder.path().join("conf.d/a.log"));
     assert_eq!(a.program.directory, folder.path().join("conf.d"));
     let read: Vec<_> = settings.sources.files().map(Path::to_owned).collect();
     let expected = ["conf.d/a.toml", "conf.d/b.toml", "more.toml", "workers.toml"];

@@ -221,6 +221,14 @@ fn a_pool_that_does_not_go_together_is_refused() {
             "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\", or false for no limit",
         ),
         (
+            "pool.p = { command = \"x\", log = { target = \"syslog\", keep = 3 } }",
+            "1:61: pool.p.log.keep: means nothing to this target; remove one of the two",
+        ),
+        (
+            "pool.p = { command = \"x\", log = { continuation = \"(\" } }",
+            "1:50: pool.p.log.continuation: '(' is no regular expression: error: unclosed group; write true for lines that begin with a blank, or a regular expression",
+        ),
+        (
             "pool.p = { command = \"x\", log = { max_age = \"1ms\" } }",
             "1:45: pool.p.log.max_age: is below a second; write as in \"1day\" or \"12h\"",
         ),

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gear_supervisor::config::{
-    FunctionRule, FunctionRules, Limits, PoolSettings, Settings, StoreKind, Surroundings,
-    known_keys, load_text,
+    Continuation, FunctionRule, FunctionRules, Limits, PoolSettings, Settings, StoreKind,
+    Surroundings, known_keys, load_text,
 };
 use proptest::prelude::*;
 
@@ -102,8 +102,9 @@ fn the_full_file_shows_the_defaults() {
 
     let [mut whole, plain] = [&whole, &plain]
         .map(|settings| PoolSettings::clone(&settings.pools[&"example".parse().unwrap()]));
-    assert_eq!(whole.log.file.take(), Some(shown.log_dir.join("example.log")));
-    whole.log.file.clone_from(&plain.log.file);
+    assert_eq!(whole.log.file(), Some(&*shown.log_dir.join("example.log")));
+    whole.log.target.clone_from(&plain.log.target);
+    assert_eq!(whole.log.continuation.take(), Some(Continuation::Indented));
     assert!(whole.log.age_max.take().is_some() && whole.log.total_max.take().is_some());
     assert_eq!(whole.program.umask.take(), Some(0o22));
     check_limits(&std::mem::take(&mut whole.program.limits));

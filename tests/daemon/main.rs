@@ -12,6 +12,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod logs;
 mod order;
 mod php;
 mod queue;

@@ -127,7 +127,7 @@ fn every_key_of_a_program_becomes_one_of_ours() {
     assert_eq!(image.stop[0].signal, Signal::SIGQUIT);
     assert_eq!(image.stop[0].wait, Duration::from_mins(10));
     let log = &image.log;
-    assert_eq!(log.file.as_deref(), Some(Path::new("/var/log/image_all.log")));
+    assert_eq!(log.file(), Some(Path::new("/var/log/image_all.log")));
     assert_eq!((log.size_max, log.keep), (1 << 20, 3));
 
     let split = pool(&settings, "split-08");
@@ -136,7 +136,7 @@ fn every_key_of_a_program_becomes_one_of_ours() {
     assert_eq!(split.program.umask, None);
     assert_eq!(split.upkeep.restart, Restart::Always);
     assert_eq!((split.stop[0].signal, split.stop[0].wait.as_secs()), (Signal::SIGTERM, 10));
-    assert_eq!(split.log.file, None);
+    assert_eq!(split.log.file(), None);
     let expected = [("image", 3), ("split-08", 0), ("split-09", 0)];
     assert_eq!(counts(&settings), expected.map(|(name, count)| (name.to_owned(), count)));
 }
@@ -279,7 +279,7 @@ fn two_programs_with_one_log_get_one_each() {
     let folder = folder(&[("s.conf", text)]);
     let translation = translate(&folder.path().join("s.conf")).unwrap();
     let settings = settings(&translation);
-    let log = |name| pool(&settings, name).log.file.clone().unwrap();
+    let log = |name| pool(&settings, name).log.file().unwrap().to_owned();
     assert_eq!(log("a"), Path::new("/x/l.log"));
     assert!(log("b").ends_with("b.log") && log("c").ends_with("c.log"));
     assert_eq!(pool(&settings, "a").log.size_max, u64::MAX);

@@ -93,12 +93,14 @@ fn render(batch: &[LogEntry]) -> Result<Bytes, serde_json::Error> {
                 serde_json::to_writer(&mut out, &LogRecord::Missed { missed: *missed })?;
                 out.push(b'\n');
             }
-            LogEntry::Line(LogLine { at, worker, stream, text, part }) => {
-                append_lines(&mut out, &head(*at, worker, *stream)?, [&text[..]], *part)?;
+            LogEntry::Line(LogLine { at, worker, stream, text, part, continues }) => {
+                let line = (&text[..], *continues);
+                append_lines(&mut out, &head(*at, worker, *stream)?, [line], *part)?;
             }
             LogEntry::Lines(chunk) => {
                 let head = head(chunk.at, &chunk.worker, chunk.stream)?;
-                append_lines(&mut out, &head, chunk.lines(), chunk.part)?;
+                let lines = chunk.lines().map(|line| (line, chunk.continues(line)));
+                append_lines(&mut out, &head, lines, chunk.part)?;
             }
         }
     }
@@ -119,19 +121,21 @@ fn head(
         text: None,
         base64: None,
         part: false,
+        continues: false,
     })?;
     head.pop();
     Ok(head)
 }
 
-/// Appends a record for each line, as [`LogRecord::Line`] is written.
+/// Appends a record for each line, as [`LogRecord::Line`] is written; each comes with whether it
+/// continues the one before it.
 fn append_lines<'a>(
     out: &mut Vec<u8>,
     head: &[u8],
-    lines: impl IntoIterator<Item = &'a [u8]>,
+    lines: impl IntoIterator<Item = (&'a [u8], bool)>,
     part: bool,
 ) -> Result<(), serde_json::Error> {
-    for line in lines {
+    for (line, continues) in lines {
         out.extend_from_slice(head);
         if let Ok(text) = str::from_utf8(line) {
             out.extend_from_slice(b",\"text\":");
@@ -140,7 +144,8 @@ fn append_lines<'a>(
             out.extend_from_slice(b",\"base64\":");
             serde_json::to_writer(&mut *out, &STANDARD.encode(line))?;
         }
-        out.extend_from_slice(if part { b",\"part\":true}\n" } else { b"}\n" });
+        out.extend_from_slice(if part { b",\"part\":true" } else { b"" });
+        out.extend_from_slice(if continues { b",\"continues\":true}\n" } else { b"}\n" });
     }
     Ok(())
 }
@@ -148,7 +153,7 @@ fn append_lines<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::LogChunk;
+    use crate::logs::{LogChunk, RecordRule};
 
     fn filter(query: &[(&str, &str)]) -> Result<LogFilter, Refusal> {
         let query: Vec<_> =
@@ -195,15 +200,18 @@ mod tests {
                     text: utf8.map(str::to_owned),
                     base64: utf8.is_none().then(|| STANDARD.encode(text)),
                     part,
+                    continues: text.is_empty(),
                 }
             });
             let (at, stream) = (SystemTime::UNIX_EPOCH, LogStream::Stderr);
             let line = |text: &[u8]| {
                 let (worker, text) = (worker.clone(), Bytes::copy_from_slice(text));
-                LogEntry::Line(LogLine { at, worker, stream, text, part })
+                let continues = text.is_empty();
+                LogEntry::Line(LogLine { at, worker, stream, text, part, continues })
             };
             let bytes = Bytes::from([&texts.join(&b'\n')[..], b"\n"].concat());
-            let chunk = LogChunk { at, worker: worker.clone(), stream, bytes, part };
+            let rule = Some(RecordRule::Indented);
+            let chunk = LogChunk { at, worker: worker.clone(), stream, bytes, part, rule };
             for batch in [texts.map(line).to_vec(), vec![LogEntry::Lines(chunk)]] {
                 let rendered = render(&batch).unwrap();
                 let records: Vec<LogRecord> = rendered

@@ -190,6 +190,7 @@ async fn logs_stream_lines_of_any_bytes_and_tell_what_was_missed() {
             stream: LogStream::Stdout,
             text: Bytes::from_static(text),
             part: false,
+            continues: false,
         })
     };
     let batch = vec![line(b"plain"), LogEntry::Missed(12), line(b"\xff\n\x00")];

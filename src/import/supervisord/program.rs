@@ -273,7 +273,13 @@ impl<'a> Program<'a> {
                 block.set("log", "false");
                 return Ok(());
             }
-            "syslog" => block.without_equal(entry, "the log is a file of the pool"),
+            "syslog" => block.set("log", quoted("syslog")),
+            "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => {
+                block.set(
+                    "log",
+                    inline(&[("target", quoted("inherit")), ("format", quoted("raw"))]),
+                );
+            }
             device if device.starts_with("/dev/") || device.starts_with("/proc/") => {
                 block.without_equal(entry, "the log is a file of the pool; attach shows it");
             }
