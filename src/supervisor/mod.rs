@@ -9,6 +9,7 @@
 mod boot;
 mod carrier;
 mod commands;
+mod deploys;
 mod entry;
 mod handle;
 mod look;

@@ -209,7 +209,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
-        deploys: Deploys { canary: None },
+        deploys: Deploys { canary: None, watch: None },
         log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
     }
 }
