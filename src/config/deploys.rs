@@ -2,6 +2,7 @@
 //!
 //! A change of these keys touches no worker; the next roll goes by them.
 
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::table::{Table, Value};
@@ -16,11 +17,23 @@ pub struct Deploys {
     /// How long the first new worker of a roll has to live, unless it does a job before; `None`:
     /// the others do not wait for it.
     pub canary: Option<Duration>,
+    /// The files, besides those that the command names, whose change replaces the workers; `None`:
+    /// no file does.
+    pub watch: Option<Vec<FilePattern>>,
+}
+
+/// Files by name: `src/**/*.php`. Relative to the pool's `directory`, as the words of its command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePattern {
+    /// What it begins with: `/`, or nothing.
+    pub is_absolute: bool,
+    /// The parts of the path; with `*` and `?` for any characters, `**` for any folders.
+    pub parts: Vec<String>,
 }
 
 impl Default for Deploys {
     fn default() -> Self {
-        Self { canary: Some(ALIVE) }
+        Self { canary: Some(ALIVE), watch: None }
     }
 }
 
@@ -28,12 +41,15 @@ impl Deploys {
     /// Reads the keys of a pool, or of the defaults.
     pub(super) fn read(table: &Table<'_>) -> Self {
         let usual = Self::default();
-        Self { canary: table.read("canary", canary).unwrap_or(usual.canary) }
+        Self {
+            canary: table.read("canary", canary).unwrap_or(usual.canary),
+            watch: table.read("watch", watch).unwrap_or(usual.watch),
+        }
     }
 
     /// The keys that differ.
     pub(super) fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
-        let keys = [("canary", self.canary != other.canary)];
+        let keys = [("canary", self.canary != other.canary), ("watch", self.watch != other.watch)];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
     }
 }
@@ -54,4 +70,36 @@ fn canary(value: &Value<'_>) -> Parsed<Option<Duration>> {
             Wrong::new(problem).hint("write canary = true, or { alive = \"10s\" }")
         }),
     }
+}
+
+/// `true`, `false`, or patterns.
+fn watch(value: &Value<'_>) -> Parsed<Option<Vec<FilePattern>>> {
+    if !value.is_array() {
+        match value.flag() {
+            Ok(true) => return Ok(Some(Vec::new())),
+            Ok(false) => return Ok(None),
+            Err(_) => {}
+        }
+    }
+    value.each(pattern).map(Some)
+}
+
+fn pattern(text: &str) -> Parsed<FilePattern> {
+    let mut parts = Vec::new();
+    for component in Path::new(text).components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::ParentDir => parts.push("..".to_owned()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    if parts.is_empty() {
+        let wrong = Wrong::new(format!("'{text}' names no files below a folder"));
+        return Err(wrong.hint("write watch = [\"src/**/*.php\"], or true for the command alone"));
+    }
+    if let Some(part) = parts.iter().find(|part| part.contains("**") && *part != "**") {
+        let wrong = Wrong::new(format!("** stands for whole folders, and not in '{part}'"));
+        return Err(wrong.hint("write as in \"src/**/*.php\""));
+    }
+    Ok(FilePattern { is_absolute: text.starts_with('/'), parts })
 }

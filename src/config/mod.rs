@@ -40,7 +40,7 @@ mod wrong;
 
 pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
-pub use deploys::Deploys;
+pub use deploys::{Deploys, FilePattern};
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};
@@ -56,4 +56,4 @@ pub use settings::*;
 pub use sources::{IncludePattern, Sources};
 pub use surroundings::Surroundings;
 pub use upkeep::{Restart, Strays, Upkeep};
-pub use watch::{WatchError, Watcher};
+pub use watch::{ProgramChanged, ProgramFiles, ProgramWatcher, WatchError, Watcher};

@@ -19,7 +19,9 @@ use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThrea
 use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
-use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
+use crate::config::{
+    self, ConfigErrors, ProgramChanged, ProgramWatcher, Settings, Surroundings, Watcher,
+};
 use crate::control::server::{BindError, ControlServer};
 use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
@@ -33,6 +35,8 @@ use crate::telemetry::{self, TelemetryError};
 const GATE_REQUESTS_MAX: usize = 1024;
 /// News of the broker under way at most; the broker drops what does not fit.
 const BROKER_EVENTS_MAX: usize = 4096;
+/// Pools whose files changed and are still to be told; the watch waits for room.
+const DEPLOYS_MAX: usize = 16;
 /// Deaths of its workers at which a job is given up.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -183,8 +187,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
     let handle =
         SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
-    let (edits_in, edits) = mpsc::channel(1);
-    let watcher = watch_file(&settings, edits_in, &tasks);
+    let Watching { watcher, programs, edits, deploys } = watch_files(&settings, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
@@ -197,12 +200,13 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         tasks: tasks.clone(),
         routes: routes_in,
         watcher,
+        programs,
         news,
         counts,
         intents,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
-    let inbox = Inbox { commands, demand, edits, signals, failures };
+    let inbox = Inbox { commands, demand, edits, deploys, signals, failures };
     let failure = Supervisor::new(settings, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {
@@ -228,14 +232,25 @@ fn processes_of(state_dir: &StateDir) -> Result<ProcessesOptions, DaemonError> {
     })
 }
 
-fn watch_file(
-    settings: &Settings,
-    edits: mpsc::Sender<()>,
-    tasks: &TaskTracker,
-) -> Option<Watcher> {
-    Watcher::start(settings.sources.clone(), edits, tasks)
+/// What tells of edits and of changed programs.
+struct Watching {
+    watcher: Option<Watcher>,
+    programs: Option<ProgramWatcher>,
+    edits: mpsc::Receiver<()>,
+    deploys: mpsc::Receiver<ProgramChanged>,
+}
+
+/// Without a watch of the kernel edits and deploys go by commands alone.
+fn watch_files(settings: &Settings, tasks: &TaskTracker) -> Watching {
+    let (edits_in, edits) = mpsc::channel(1);
+    let watcher = Watcher::start(settings.sources.clone(), edits_in, tasks)
         .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
-        .ok()
+        .ok();
+    let (deploys_in, deploys) = mpsc::channel(DEPLOYS_MAX);
+    let programs = ProgramWatcher::start(deploys_in, tasks)
+        .inspect_err(|error| warn!(%error, "the key watch has no effect"))
+        .ok();
+    Watching { watcher, programs, edits, deploys }
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {

@@ -10,6 +10,7 @@ mod boot;
 mod carrier;
 mod commands;
 mod counts;
+mod deploys;
 mod entry;
 mod handle;
 mod look;

@@ -26,7 +26,7 @@ const DOCKER_PATIENCE: Duration = Duration::from_secs(10);
 const NO_HURRY: Duration = Duration::MAX;
 
 /// Something that is still to happen.
-struct Effect {
+pub(super) struct Effect {
     /// What was done, or why it was not.
     done: BoxFuture<'static, Result<String, String>>,
     /// Whether the log has told all of it already.
@@ -35,7 +35,7 @@ struct Effect {
 
 impl Effect {
     /// Told when it has happened.
-    fn new(done: impl Future<Output = Result<String, String>> + Send + 'static) -> Self {
+    pub(super) fn new(done: impl Future<Output = Result<String, String>> + Send + 'static) -> Self {
         Self { done: Box::pin(done), is_told: false }
     }
 }
@@ -205,12 +205,18 @@ impl Supervisor {
         }
         for name in &changes.removed {
             if let Some(entry) = self.pools.remove(name) {
+                self.unwatch_program(name).await;
                 effects.push(self.close_pool(entry).await);
             }
         }
         for change in &changes.changed {
             let (pool, settings) = (change.name().clone(), change.new.log.clone());
             self.tell_logs(LogsRequest::Configure { pool, settings }).await;
+            if change.old.deploys.watch != change.new.deploys.watch
+                || change.old.program != change.new.program
+            {
+                self.watch_program(&change.new).await;
+            }
             if let Some(entry) = self.pools.get_mut(change.name()) {
                 effects.push(configure(entry, change, &self.rooms).await);
             }
@@ -261,7 +267,7 @@ impl Supervisor {
     }
 
     /// Logs each effect when it has happened, unless that was told before, and answers whoever waits for all of them.
-    fn say_when_done(&self, effects: Vec<Effect>, answer: Option<Answer>) {
+    pub(super) fn say_when_done(&self, effects: Vec<Effect>, answer: Option<Answer>) {
         self.rooms.tasks.spawn(async move {
             let logged = effects.into_iter().map(|effect| async move {
                 let result = effect.done.await;

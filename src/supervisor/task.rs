@@ -17,7 +17,7 @@ use super::scaling::Scaling;
 use super::service::Service;
 use super::stop::Stopping;
 use crate::broker::BrokerHandle;
-use crate::config::{Settings, Watcher};
+use crate::config::{ProgramChanged, ProgramWatcher, Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
 use crate::logs::{LogsHandle, LogsRequest};
 use crate::model::PoolName;
@@ -41,6 +41,8 @@ pub(super) struct Rooms {
     pub(super) routes: watch::Sender<Routes>,
     /// `None` when the kernel gives no watch.
     pub(super) watcher: Option<Watcher>,
+    /// `None` when the kernel gives no watch.
+    pub(super) programs: Option<ProgramWatcher>,
     pub(super) news: PoolNews,
     pub(super) counts: CountNews,
     pub(super) intents: Intents,
@@ -51,6 +53,7 @@ pub(super) struct Inbox {
     pub(super) commands: mpsc::Receiver<SupervisorCommand>,
     pub(super) demand: mpsc::Receiver<Demand>,
     pub(super) edits: mpsc::Receiver<()>,
+    pub(super) deploys: mpsc::Receiver<ProgramChanged>,
     pub(super) signals: Signals,
     pub(super) failures: mpsc::Receiver<PoolFailure>,
 }
@@ -80,6 +83,7 @@ enum Event {
     Command(SupervisorCommand),
     Demand,
     Edited,
+    Deployed(ProgramChanged),
     Signal(i32),
     Failed(PoolFailure),
     Tick,
@@ -135,6 +139,7 @@ impl Supervisor {
             Some(signal) = inbox.signals.next() => Event::Signal(signal),
             Some(Demand) = inbox.demand.recv() => Event::Demand,
             Some(()) = inbox.edits.recv() => Event::Edited,
+            Some(changed) = inbox.deploys.recv() => Event::Deployed(changed),
             Some(failure) = inbox.failures.recv() => Event::Failed(failure),
             () = wait_closed(closed) => Event::PoolsClosed,
             () = wait_until(tick) => Event::Tick,
@@ -147,7 +152,7 @@ impl Supervisor {
             Event::Command(command) => self.obey(command).await,
             Event::Signal(signal) => self.signalled(signal).await,
             // Nothing is started any more: it would outlive the daemon.
-            Event::Demand | Event::Edited | Event::Tick | Event::Failed(_)
+            Event::Demand | Event::Edited | Event::Deployed(_) | Event::Tick | Event::Failed(_)
                 if self.stopping.is_some() => {}
             Event::Failed(failure) => {
                 self.failure = Some(failure);
@@ -155,6 +160,7 @@ impl Supervisor {
             }
             Event::Demand => self.scaling.ask(Instant::now()),
             Event::Edited => self.edited().await,
+            Event::Deployed(changed) => self.deployed(changed),
             Event::Tick => self.ticked().await,
             Event::Alive => self.service.alive(),
             Event::PoolsClosed => {}
@@ -185,6 +191,9 @@ impl Supervisor {
     pub(super) async fn open_pool(&mut self, settings: &Arc<crate::config::PoolSettings>) {
         let pool = settings.name.clone();
         self.tell_logs(LogsRequest::Configure { pool, settings: settings.log.clone() }).await;
+        if settings.deploys.watch.is_some() {
+            self.watch_program(settings).await;
+        }
         let external = &self.settings.broker.servers;
         let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
         entry_hold =

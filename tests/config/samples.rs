@@ -114,6 +114,7 @@ fn the_full_file_shows_the_defaults() {
     let recycling = std::mem::take(&mut whole.upkeep.recycling);
     assert!(recycling.needs_looks() && recycling.age_max.is_some());
     assert_eq!(whole.upkeep.surge.take(), Some(1));
+    assert!(whole.deploys.watch.take().is_some());
     assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
     assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
     whole.program.env.clear();

@@ -1,6 +1,8 @@
 //! New programs, good and bad ones, on their way to the workers.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::rig::{Daemon, PROGRAM, kill, until};
 
@@ -82,4 +84,54 @@ fn restart_now_replaces_all_workers_without_a_canary() {
     assert_eq!(daemon.says(&["restart", "--now", "say"]), "say restarted\n");
     assert!(pids(&daemon).is_disjoint(&old) && pids(&daemon).len() == 3);
     assert!(!daemon.log().contains("canary"), "{}", daemon.log());
+}
+
+#[test]
+fn changed_files_of_the_program_replace_the_workers_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir_all(at("one/src/deep")).unwrap();
+    fs::write(
+        at("one/run.sh"),
+        format!("exec {PROGRAM} work say --server $1 -- cat src/deep/word"),
+    )
+    .unwrap();
+    fs::write(at("one/src/deep/word"), "old\n").unwrap();
+    symlink("one", at("current")).unwrap();
+    let pools = "[pool.say]\nuser = \"${USER}\"\nfunctions = [\"say\"]\ncount = 2\n\
+                 directory = \"current\"\ncommand = \"sh run.sh {host}:{port}\"\n\
+                 canary = \"10ms\"\nwatch = [\"src/**\"]\n";
+    let root = folder.path().to_owned();
+    let daemon = Daemon::with_pools_in(folder, pools);
+    let rolls = || daemon.log().matches("changed: its workers are replaced").count();
+    let done = || daemon.log().matches("say: its workers are replaced\n").count();
+    let at = |path: &str| root.join(path);
+    fs::create_dir_all(at("one/src/new/er")).unwrap();
+    for n in 0..50 {
+        fs::write(at(&format!("one/src/new/er/{n}")), "").unwrap();
+    }
+    fs::write(at("one/run.sh"), fs::read_to_string(at("one/run.sh")).unwrap()).unwrap();
+    let mut old = pids(&daemon);
+    until("all are new", || pids(&daemon).is_disjoint(&old) && done() == 1);
+    assert_eq!(rolls(), 1, "one change: {}", daemon.log());
+    for (n, change) in (2..).zip(["touch", "swap"]) {
+        old = pids(&daemon);
+        if change == "touch" {
+            fs::write(at("one/src/new/er/7"), "touched").unwrap();
+        } else {
+            fs::create_dir_all(at("two/src/deep")).unwrap();
+            fs::copy(at("one/run.sh"), at("two/run.sh")).unwrap();
+            fs::write(at("two/src/deep/word"), "new\n").unwrap();
+            symlink("two", at("next")).unwrap();
+            fs::rename(at("next"), at("current")).unwrap();
+        }
+        until(change, || pids(&daemon).is_disjoint(&old) && done() == n);
+        assert_eq!(rolls(), n, "{}", daemon.log());
+    }
+    assert_eq!(daemon.says(&["submit", "say", "x"]), "new\n");
+    fs::write(at("two/run.sh"), "exit 9").unwrap();
+    until("it is told", || daemon.ask(&["status"]).status.code() == Some(3));
+    assert_eq!(daemon.says(&["submit", "say", "x"]), "new\n");
+    fs::copy(at("one/run.sh"), at("two/run.sh")).unwrap();
+    until("it is mended", || daemon.ask(&["status"]).status.success() && done() == 4);
 }

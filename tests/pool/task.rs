@@ -218,7 +218,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
         order: Order::default(),
-        deploys: Deploys { canary: None },
+        deploys: Deploys { canary: None, watch: None },
         log: LogSettings::default(),
     }
 }

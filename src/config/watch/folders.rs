@@ -38,13 +38,15 @@ pub(super) struct Folders {
     happenings: mpsc::Receiver<Happening>,
 }
 
-type Interests = BTreeMap<PathBuf, Interest>;
+pub(super) type Interests = BTreeMap<PathBuf, Interest>;
 
 /// Which names in a folder matter; none when it is only passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Interest {
+pub(super) struct Interest {
     names: Vec<OsString>,
     patterns: Vec<IncludePattern>,
+    /// New folders matter too.
+    has_folders: bool,
 }
 
 /// Tells a folder from another one that came to be at its path: device and inode.
@@ -70,7 +72,11 @@ impl Folders {
 
     /// Watches what stands on the way to these files now, and nothing else.
     pub(super) fn arm(&mut self, sources: &Sources) -> notify::Result<()> {
-        let interests = interests(sources);
+        self.arm_to(interests(sources))
+    }
+
+    /// Watches these folders, and nothing else.
+    pub(super) fn arm_to(&mut self, interests: Interests) -> notify::Result<()> {
         // First, so that no event of a new folder is taken for one that does not matter.
         self.interests.send_replace(interests.clone());
         let mut failed = Ok(());
@@ -152,7 +158,9 @@ impl Handler {
         if interests.contains_key(&path) {
             return Some(Happening::Unclear);
         }
-        if !interests.get(path.parent()?)?.includes(path.file_name()?) {
+        let interest = interests.get(path.parent()?)?;
+        let is_new_folder = || interest.has_folders && path.is_dir();
+        if !interest.includes(path.file_name()?) && !is_new_folder() {
             return None;
         }
         match event.kind {
@@ -170,6 +178,24 @@ impl Handler {
 }
 
 impl Interest {
+    /// A file of this name matters.
+    pub(super) fn name(&mut self, name: OsString) {
+        self.names.push(name);
+    }
+
+    /// Files of these names matter, and folders.
+    pub(super) fn pattern(&mut self, folder: &Path, name: &str) {
+        self.has_folders = true;
+        self.patterns.push(IncludePattern { folder: folder.to_owned(), name: name.to_owned() });
+    }
+
+    /// Whatever matters to another matters here.
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.names.extend(other.names.iter().cloned());
+        self.patterns.extend(other.patterns.iter().cloned());
+        self.has_folders |= other.has_folders;
+    }
+
     fn includes(&self, name: &OsStr) -> bool {
         let matches = |name| self.patterns.iter().any(|pattern| pattern.matches(name));
         self.names.iter().any(|known| known == name) || name.to_str().is_some_and(matches)

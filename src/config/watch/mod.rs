@@ -9,12 +9,17 @@
 //! it closes the file, and two equal looks in a row are wanted. (A read lease would say the same of
 //! writers that pause, but fcntl(2) offers it to `unsafe` code only.)
 //!
+//! The files of the programs that pools run are watched in the same way (`programs`): there a `look`
+//! goes by size and time, since a touched file is asked to be news.
+//!
 //! `notify` is told not to ask for opens and reads, which below /etc or /tmp would wake the daemon
 //! many times a second for nothing.
 
 mod folders;
 mod links;
+mod look;
 mod pace;
+mod programs;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +30,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+
+pub use self::look::ProgramFiles;
+pub use self::programs::{ProgramChanged, ProgramWatcher};
 
 use self::folders::Folders;
 use self::pace::Pace;

@@ -28,8 +28,10 @@ pub(super) enum Happening {
 }
 
 /// When the next look is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    quiet_min: Duration,
+    quiet_max: Duration,
     /// The first and the last event since the latest look.
     pending: Option<(Instant, Instant)>,
     /// How long it must be quiet after the last.
@@ -38,7 +40,19 @@ pub(super) struct Pace {
     writing: BTreeSet<PathBuf>,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new(QUIET, QUIET_MAX)
+    }
+}
+
 impl Pace {
+    /// Looks after so long without an event, and with events after so long at the latest.
+    pub(super) fn new(quiet_min: Duration, quiet_max: Duration) -> Self {
+        let (pending, quiet, writing) = (None, quiet_min, BTreeSet::new());
+        Self { quiet_min, quiet_max, pending, quiet, writing }
+    }
+
     /// Takes an event in.
     pub(super) fn note(&mut self, happening: Happening, now: Instant) {
         match happening {
@@ -57,7 +71,7 @@ impl Pace {
     pub(super) fn happened(&mut self, now: Instant) {
         let first = self.pending.map_or(now, |(first, _)| first);
         self.pending = Some((first, now));
-        self.quiet = QUIET;
+        self.quiet = self.quiet_min;
     }
 
     /// Asks for a second look.
@@ -76,7 +90,7 @@ impl Pace {
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = self.pending?;
         if self.writing.is_empty() {
-            Some((last + self.quiet).min(first + QUIET_MAX))
+            Some((last + self.quiet).min(first + self.quiet_max))
         } else {
             Some(last + WRITER_PATIENCE)
         }
