@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gear_supervisor::config::{
-    Continuation, FunctionRule, FunctionRules, Limits, PoolSettings, Settings, StoreKind,
-    Surroundings, known_keys, load_text,
+    Continuation, FunctionRule, FunctionRules, Limits, LogSettings, PoolSettings, Settings,
+    StoreKind, Surroundings, known_keys, load_text,
 };
 use proptest::prelude::*;
 
@@ -61,6 +61,14 @@ fn the_full_file_shows_every_key_and_no_other() {
     assert_eq!(shown, known);
 }
 
+/// The log of the full file: a file of its own, and examples of limits that are none by default.
+fn check_log(whole: &mut LogSettings, plain: &LogSettings, log_dir: &Path) {
+    assert_eq!(whole.file(), Some(&*log_dir.join("example.log")));
+    whole.target.clone_from(&plain.target);
+    assert_eq!(whole.continuation.take(), Some(Continuation::Indented));
+    assert!(whole.age_max.take().is_some() && whole.total_max.take().is_some());
+}
+
 #[test]
 fn the_full_file_shows_the_defaults() {
     let folder = folder(&[("full.env", ""), ("example.env", ""), ("conf.d/none", "")]);
@@ -102,10 +110,7 @@ fn the_full_file_shows_the_defaults() {
 
     let [mut whole, plain] = [&whole, &plain]
         .map(|settings| PoolSettings::clone(&settings.pools[&"example".parse().unwrap()]));
-    assert_eq!(whole.log.file(), Some(&*shown.log_dir.join("example.log")));
-    whole.log.target.clone_from(&plain.log.target);
-    assert_eq!(whole.log.continuation.take(), Some(Continuation::Indented));
-    assert!(whole.log.age_max.take().is_some() && whole.log.total_max.take().is_some());
+    check_log(&mut whole.log, &plain.log, &shown.log_dir);
     assert_eq!(whole.program.umask.take(), Some(0o22));
     check_limits(&std::mem::take(&mut whole.program.limits));
     assert_eq!(whole.scaling.startup.take(), Some(std::time::Duration::from_secs(1)));

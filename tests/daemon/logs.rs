@@ -101,7 +101,7 @@ fn inherited_output_is_on_the_daemons_own_stdout() {
     });
     let path = daemon.folder.path().join("stdout");
     let text = || fs::read_to_string(&path).unwrap();
-    until("the line is there", || text().ends_with(" p:1 out| hello\n"));
+    until("the line is there", || text().contains(" p:1 out| hello\n"));
     assert!(!daemon.folder.path().join("log").exists());
     daemon.says(&["stop", "p"]);
     until("its end is told, too", || text().lines().last().unwrap().contains(" p:1 mark| "));

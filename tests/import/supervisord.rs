@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use gear_supervisor::config::{PoolProtocol, Restart, Strays};
+use gear_supervisor::config::{LogTarget, PoolProtocol, Restart, Strays};
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 
@@ -281,6 +281,7 @@ fn two_programs_with_one_log_get_one_each() {
     let settings = settings(&translation);
     let log = |name| pool(&settings, name).log.file().unwrap().to_owned();
     assert_eq!(log("a"), Path::new("/x/l.log"));
-    assert!(log("b").ends_with("b.log") && log("c").ends_with("c.log"));
+    assert!(log("b").ends_with("b.log"));
+    assert_eq!(pool(&settings, "c").log.target, LogTarget::Inherit);
     assert_eq!(pool(&settings, "a").log.size_max, u64::MAX);
 }
