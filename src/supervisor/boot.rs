@@ -25,7 +25,9 @@ use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
-use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
+use crate::pool::process::{
+    FileLimit, Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit,
+};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
 use crate::telemetry::{self, TelemetryError};
 
@@ -157,11 +159,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start()?;
-    let ledger = Some(state_dir.path().join("workers"));
-    let file_limit = Some(file_limit);
-    let cgroup = ControlGroup::of_process().ok().map(|group| group.folder);
-    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit, cgroup };
     let intents = open_intents(&state_dir)?;
+    let options = process_options(&state_dir, file_limit);
     let processes = Processes::open(options, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
@@ -229,6 +228,15 @@ fn watch_file(
     Watcher::start(settings.sources.clone(), edits, tasks)
         .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
         .ok()
+}
+
+fn process_options(state_dir: &StateDir, file_limit: FileLimit) -> ProcessesOptions {
+    ProcessesOptions {
+        own_binary: OWN_BINARY.into(),
+        ledger: Some(state_dir.path().join("workers")),
+        file_limit: Some(file_limit),
+        cgroup: ControlGroup::of_process().ok().map(|group| group.folder),
+    }
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
