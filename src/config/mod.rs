@@ -9,6 +9,7 @@ mod accounts;
 mod cgroup;
 mod command;
 mod daemon;
+mod deploys;
 mod diff;
 mod env_file;
 mod error;
@@ -39,6 +40,7 @@ mod wrong;
 
 pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
+pub use deploys::Deploys;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::accounts::{self, Person};
 use super::command;
+use super::deploys::Deploys;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
@@ -61,9 +62,11 @@ struct Keys {
     clean_env: Option<bool>,
     umask: Option<u32>,
     limits: Limits,
+    tty: Option<bool>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     order: Order,
+    deploys: Deploys,
     log: Option<LogKey>,
 }
 
@@ -92,6 +95,7 @@ impl<'a> Reader<'a> {
             stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
             upkeep: keys.upkeep.clone(),
             order: keys.order.clone(),
+            deploys: keys.deploys.clone(),
             log: keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir),
             program: self.program(name, table, keys)?,
         }))
@@ -115,9 +119,11 @@ impl<'a> Reader<'a> {
             clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
             limits: Limits::read(table, &self.surroundings.powers),
+            tty: table.read("tty", Value::flag),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             order: Order::read(table),
+            deploys: Deploys::read(table),
             log: table.read("log", LogKey::read),
         }
     }
@@ -134,6 +140,11 @@ impl<'a> Reader<'a> {
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        if adapted && keys.tty == Some(true) {
+            let wrong =
+                Wrong::new("the jobs of exec and lines are on the streams of their program");
+            table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
+        }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));
@@ -161,6 +172,7 @@ impl<'a> Reader<'a> {
             clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
             limits: keys.limits,
+            tty: keys.tty.unwrap_or(false),
         })
     }
 

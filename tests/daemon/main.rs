@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
 mod cgroups;
+mod deploys;
 mod edits;
 mod examples;
 mod first_process;
@@ -19,6 +20,7 @@ mod rig;
 mod service;
 mod shasum;
 mod storm;
+mod terminal;
 mod traces;
 mod units;
 mod upkeep;

@@ -23,6 +23,8 @@ pub enum Cause {
     Unhealthy,
     /// Its job took too long, or an operator killed the job.
     Overrun,
+    /// An operator wants another process in its place, at once.
+    Restarted,
 }
 
 /// Why a state was entered.
@@ -88,6 +90,8 @@ pub enum Next {
     Rest,
     /// Nothing: it is not wanted, or its successor is there.
     Nothing,
+    /// The old program goes on: this was the canary of a new one.
+    FallsBack,
 }
 
 impl Cause {
@@ -95,7 +99,7 @@ impl Cause {
     #[must_use]
     pub fn is_asked(self) -> bool {
         match self {
-            Self::Stop | Self::Surplus | Self::Close | Self::Replaced => true,
+            Self::Stop | Self::Surplus | Self::Close | Self::Replaced | Self::Restarted => true,
             Self::Unready | Self::Unhealthy | Self::Overrun => false,
         }
     }
@@ -109,6 +113,7 @@ impl Cause {
             Self::Unready => "not ready in time",
             Self::Unhealthy => "not healthy",
             Self::Overrun => "its job is killed",
+            Self::Restarted => "restarted by an operator",
         }
     }
 }
@@ -170,6 +175,7 @@ impl fmt::Display for Next {
             Self::Turn => f.write_str("its pool tries one worker at a time"),
             Self::Rest => f.write_str("not started again, as restart says"),
             Self::Nothing => f.write_str("not replaced"),
+            Self::FallsBack => f.write_str("the old program goes on"),
         }
     }
 }

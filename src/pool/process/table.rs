@@ -168,14 +168,16 @@ impl Processes {
         let Some(pid) = table.pids.get(&worker) else { return false };
         let group = Pid::from_raw(*pid);
         // What may be left behind is in the group too.
+        // A process with a terminal has no group before it has begun its session.
+        let kill_all = || killpg(group, Signal::SIGKILL).or_else(|_| kill(group, Signal::SIGKILL));
         match table.live.get(pid).map(|live| (live.strays, &live.group)) {
             Some((Strays::Warn | Strays::Leave, _)) => kill(group, Signal::SIGKILL).is_ok(),
             // Before it has entered its control group it is in its process group alone.
             Some((Strays::Kill, of_control)) => {
                 let killed = of_control.as_ref().is_some_and(WorkerGroup::kill);
-                killpg(group, Signal::SIGKILL).is_ok() || killed
+                kill_all().is_ok() || killed
             }
-            None => killpg(group, Signal::SIGKILL).is_ok(),
+            None => kill_all().is_ok(),
         }
     }
 
