@@ -11,10 +11,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::busy::BusyClock;
 use super::holds::Arrivals;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
+use crate::model::BusyClock;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
 
 /// Entries of `expiring` that are never worth a look for those whose jobs have gone.

@@ -20,15 +20,15 @@
 //! | `crews` | worker processes, draining, a pool's max |
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
-//! | `admin`, `overview` | text commands, and what is shown |
+//! | `admin`, `job_lists`, `overview` | text commands, and what is shown |
 //! | `habits` | what can be set to gearmand's way |
 //! | `loading` | what waits until all stored jobs are read |
+//! | `tape` | jobs that end, for whoever records them |
 //! | `contents` | which jobs' payloads are in memory |
 //! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
 mod answers;
-mod busy;
 mod commits;
 mod contents;
 mod crews;
@@ -44,7 +44,9 @@ mod habits;
 mod handles;
 mod holds;
 mod input;
+mod job_lists;
 mod jobs;
+
 mod loading;
 mod losses;
 mod overview;
@@ -56,6 +58,7 @@ mod sessions;
 mod sleepers;
 mod submit;
 mod sweep;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -92,6 +95,7 @@ use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkRepor
 pub use effects::{Effects, Outgoing};
 pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
+pub use job_lists::Piece;
 pub use overview::Payload;
 pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
@@ -157,6 +161,8 @@ pub struct State {
     generalists: BTreeSet<Sleeper>,
     /// The last rank given out; see [`Session::rank`].
     ranks: u64,
+    /// Whether somebody wants to hear of jobs that end.
+    is_recorded: bool,
 }
 
 impl StateSettings {
@@ -216,6 +222,7 @@ impl State {
             holds: Holds::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
+            is_recorded: false,
         };
         state.look_for_stale(started);
         state
