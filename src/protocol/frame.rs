@@ -11,6 +11,10 @@ use super::Kind;
 pub const HEADER_LEN: usize = 12;
 /// Room that is made for a body of which little has come.
 const GROWTH_MIN: usize = 16 * 1024;
+/// Bodies up to this are copied out of what was received; longer ones are slices of it. A copy is
+/// cheaper than a share in the buffer, which could then not be used again, and would stay in memory
+/// as a whole for as long as any part of it.
+pub const COPIED_LEN_MAX: usize = 2048;
 /// Longest text command, in bytes; gearmand's receive buffer.
 pub const LINE_LEN_MAX: usize = 8192;
 
@@ -140,9 +144,15 @@ impl Decoder {
             buffer.reserve(missing.min(buffer.len().max(GROWTH_MIN)));
             return Ok(None);
         }
-        let mut whole = buffer.split_to(HEADER_LEN + len);
-        whole.advance(HEADER_LEN);
-        Ok(Some(Frame { magic, kind, body: whole.freeze() }))
+        buffer.advance(HEADER_LEN);
+        let body = if len > COPIED_LEN_MAX {
+            buffer.split_to(len).freeze()
+        } else {
+            let body = buffer.get(..len).map(Bytes::copy_from_slice).unwrap_or_default();
+            buffer.advance(len);
+            body
+        };
+        Ok(Some(Frame { magic, kind, body }))
     }
 }
 

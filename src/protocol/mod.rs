@@ -21,7 +21,9 @@ pub use admin::{
 };
 pub use args::MalformedPacket;
 pub use error_code::ErrorCode;
-pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, Incoming, LINE_LEN_MAX, Magic};
+pub use frame::{
+    COPIED_LEN_MAX, Decoder, Frame, FrameError, HEADER_LEN, Incoming, LINE_LEN_MAX, Magic,
+};
 pub use kind::Kind;
 pub use reader::{READ_LEN_MAX, Reader};
 pub use request::{GrabStyle, Request, Schedule, Submission, SubmitMode, WorkReport};

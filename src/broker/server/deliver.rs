@@ -49,7 +49,9 @@ impl Core {
     }
 
     fn pass_on_changes(&mut self, now: Instant) {
-        let changes = std::mem::take(&mut self.fx.changes);
+        // The next turn is likely to bring as many.
+        let room = Vec::with_capacity(self.fx.changes.len());
+        let changes = std::mem::replace(&mut self.fx.changes, room);
         if let Err((through, stopped)) = self.ledger.hand_over(changes) {
             let input = Input::NotCommitted { through, reason: stopped.to_string() };
             self.state.handle(now, input, &mut self.fx);

@@ -6,11 +6,11 @@ use tracing::{debug, trace};
 use super::show::{ShowRequest, TARGET, Text};
 use crate::broker::state::Input;
 use crate::model::SessionId;
-use crate::protocol::{AdminCommand, Frame, Incoming, Kind, Magic, Request};
+use crate::protocol::{AdminCommand, COPIED_LEN_MAX, Frame, Incoming, Kind, Magic, Request};
 
-/// Bodies up to this are copied when the rules may keep them: a small slice would keep the whole
-/// read buffer alive.
-const COPIED_LEN_MAX: usize = 32 * 1024;
+/// Bodies up to this that are slices of the read buffer are copied when the rules may keep them: a
+/// small slice would keep the whole buffer alive.
+const SMALL_LEN_MAX: usize = 32 * 1024;
 
 /// Reads a packet or a text command.
 pub(super) fn understand(session: SessionId, incoming: Incoming) -> Input {
@@ -52,7 +52,8 @@ fn keepable(frame: Frame) -> Frame {
             | Kind::GetStatusUnique
             | Kind::EchoReq
     );
-    if passes || frame.body.is_empty() || frame.body.len() > COPIED_LEN_MAX {
+    let is_small_slice = (COPIED_LEN_MAX + 1..=SMALL_LEN_MAX).contains(&frame.body.len());
+    if passes || !is_small_slice {
         return frame;
     }
     Frame { body: Bytes::copy_from_slice(&frame.body), ..frame }

@@ -49,7 +49,7 @@ pub(super) enum Redo {
 enum Pending {
     Put {
         job: JobId,
-        waiters: Vec<Waiter>,
+        waiters: Waiters,
     },
     /// A change of a record or its end.
     Update(Redo),
@@ -65,12 +65,32 @@ struct Waiter {
     slot: SlotNo,
 }
 
+/// The answers that wait for one change; rarely more than one, which needs no memory of its own.
+#[derive(Debug, Default)]
+struct Waiters {
+    first: Option<Waiter>,
+    others: Vec<Waiter>,
+}
+
+impl Waiters {
+    fn push(&mut self, waiter: Waiter) {
+        match self.first {
+            None => self.first = Some(waiter),
+            Some(_) => self.others.push(waiter),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Waiter> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
 impl Commits {
     pub(super) fn push(&mut self, change: Change, fx: &mut Effects) -> ChangeSeq {
         self.last.0 += 1;
         self.pending.push_back(match &change {
             Change::Put(JobRecord { id, .. }) | Change::PutSchedule(ScheduleRecord { id, .. }) => {
-                Pending::Put { job: *id, waiters: Vec::new() }
+                Pending::Put { job: *id, waiters: Waiters::default() }
             }
             Change::Update(JobUpdate { id, .. }) | Change::Delete(id) | Change::Purge(id) => {
                 Pending::Update(Redo::Job(*id))
@@ -91,7 +111,7 @@ impl Commits {
         if first > through.0 { None } else { self.pending.pop_front() }
     }
 
-    fn waiters(&mut self, seq: ChangeSeq) -> Option<&mut Vec<Waiter>> {
+    fn waiters(&mut self, seq: ChangeSeq) -> Option<&mut Waiters> {
         let first = self.last.0 + 1 - self.pending.len() as u64;
         let index = usize::try_from(seq.0.checked_sub(first)?).ok()?;
         match self.pending.get_mut(index)? {
@@ -268,7 +288,7 @@ impl State {
         }
     }
 
-    fn stored(&mut self, now: Instant, id: JobId, waiters: &[Waiter], fx: &mut Effects) {
+    fn stored(&mut self, now: Instant, id: JobId, waiters: &Waiters, fx: &mut Effects) {
         let created = Response::JobCreated(self.handles.bytes(id));
         self.resolve_all(waiters, &created, fx);
         if let Some(dead) = self.dead.by_id.get_mut(&id) {
@@ -286,7 +306,7 @@ impl State {
 
     /// A record could not be stored: those who wait for it are told, and the job is what it was
     /// before, which for most jobs is nothing.
-    fn refused(&mut self, id: JobId, waiters: &[Waiter], reason: &str, fx: &mut Effects) {
+    fn refused(&mut self, id: JobId, waiters: &Waiters, reason: &str, fx: &mut Effects) {
         if let Some(dead) = self.dead.by_id.get_mut(&id) {
             // It stays known for as long as we live.
             dead.job.record = Record::None;
@@ -311,14 +331,14 @@ impl State {
     }
 
     /// Answers the grabs that stood behind these answers.
-    fn serve_waiters(&mut self, now: Instant, waiters: &[Waiter], fx: &mut Effects) {
-        for waiter in waiters {
+    fn serve_waiters(&mut self, now: Instant, waiters: &Waiters, fx: &mut Effects) {
+        for waiter in waiters.iter() {
             self.serve_grabs(now, waiter.session, fx);
         }
     }
 
-    fn resolve_all(&mut self, waiters: &[Waiter], answer: &Response, fx: &mut Effects) {
-        for waiter in waiters {
+    fn resolve_all(&mut self, waiters: &Waiters, answer: &Response, fx: &mut Effects) {
+        for waiter in waiters.iter() {
             if let Some(session) = self.sessions.get_mut(&waiter.session) {
                 let answer = Outgoing::Packet(answer.clone());
                 session.answers.resolve(waiter.session, waiter.slot, answer, fx);

@@ -69,8 +69,18 @@ impl Handles {
         format!("{}{id}", self.prefix)
     }
 
+    /// The handle as it goes over the wire; made once for each answer, so of one allocation.
     pub(super) fn bytes(&self, id: JobId) -> Bytes {
-        self.text(id).into()
+        let digits = id.0.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut handle = Vec::with_capacity(self.prefix.len() + digits);
+        handle.extend_from_slice(self.prefix.as_bytes());
+        handle.resize(self.prefix.len() + digits, b'0');
+        let mut left = id.0;
+        for digit in handle.iter_mut().rev().take(digits) {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        handle.into()
     }
 
     /// The number in a handle of ours, written exactly as we write it.
@@ -113,6 +123,9 @@ mod tests {
         let handles = Handles::new(["H:x", "H:old"], JobId(1), JobId(9));
         assert_eq!(handles.parse(handles.text(JobId(17)).as_bytes()), Some(JobId(17)));
         assert_eq!(handles.parse(b"H:old:17"), Some(JobId(17)), "the prefix was changed since");
+        for id in [0, 9, 10, 99, 100, u64::MAX].map(JobId) {
+            assert_eq!(handles.bytes(id), handles.text(id));
+        }
         for other in
             ["H:x:", "H:x:017", "H:x:+1", "H:y:1", "H:x:1\0", "", "H:x:18446744073709551616"]
         {

@@ -229,9 +229,14 @@ impl Jobs {
         self.by_id.len()
     }
 
-    /// Takes a job in with its content.
-    pub(super) fn insert(&mut self, id: JobId, mut job: Job, content: Content) {
-        let same = self.sameness(&content.unique, &content.payload);
+    /// Takes a job in with its content, of which the caller knows what makes it the same.
+    pub(super) fn insert(
+        &mut self,
+        id: JobId,
+        mut job: Job,
+        content: Content,
+        same: Option<Sameness>,
+    ) {
         job.content = Some(Box::new(content));
         self.put_back(id, job, same);
     }

@@ -241,7 +241,7 @@ impl State {
         let goes_on = same.is_some_and(|same| self.jobs.same(key, same).is_some());
         if !goes_on
             && !self.is_full(key, Priority::Normal)
-            && let Some(job) = self.create(now, key, (run, None))
+            && let Some(job) = self.create(now, key, (run, None), same)
         {
             self.store_job(now, job, fx);
         }

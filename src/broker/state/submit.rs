@@ -8,6 +8,7 @@ use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::FunctionKey;
 use super::jobs::{Job, Place, Record};
+use super::sameness::Sameness;
 use crate::broker::record::Content;
 use crate::model::{JobId, SessionId};
 use crate::protocol::{
@@ -43,7 +44,7 @@ impl State {
         if self.is_full(function, submission.priority) {
             return self.refuse(session, ErrorCode::QueueError, "Job queue is full", fx);
         }
-        let Some(id) = self.create(now, function, (submission, reducer)) else {
+        let Some(id) = self.create(now, function, (submission, reducer), same) else {
             let text = "no job handle is reserved, the store is late; try again";
             return self.refuse(session, ErrorCode::QueueError, text, fx);
         };
@@ -63,6 +64,7 @@ impl State {
         now: Instant,
         function: FunctionKey,
         (submission, reducer): (Submission, Option<Bytes>),
+        same: Option<Sameness>,
     ) -> Option<JobId> {
         let id = self.handles.take()?;
         let run_at = match submission.mode {
@@ -72,7 +74,7 @@ impl State {
         let mut job = Job::new(function, submission.priority, self.settings.moment(now));
         job.set_special(run_at, reducer);
         let content = Content { unique: submission.unique, payload: submission.payload };
-        self.jobs.insert(id, job, content);
+        self.jobs.insert(id, job, content, same);
         if let Some(function) = self.functions.get_mut(function) {
             function.held.insert(id);
         }

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction};
 use tracing::error;
 
 use super::ballast::Ballast;
 use super::extras;
 use super::reader::DiskReader;
+use super::rows::write;
 use super::schema::{connect, create, empty_log, explain};
 use super::{Meta, Reader, StateDir, Store, StoreError, salvage};
 use crate::broker::record::{Change, Extras, JobRecord};
@@ -27,23 +28,18 @@ use crate::model::{FunctionName, JobId, Priority, Unique};
 const FILE: &str = "jobs.db";
 const BALLAST: &str = "ballast";
 
-const PUT_JOB: &str = "
-    INSERT INTO jobs (id, function, uniq, priority, attempts, enqueued_at, run_at, reducer)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const PUT_PAYLOAD: &str = "INSERT INTO payloads (id, payload) VALUES (?1, ?2)";
-const DELETE_JOB: &str = "DELETE FROM jobs WHERE id = ?1";
-const DELETE_PAYLOAD: &str = "DELETE FROM payloads WHERE id = ?1";
-const RESERVE: &str = "UPDATE meta SET value = ?1 WHERE key = 'reserved'";
 /// Jobs of a priority from one id to another; the payload only where it is the unique. The first
 /// one walks the table, the second one an index that has only what is not of normal priority.
 pub(super) const SCAN_NORMAL: &str = "
     SELECT id, function, uniq, priority, attempts, enqueued_at,
-        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END,
+        CASE uniq WHEN x'2d' THEN
+            coalesce(payload, (SELECT p.payload FROM payloads p WHERE p.id = jobs.id)) END,
         run_at, reducer
     FROM jobs WHERE priority = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4";
 pub(super) const SCAN_OTHER: &str = "
     SELECT id, function, uniq, priority, attempts, enqueued_at,
-        CASE uniq WHEN x'2d' THEN (SELECT payload FROM payloads p WHERE p.id = jobs.id) END,
+        CASE uniq WHEN x'2d' THEN
+            coalesce(payload, (SELECT p.payload FROM payloads p WHERE p.id = jobs.id)) END,
         run_at, reducer
     FROM jobs WHERE priority <> 1 AND priority = ?1 AND id > ?2 AND id <= ?3
     ORDER BY id LIMIT ?4";
@@ -239,57 +235,6 @@ fn rebuild(path: &Path) -> Result<(), StoreError> {
         damaged = %aside.display(),
         "the job store was damaged: what could be read is in a new one, the damaged one was kept"
     );
-    Ok(())
-}
-
-/// Applies the changes in a transaction that is still to be committed.
-fn write<'a, 'c>(
-    connection: &'c mut Connection,
-    changes: impl Iterator<Item = &'a Change>,
-) -> rusqlite::Result<Transaction<'c>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for change in changes {
-        apply(&transaction, change)?;
-    }
-    Ok(transaction)
-}
-
-fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    match change {
-        Change::Put(record) => {
-            let id = record.id.0.cast_signed();
-            transaction.prepare_cached(PUT_JOB)?.execute((
-                id,
-                &record.function.0[..],
-                &record.unique.0[..],
-                priority_number(record.priority),
-                record.attempts,
-                micros(record.enqueued_at),
-                record.run_at.map(micros),
-                record.reducer.as_deref(),
-            ))?;
-            transaction.prepare_cached(PUT_PAYLOAD)?.execute((id, &record.payload[..]))?;
-        }
-        Change::Update(update) => extras::update(transaction, update)?,
-        Change::Delete(id) => delete(transaction, *id)?,
-        Change::Purge(id) => {
-            delete(transaction, *id)?;
-            extras::forget_death(transaction, *id)?;
-        }
-        Change::PutSchedule(schedule) => extras::put_schedule(transaction, schedule)?,
-        Change::DeleteSchedule(id) => extras::delete_schedule(transaction, *id)?,
-        Change::Pause(pattern) => extras::pause(transaction, pattern)?,
-        Change::Resume(pattern) => extras::resume(transaction, pattern)?,
-        Change::ReserveHandles { through } => {
-            transaction.prepare_cached(RESERVE)?.execute([through.0.cast_signed()])?;
-        }
-    }
-    Ok(())
-}
-
-fn delete(transaction: &Transaction<'_>, id: JobId) -> rusqlite::Result<()> {
-    transaction.prepare_cached(DELETE_JOB)?.execute([id.0.cast_signed()])?;
-    transaction.prepare_cached(DELETE_PAYLOAD)?.execute([id.0.cast_signed()])?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod extras;
 mod memory;
 mod reader;
 mod reads;
+mod rows;
 mod salvage;
 mod schema;
 mod state_dir;

@@ -21,9 +21,13 @@ use crate::model::{JobId, Priority, Unique};
 const CONTENTS_BYTES_MAX: usize = 4 << 20;
 
 const FETCH: &str = "
-    SELECT uniq, payload FROM jobs JOIN payloads USING (id) WHERE id = ?1";
+    SELECT uniq, coalesce(jobs.payload, long.payload)
+    FROM jobs LEFT JOIN payloads long USING (id)
+    WHERE id = ?1 AND coalesce(jobs.payload, long.payload) IS NOT NULL";
 const DESCRIBE: &str = "
-    SELECT uniq, length(payload) FROM jobs JOIN payloads USING (id) WHERE id = ?1";
+    SELECT uniq, length(coalesce(jobs.payload, long.payload))
+    FROM jobs LEFT JOIN payloads long USING (id)
+    WHERE id = ?1 AND coalesce(jobs.payload, long.payload) IS NOT NULL";
 
 /// Where a scan stands: it takes the jobs in the order in which they are to run.
 #[derive(Clone, Copy, Debug)]

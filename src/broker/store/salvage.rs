@@ -91,6 +91,9 @@ fn link_aside(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
+const WITHOUT_PAYLOAD: &str =
+    "DELETE FROM jobs WHERE payload IS NULL AND id NOT IN (SELECT id FROM payloads)";
+
 fn meta(old: &Connection, key: &str) -> Option<Value> {
     let sql = "SELECT value FROM meta WHERE key = ?1";
     old.query_row(sql, [key], |row| row.get(0)).ok()
@@ -114,7 +117,7 @@ fn copy_all(old: &Connection, new: &mut Connection) -> rusqlite::Result<()> {
         }
     }
     // A job without its payload cannot be run.
-    transaction.execute("DELETE FROM jobs WHERE id NOT IN (SELECT id FROM payloads)", ())?;
+    transaction.execute(WITHOUT_PAYLOAD, ())?;
     transaction.execute("DELETE FROM payloads WHERE id NOT IN (SELECT id FROM jobs)", ())?;
     let reserved = match meta(old, "reserved") {
         Some(Value::Integer(reserved)) => reserved,

@@ -1,6 +1,8 @@
 //! The SQLite file: how it is made, recognised and opened.
 //!
-//! Jobs and payloads are two tables, so that a change of a job's row does not rewrite its payload.
+//! A short payload is in its job's row: one row less to write and to delete. Longer ones are in a
+//! table of their own, so that a change of a job's row does not rewrite its payload, and a start
+//! does not read it.
 //! There is no index but one of the jobs that are not of normal priority, so that a start finds the
 //! urgent ones first: every look-up is in memory, and a unique index over random uniques would cut
 //! a million-job store to a tenth of its speed.
@@ -18,7 +20,7 @@ use super::StoreError;
 /// `Gear` in SQLite's header: tells our files from other programs'.
 const APPLICATION_ID: i64 = 0x4765_6172;
 /// Raised when a file can no longer be read by versions before.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 const FORMAT_FOUND: &str = "SELECT value FROM meta WHERE key = 'format'";
 /// How long a commit waits for somebody who looks into the file with another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +67,11 @@ const SECOND_FORMAT: &str = "
         payload BLOB NOT NULL
     ) STRICT;
     CREATE TABLE paused (pattern TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+";
+
+/// What format 3 has and format 2 had not.
+const THIRD_FORMAT: &str = "
+    ALTER TABLE jobs ADD COLUMN payload BLOB; -- NULL: it is in payloads
 ";
 
 /// Makes an empty store at `path`, which must not exist yet.
@@ -161,6 +168,7 @@ fn fill(draft: &Path, handle_prefix: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
     transaction.execute_batch(SECOND_FORMAT)?;
+    transaction.execute_batch(THIRD_FORMAT)?;
     let mut insert = transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
     insert.execute(("format", FORMAT))?;
     insert.execute(("handle_prefix", handle_prefix))?;
@@ -170,14 +178,17 @@ fn fill(draft: &Path, handle_prefix: &str) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Brings a store of the format before up to date.
+/// Brings a store of an earlier format up to date.
 fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.query_row(FORMAT_FOUND, (), |row| row.get(0))?;
     if found >= FORMAT {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SECOND_FORMAT)?;
+    if found < 2 {
+        transaction.execute_batch(SECOND_FORMAT)?;
+    }
+    transaction.execute_batch(THIRD_FORMAT)?;
     transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [FORMAT])?;
     transaction.commit()
 }

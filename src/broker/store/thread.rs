@@ -19,7 +19,7 @@ const COMMIT_CHANGES_MAX: usize = 512;
 /// Payload bytes at which a commit is closed.
 const COMMIT_BYTES_MAX: usize = 1 << 20;
 /// How long deletes alone wait for a put to share an fsync with; nobody is told of a delete.
-const DELETES_WAIT: Duration = Duration::from_millis(10);
+const DELETES_WAIT: Duration = Duration::from_millis(20);
 /// Reports on their way to the broker's thread; the store waits when there are more.
 const REPORTS_MAX: usize = 64;
 

@@ -133,6 +133,7 @@ fn a_store_of_the_first_format_is_read_on() {
     other
         .execute_batch(
             "DROP TABLE dead; DROP TABLE schedules; DROP TABLE paused;
+             ALTER TABLE jobs DROP COLUMN payload;
              ALTER TABLE jobs DROP COLUMN run_at; ALTER TABLE jobs DROP COLUMN reducer;
              INSERT INTO jobs VALUES (4, x'66', x'', 1, 0, 9);
              INSERT INTO payloads VALUES (4, x'70');
@@ -174,7 +175,24 @@ fn a_store_of_a_later_version_is_left_alone() {
     let other = Connection::open(folder.path().join(FILE)).unwrap();
     other.execute("UPDATE meta SET value = 99 WHERE key = 'format'", ()).unwrap();
     let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
-    assert!(error.contains("has format 99, and this version reads up to 2"), "{error}");
+    assert!(error.contains("has format 99, and this version reads up to 3"), "{error}");
+}
+
+#[test]
+fn jobs_of_any_length_come_back_and_only_those_that_are_over_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let jobs = [0, 1, 256, 257, 9000, 100].map(|len| JobRecord {
+        payload: vec![b'x'; len].into(),
+        unique: "-".into(),
+        ..job(len as u64 + 1)
+    });
+    store.commit(&jobs.clone().map(Change::Put)).unwrap();
+    let over = [2, 257, 101, 9001].map(|id| Change::Delete(JobId(id)));
+    store.commit(&over).unwrap();
+    let [empty, _, _, long, ..] = jobs;
+    assert_eq!(scan(&mut store).0, [empty, long]);
 }
 
 #[test]
@@ -182,10 +200,15 @@ fn a_job_without_its_payload_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let dir = StateDir::open(folder.path()).unwrap();
     let mut store = DiskStore::open(&dir, "H:x").unwrap();
-    store.commit(&[Change::Put(job(5))]).unwrap();
+    let long = JobRecord { payload: vec![b'x'; 5000].into(), ..job(6) };
+    store.commit(&[Change::Put(job(5)), Change::Put(long)]).unwrap();
     let other = Connection::open(folder.path().join(FILE)).unwrap();
     other.execute("DELETE FROM payloads", ()).unwrap();
     let mut reader = store.reader().unwrap();
+    let [short, long] = &reader.contents(&[JobId(5), JobId(6)])[..] else { panic!() };
+    assert!(matches!(short.1, Fetched::Content(_)), "{short:?} is in its job's row");
+    assert_eq!(*long, (JobId(6), Fetched::Lost));
+    other.execute("UPDATE jobs SET payload = NULL", ()).unwrap();
     assert_eq!(reader.contents(&[JobId(5)]), [(JobId(5), Fetched::Lost)]);
 }
 
