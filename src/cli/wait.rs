@@ -66,6 +66,9 @@ fn readiness(status: &Status, names: &[String]) -> Result<Readiness, CliError> {
                 "{name} is stopped; start it with gear-supervisor start {name}"
             )));
         }
+        if let Some(waits) = pool.waits.as_ref().filter(|_| pool.stuck) {
+            return Ok(Readiness::Hopeless(format!("{} {waits}", pool.name)));
+        }
         let is_hopeless = |worker: &&WorkerStatus| {
             worker.state == "FATAL" || (worker.state == "EXITED" && worker.failed)
         };

@@ -52,6 +52,10 @@ pub(super) struct Table<'a> {
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
+/// Where a key stands, for mistakes that are seen only later.
+#[derive(Clone, Debug)]
+pub(super) struct Site(ConfigError);
+
 /// A value that was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Value<'a> {
@@ -83,6 +87,13 @@ impl Report {
     }
 }
 
+impl Site {
+    /// What is wrong there.
+    pub(super) fn wrong(&self, wrong: Wrong) -> ConfigError {
+        ConfigError { problem: wrong.problem, hint: wrong.hint, ..self.0.clone() }
+    }
+}
+
 impl<'a> Scope<'a> {
     /// Reports a mistake; `span` is where it is unless the mistake knows better.
     pub(super) fn report(&self, key: &str, span: Range<usize>, wrong: Wrong) {
@@ -103,6 +114,21 @@ impl<'a> Scope<'a> {
 }
 
 impl<'a> Table<'a> {
+    /// Where a key stands, wherever that is; the table itself when it is left out.
+    pub(super) fn site(&self, key: &'static str) -> Site {
+        let (scope, path, span) = match self.get(key) {
+            Some(value) => (value.scope, value.path, value.span),
+            None => (self.scope, join(&self.path, key), self.span.clone()),
+        };
+        Site(ConfigError {
+            file: scope.source.name.clone(),
+            place: Some(scope.source.place(span.start)),
+            key: path,
+            problem: String::new(),
+            hint: None,
+        })
+    }
+
     fn new(
         scope: Scope<'a>,
         path: String,

@@ -154,6 +154,12 @@ pub struct PoolStatus {
     pub functions: Vec<String>,
     /// How jobs reach it: `gearman`, `exec`, `lines`, `none`.
     pub protocol: String,
+    /// What keeps it from starting: `waits for db: db:1 is STARTING`.
+    #[serde(default)]
+    pub waits: Option<String>,
+    /// Whether that goes away only by somebody's help.
+    #[serde(default)]
+    pub stuck: bool,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
 }

@@ -21,6 +21,15 @@ pub enum Pick {
     Slots(NamePattern),
 }
 
+/// Why a pool does not start yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hurdle {
+    /// `waits for db: db:1 is STARTING`
+    pub why: String,
+    /// Whether it goes away only by somebody's help.
+    pub needs_help: bool,
+}
+
 /// One command to a pool's task. Replies come when the effect has happened.
 #[derive(Debug)]
 pub enum PoolCommand {
@@ -42,6 +51,8 @@ pub enum PoolCommand {
         /// Told what was done once it is done: processes started, replaced and stopped.
         reply: oneshot::Sender<()>,
     },
+    /// What it waits for before it starts has changed; `None`: nothing any more.
+    Hurdle(Option<Hurdle>),
     /// Start what is stopped, in backoff or fatal.
     Start {
         /// Which.

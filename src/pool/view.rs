@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::handle::Hurdle;
 use crate::config::PoolSettings;
 use crate::model::{Exit, PoolName, WorkerId, WorkerName};
 
@@ -17,6 +18,8 @@ pub struct PoolView {
     pub intent: PoolIntent,
     /// How many workers it is to have.
     pub target: u32,
+    /// What keeps it from starting.
+    pub hurdle: Option<Hurdle>,
     /// Its slots in the order of their numbers; in a roll a slot stands here twice, the
     /// predecessor after its successor.
     pub slots: Vec<SlotView>,

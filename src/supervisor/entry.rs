@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio_util::sync::DropGuard;
+
 use super::handle::Brief;
 use super::look::SeenReady;
 use crate::config::{Count, PoolSettings};
@@ -27,6 +29,8 @@ pub(super) struct Entry {
     pub(super) seen_ready: SeenReady,
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
+    /// Tells the pool of those that it comes after.
+    pub(super) usher: Option<DropGuard>,
     reason: String,
     decisions: VecDeque<(SystemTime, String)>,
 }
@@ -73,6 +77,7 @@ impl Entry {
             decision: None,
             seen_ready: SeenReady::default(),
             drain_busy: false,
+            usher: None,
             reason: String::new(),
             decisions: VecDeque::new(),
         }
@@ -123,6 +128,10 @@ impl Entry {
 
 /// Whether a pool has come to rest at its target, or cannot.
 pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
+    if let Some(hurdle) = &view.hurdle {
+        let name = &view.name;
+        return hurdle.needs_help.then(|| Err(format!("{name} {}", hurdle.why)));
+    }
     let current = view.slots.iter().filter(|slot| slot.role == SlotRole::Current);
     let (mut running, mut resting) = (0, 0);
     let mut moving = view.slots.iter().any(|slot| slot.role == SlotRole::Predecessor);

@@ -18,6 +18,7 @@ mod scaling;
 mod service;
 mod stop;
 mod task;
+mod usher;
 
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use handle::{

@@ -12,6 +12,7 @@ use super::entry::{Entry, settle};
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
 use super::plan::Plan;
 use super::task::{Rooms, Supervisor};
+use super::usher::usher;
 use crate::broker::Command;
 use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
 use crate::logs::LogsRequest;
@@ -302,6 +303,9 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
     let settings = Arc::clone(&change.new);
     let command = PoolCommand::Configure { settings, target: entry.target, reply };
     let gone = entry.handle.tell(command).await.is_err();
+    if change.old.order.after != change.new.order.after {
+        entry.usher = Some(usher(&entry.handle, &change.new, &rooms.routes, &rooms.tasks));
+    }
     if is_released {
         entry.follow_bounds(&rooms.gate).await;
     }

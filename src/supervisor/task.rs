@@ -15,6 +15,7 @@ use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
 use super::stop::Stopping;
+use super::usher::{first_hurdle, usher};
 use crate::broker::BrokerHandle;
 use crate::config::{Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
@@ -155,7 +156,7 @@ impl Supervisor {
             Event::Edited => self.edited().await,
             Event::Tick => self.ticked().await,
             Event::Alive => self.service.alive(),
-            Event::PoolsClosed => {}
+            Event::PoolsClosed => self.close_unneeded().await,
         }
     }
 
@@ -191,6 +192,7 @@ impl Supervisor {
         let options = PoolOptions {
             settings: Arc::clone(settings),
             target,
+            hurdle: first_hurdle(settings),
             processes: self.rooms.processes.clone(),
             gate: self.rooms.gate.clone(),
             logs: self.rooms.logs.clone(),
@@ -206,6 +208,10 @@ impl Supervisor {
         };
         let handle = Pool::start(options);
         let mut entry = Entry::new(handle, Arc::clone(settings));
+        if !settings.order.after.is_empty() {
+            let (routes, tasks) = (&self.rooms.routes, &self.rooms.tasks);
+            entry.usher = Some(usher(&entry.handle, settings, routes, tasks));
+        }
         entry.hold = entry_hold;
         if entry_hold.is_some() {
             entry.follow_bounds(&self.rooms.gate).await;

@@ -180,7 +180,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     let name: PoolName = name.parse().unwrap();
     let target = u32::try_from(slots.len()).unwrap();
     let settings = Arc::clone(&settings.pools[&name]);
-    let view = PoolView { name, settings, intent: PoolIntent::Up, target, slots };
+    let view = PoolView { name, settings, intent: PoolIntent::Up, target, hurdle: None, slots };
     Brief {
         view: Arc::new(view),
         wanted: target,

@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, protocol, ready, reserve, restart, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use after, backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, protocol, ready, reserve, restart, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -183,6 +183,22 @@ fn a_pool_that_does_not_go_together_is_refused() {
         (
             "pool.p = { command = \"A=b x\" }",
             "1:22: pool.p.command: the command begins with a variable, 'A=b'; write env = { A = \"…\" } beside it",
+        ),
+        (
+            "pool.p = { command = \"x\", after = \"dbs\" }\n[pool.db]\ncommand = \"x\"",
+            "1:35: pool.p.after: no pool is called 'dbs'; did you mean db?",
+        ),
+        (
+            "[pool.a]\ncommand = \"x\"\nafter = [\"b\"]\n[pool.b]\ncommand = \"x\"\nafter = [\"a\"]",
+            "3:9: pool.a.after: waits for itself: a → b → a; remove one of these from its after",
+        ),
+        (
+            "defaults.after = \"p\"\npool.p = { command = \"x\" }\npool.q = { command = \"x\" }",
+            "1:18: defaults.after: waits for itself: p → p; remove one of these from its after",
+        ),
+        (
+            "pool.p = { command = \"x\", labels = [\"a\", \"@b\"] }",
+            "1:42: pool.p.labels: '@b' cannot be a label; use letters, digits, '_', '-' and '.', at most 64",
         ),
         (
             "pool.p = { command = \"x\", worker_dir = \"w\" }",

@@ -61,6 +61,7 @@ impl Stage {
         let pool = Pool::start(PoolOptions {
             settings: Arc::new(settings),
             target,
+            hurdle: None,
             processes: processes(),
             gate,
             logs: LogsHandle::new(logs),

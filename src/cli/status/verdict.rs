@@ -40,6 +40,9 @@ fn of_count(pool: &PoolStatus) -> Option<String> {
     if pool.intent == Intent::Stopped {
         return None;
     }
+    if let Some(waits) = &pool.waits {
+        return pool.stuck.then(|| format!("{} {waits}", pool.name));
+    }
     let counted = |filter: &dyn Fn(&&WorkerStatus) -> bool| {
         pool.workers.iter().filter(|worker| filter(worker)).count()
     };

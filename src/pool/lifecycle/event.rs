@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::why::Why;
 use crate::config::{AgeMax, Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, StopStep};
 use crate::model::{Exit, WorkerId};
-use crate::pool::{Pick, SlotRole, SlotState};
+use crate::pool::{Hurdle, Pick, SlotRole, SlotState};
 
 /// No pause is longer, whatever a file says.
 const PAUSE_MAX: Duration = Duration::from_hours(24);
@@ -109,6 +109,8 @@ pub enum Event {
         /// Answered when all of it is done, or when a start fails.
         request: RequestId,
     },
+    /// What the pool waits for before it starts has changed.
+    Hurdle(Option<Hurdle>),
     /// Start what is stopped or pauses.
     Start {
         /// Which.

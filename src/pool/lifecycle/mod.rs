@@ -20,6 +20,7 @@
 //! Nothing here knows a clock, a process id or a broker: inputs are [`Event`]s with the time and a
 //! random number, outputs are [`Effect`]s.
 
+mod entrance;
 mod event;
 mod leaving;
 mod pacing;

@@ -118,6 +118,9 @@ impl Roster {
     }
 
     fn begin_wanted(&mut self, turn: &mut Turn) {
+        if !self.course.entrance.is_open() {
+            return;
+        }
         for slot in self.slots.values_mut().filter(|slot| slot.wanted == Wanted::Up) {
             if matches!(slot.state, State::Stopped | State::Stopping(_)) {
                 slot.handle(SlotEvent::Up, &mut self.course, turn);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use super::entrance::Entrance;
 use super::event::{Effect, Event, ReadyUntil, RequestId, Rules};
 use super::pacing::Pacing;
 use super::requests::{Goal, Requests};
@@ -47,7 +48,13 @@ impl Roster {
         Self {
             slots: BTreeMap::new(),
             by_worker: HashMap::new(),
-            course: Course { rules, generation: 0, ids, pacing: Pacing::new() },
+            course: Course {
+                rules,
+                generation: 0,
+                ids,
+                pacing: Pacing::new(),
+                entrance: Entrance::default(),
+            },
             intent: PoolIntent::Up,
             target: 0,
             drain_busy: false,
@@ -86,6 +93,7 @@ impl Roster {
             return turn.effects;
         }
         self.reconcile(&mut turn);
+        self.tell_hopeless(&mut turn);
         self.requests.settle(&self.slots, &mut turn);
         self.judge(&mut turn);
         self.finish(&mut turn);
@@ -130,6 +138,7 @@ impl Roster {
                 self.configure(rules, rolls, target, turn);
                 self.requests.open(request, Goal::Settled);
             }
+            Event::Hurdle(hurdle) => self.course.entrance.set(hurdle),
             Event::Start { pick, request } => self.start(&pick, request, turn),
             Event::Stop { pick, request } => self.stop(&pick, request, turn),
             Event::Restart { pick, request } => self.restart(&pick, request, turn),
@@ -432,6 +441,9 @@ impl Roster {
     /// Makes the picked slots wanted and ends their pauses.
     fn raise_picked(&mut self, pick: &Pick, turn: &mut Turn) {
         let now = turn.now;
+        if self.intent == PoolIntent::Stopped {
+            self.course.entrance.shut();
+        }
         self.intent = PoolIntent::Up;
         self.course.pacing.hasten(now);
         let whole = matches!(pick, Pick::Pool);

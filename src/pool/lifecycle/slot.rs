@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::entrance::Entrance;
 use super::event::{Effect, ReadyRule, ReadyUntil, Rules};
 use super::leaving::Leaving;
 use super::pacing::Pacing;
@@ -138,6 +139,7 @@ pub(super) struct Course {
     pub(super) generation: u32,
     pub(super) ids: WorkerIds,
     pub(super) pacing: Pacing,
+    pub(super) entrance: Entrance,
 }
 
 /// The event being handled, and what comes of it.

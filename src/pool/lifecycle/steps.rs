@@ -307,8 +307,8 @@ impl Slot {
     pub(super) fn gone(&mut self, why: Why, course: &mut Course, turn: &mut Turn) {
         self.enter(State::Stopped, why, turn);
         match self.wanted {
-            Wanted::Up => self.begin(course, turn),
-            Wanted::Down | Wanted::Held => {}
+            Wanted::Up if course.entrance.is_open() => self.begin(course, turn),
+            Wanted::Up | Wanted::Down | Wanted::Held => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::roster::Roster;
-use super::slot::{Predecessor, Process, Slot, State};
+use super::slot::{Predecessor, Process, Slot, State, Wanted};
 use crate::model::WorkerId;
 use crate::pool::{LastExit, SlotRole, SlotState};
 
@@ -38,14 +38,18 @@ impl Roster {
     /// Every process and empty slot, by number; a predecessor after its successor.
     pub fn seats(&self) -> impl Iterator<Item = SeatView> {
         let generation = self.course.generation;
+        let hurdle = self.hurdle().map_or("", |hurdle| &hurdle.why);
         self.slots.values().flat_map(move |slot| {
-            [Some(current(slot, generation)), predecessor(slot, generation)].into_iter().flatten()
+            [Some(current(slot, generation, hurdle)), predecessor(slot, generation)]
+                .into_iter()
+                .flatten()
         })
     }
 }
 
-fn current(slot: &Slot, generation: u32) -> SeatView {
+fn current(slot: &Slot, generation: u32, hurdle: &str) -> SeatView {
     let detail = match &slot.state {
+        State::Stopped if slot.wanted == Wanted::Up => hurdle.to_owned(),
         State::Stopped | State::Running(_) => String::new(),
         State::Backoff { until } => pause_detail(slot, *until),
         State::Starting(_) => slot.trouble.clone(),

@@ -81,6 +81,7 @@ impl Pool {
             PoolCommand::Configure { settings, target, reply } => {
                 self.configure(settings, target, reply)
             }
+            PoolCommand::Hurdle(hurdle) => Event::Hurdle(hurdle),
             PoolCommand::Start { pick, reply } => {
                 Event::Start { pick, request: self.replies.open(Reply::Outcome(reply)) }
             }

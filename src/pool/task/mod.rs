@@ -33,7 +33,7 @@ use self::watch::Watches;
 use super::health::{SIGNS_MAX, Sign};
 use super::lifecycle::{Event, Roster, Rules};
 use super::process::Processes;
-use super::{Gate, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
+use super::{Gate, Hurdle, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::LogsHandle;
 use crate::model::{InHand, Tally, WorkerId};
@@ -45,6 +45,8 @@ pub struct PoolOptions {
     pub settings: Arc<PoolSettings>,
     /// How many workers it is to have at first.
     pub target: u32,
+    /// What they have to wait for.
+    pub hurdle: Option<Hurdle>,
     /// The table of living processes.
     pub processes: Processes,
     /// Who hands out jobs; when the far end is closed every worker counts as idle.
@@ -138,15 +140,16 @@ impl Pool {
     /// Starts the task and its first workers.
     pub fn start(options: PoolOptions) -> PoolHandle {
         let PoolOptions { settings, target, processes, gate, logs, .. } = options;
-        let PoolOptions { ids, tracker, servers, news, intents, .. } = options;
+        let PoolOptions { ids, tracker, servers, news, intents, hurdle, .. } = options;
         let (sender, commands) = mpsc::channel(PoolHandle::COMMANDS_MAX);
         let mut roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids.clone());
         let mind = intents.of(&settings.name);
         roster.restore(mind.stopped, &mind.held, now());
+        roster.wait_for(hurdle.clone());
         let (signs_in, signs) = mpsc::channel(SIGNS_MAX);
         let (in_hand, jobs) = mpsc::channel(1);
         let (tallies_in, tallies) = mpsc::channel(1);
-        let (publisher, view) = Publisher::new(&settings, target);
+        let (publisher, view) = Publisher::new(&settings, (target, hurdle));
         let mut pool = Self {
             settings,
             servers,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Pool, now};
 use crate::config::PoolSettings;
-use crate::pool::{PoolIntent, PoolView, SlotView};
+use crate::pool::{Hurdle, PoolIntent, PoolView, SlotView};
 
 /// A burst of changes is published this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
@@ -27,13 +27,14 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(
         settings: &Arc<PoolSettings>,
-        target: u32,
+        (target, hurdle): (u32, Option<Hurdle>),
     ) -> (Self, watch::Receiver<Arc<PoolView>>) {
         let (view, receiver) = watch::channel(Arc::new(PoolView {
             name: settings.name.clone(),
             settings: Arc::clone(settings),
             intent: PoolIntent::Up,
             target,
+            hurdle,
             slots: Vec::new(),
         }));
         (Self { view, published: None, stale_since: None }, receiver)
@@ -97,6 +98,7 @@ impl Pool {
             settings: Arc::clone(&self.settings),
             intent: self.roster.intent(),
             target: self.roster.target(),
+            hurdle: self.roster.hurdle().cloned(),
             slots: slots.collect(),
         };
         self.publisher.view.send_replace(Arc::new(view));

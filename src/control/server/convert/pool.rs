@@ -42,6 +42,8 @@ impl Scene<'_> {
             labels: view.settings.order.labels.clone(),
             functions: self.functions(view),
             protocol: protocol(view.settings.program.protocol).to_owned(),
+            waits: view.hurdle.as_ref().map(|hurdle| hurdle.why.clone()),
+            stuck: view.hurdle.as_ref().is_some_and(|hurdle| hurdle.needs_help),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
     }

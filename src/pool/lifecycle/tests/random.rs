@@ -10,7 +10,7 @@ use super::world::{World, rules, slots};
 use crate::config::Restart;
 use crate::model::{Exit, WorkerId};
 use crate::pool::lifecycle::{Event, ReadyRule, ReadyUntil, Rules, Successor};
-use crate::pool::{Pick, PoolIntent, SlotState};
+use crate::pool::{Hurdle, Pick, PoolIntent, SlotState};
 
 /// One random step; `usize` picks among what is there.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ enum Step {
     Start(Option<u32>),
     Stop(Option<u32>),
     Restart(Option<u32>),
+    Hurdle(bool),
     Close,
     Hurry,
     Started(usize),
@@ -46,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => slot().prop_map(Step::Start),
         2 => slot().prop_map(Step::Stop),
         2 => slot().prop_map(Step::Restart),
+        2 => any::<bool>().prop_map(Step::Hurdle),
         1 => prop::bool::weighted(0.1).prop_map(|close| if close { Step::Close } else { Step::Hurry }),
         6 => any::<usize>().prop_map(Step::Started),
         6 => any::<usize>().prop_map(Step::Registered),
@@ -79,6 +81,10 @@ fn take(world: &mut World, step: &Step) {
         Step::Start(slot) => Some(Event::Start { pick: pick(slot), request }),
         Step::Stop(slot) => Some(Event::Stop { pick: pick(slot), request }),
         Step::Restart(slot) => Some(Event::Restart { pick: pick(slot), request }),
+        Step::Hurdle(needs_help) => {
+            let hurdle = Hurdle { why: "waits for db".to_owned(), needs_help };
+            Some(Event::Hurdle(Some(hurdle)))
+        }
         Step::Close => Some(Event::Close { grace: Duration::from_secs(20), request }),
         Step::Hurry => Some(Event::Hurry),
         Step::Started(at) => nth(&world.live, at).map(Event::Started),
@@ -139,6 +145,9 @@ fn check(rules: Rules, steps: &[Step], jitter: f64) {
         }
         take(&mut world, step);
     }
+    world.calm();
+    // What it may have waited for is there in the end.
+    world.handle(Event::Hurdle(None));
     world.calm();
     let answered: Vec<_> = world.answers.keys().collect();
     assert_eq!(answered, world.asked.iter().collect::<Vec<_>>(), "every request is answered");

@@ -9,7 +9,7 @@ use crate::model::{Exit, WorkerId};
 use crate::pool::lifecycle::{
     Effect, Event, Move, Next, ReadyRule, ReadyUntil, Rules, Successor, Why,
 };
-use crate::pool::{Pick, SlotRole, SlotState};
+use crate::pool::{Hurdle, Pick, SlotRole, SlotState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -606,4 +606,33 @@ fn only_so_many_workers_are_recycled_at_once() {
     world.calm();
     assert_eq!(world.live.len(), 4);
     assert!(world.live.keys().all(|worker| worker.0 > 4), "all are new");
+}
+
+#[test]
+fn a_pool_starts_when_what_it_waits_for_is_there_and_does_not_mind_its_end() {
+    let waits = |needs_help| Some(Hurdle { why: "waits for db".to_owned(), needs_help });
+    let mut world = World::new(Successor::Follows, 1);
+    world.roster.wait_for(waits(false));
+    world.target(1);
+    assert_eq!(world.states(), [(1, SlotState::Stopped)]);
+    assert_eq!(world.seat(1).detail, "waits for db");
+    let effects = world.handle(Event::Hurdle(None));
+    assert_eq!(starts(&effects), [1]);
+    world.all_ready();
+    world.handle(Event::Hurdle(waits(true)));
+    assert_eq!(world.seat(1).state, SlotState::Running);
+    let worker = world.worker(1);
+    assert_eq!(starts(&world.die(worker)), [1], "the others are of no matter to what runs");
+
+    let stop = world.stop(Pick::Pool);
+    let worker = world.worker(1);
+    world.drained(worker);
+    world.die(worker);
+    assert!(world.answers.contains_key(&stop));
+    let start = world.start(Pick::Pool);
+    assert_eq!(world.states(), [(1, SlotState::Stopped)], "it has to wait again");
+    assert!(!world.answers.contains_key(&start), "the others may be starting, too");
+    world.handle(Event::Hurdle(waits(true)));
+    assert_eq!(world.answers[&start], Err("p:1: waits for db".to_owned()));
+    assert_eq!(starts(&world.handle(Event::Hurdle(None))), [1]);
 }

@@ -28,8 +28,8 @@ pub(super) struct World {
     pub(super) asked: BTreeSet<RequestId>,
     requests: u64,
     pub(super) finished: bool,
-    /// Slots that were there before the event.
-    known: BTreeSet<u32>,
+    /// Slots that were there before the event, each with the moves before it was made.
+    known: BTreeMap<u32, usize>,
     /// What was told of the slots' states.
     pub(super) moves: Vec<Move>,
     pub(super) failures: Vec<String>,
@@ -59,7 +59,7 @@ impl World {
             asked: BTreeSet::new(),
             requests: 0,
             finished: false,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             moves: Vec::new(),
             failures: Vec::new(),
             successor,
@@ -104,7 +104,11 @@ impl World {
         {
             self.asked.insert(*request);
         }
-        self.known = self.roster.seats().map(|seat| seat.index).collect();
+        let there: BTreeSet<_> = self.roster.seats().map(|seat| seat.index).collect();
+        self.known.retain(|index, _| there.contains(index));
+        for index in there {
+            self.known.entry(index).or_insert(self.moves.len());
+        }
         let effects = self.roster.handle(self.now, self.random, event);
         for effect in &effects {
             self.apply(effect);
@@ -151,8 +155,8 @@ impl World {
     fn note(&mut self, moved: &Move) {
         let of = |other: &&Move| (other.index, other.role) == (moved.index, moved.role);
         if moved.role == SlotRole::Current
-            && let Some(before) = self.moves.iter().rev().find(of)
-            && self.known.contains(&moved.index)
+            && let Some(made) = self.known.get(&moved.index)
+            && let Some(before) = self.moves.iter().skip(*made).rev().find(of)
         {
             assert_eq!(before.to, moved.from, "{moved:?} does not follow {before:?}");
         }
