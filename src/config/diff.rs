@@ -109,6 +109,7 @@ impl PoolChange {
             ("log", old.log != new.log),
         ]);
         live.extend(old.upkeep.differing(&new.upkeep));
+        live.extend(old.run.differing(&new.run));
         live.extend(old.order.differing(&new.order));
         let program = program_keys(&old.program, &new.program);
         let (old, new) = (Arc::clone(old), Arc::clone(new));

@@ -12,6 +12,7 @@ use super::expand::Variables;
 use super::files::Files;
 use super::order;
 use super::pool::Reader;
+use super::run::Run;
 use super::scaling;
 use super::settings::{PoolSettings, Settings};
 use super::source::Source;
@@ -220,7 +221,11 @@ impl Pools<'_> {
     fn check_order(&self, report: &Report) {
         let found = self.found.iter();
         let orders = found.map(|(name, found)| (name, found.settings.order.after.as_slice()));
-        for (pool, wrong) in order::wrongs(&orders.collect(), &self.names) {
+        let on_call = |name: &PoolName| {
+            let found = self.found.get(name);
+            found.is_some_and(|found| found.settings.run.run == Run::OnCall)
+        };
+        for (pool, wrong) in order::wrongs(&orders.collect(), &self.names, on_call) {
             if let Some(found) = self.found.get(&pool) {
                 report.add(found.after.wrong(wrong));
             }

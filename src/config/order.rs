@@ -39,6 +39,7 @@ impl Order {
 pub(super) fn wrongs(
     pools: &BTreeMap<&PoolName, &[PoolName]>,
     known: &BTreeSet<PoolName>,
+    is_on_call: impl Fn(&PoolName) -> bool,
 ) -> Vec<(PoolName, Wrong)> {
     let mut wrongs = Vec::new();
     for (pool, after) in pools {
@@ -46,6 +47,10 @@ pub(super) fn wrongs(
             let wrong = Wrong::new(format!("no pool is called '{name}'"));
             let hint = meant(name.as_str(), known.iter().map(PoolName::as_str));
             wrongs.push(((*pool).clone(), wrong.hint(hint)));
+        }
+        for name in after.iter().filter(|name| is_on_call(name)) {
+            let wrong = Wrong::new(format!("{name} has cron and so is never ready"));
+            wrongs.push(((*pool).clone(), wrong.hint("name another pool")));
         }
     }
     let mut seen = BTreeSet::new();

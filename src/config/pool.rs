@@ -16,6 +16,7 @@ use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
 use super::order::Order;
+use super::run::RunKeys;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -88,12 +89,14 @@ impl<'a> Reader<'a> {
     /// Checks `[defaults]` for itself; pools look their keys up in the table.
     pub(super) fn check_defaults(self, table: &Table<'a>) {
         self.keys(table);
+        RunKeys::read(table);
         table.finish();
     }
 
     /// Reads a pool. `None`: it lacks its command, which has been reported.
     pub(super) fn pool(self, name: &PoolName, table: &Table<'a>) -> Option<Arc<PoolSettings>> {
         let keys = self.keys(table);
+        let run = RunKeys::read(table);
         table.finish();
         keys.runner.check(table);
         if table.get("command").is_none() && table.get("runner").is_none() {
@@ -108,20 +111,26 @@ impl<'a> Reader<'a> {
         };
         let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
         let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
+        let count = keys.count.unwrap_or(COUNT);
+        let stop = keys.stop.clone().unwrap_or_else(|| vec![term, kill]);
+        let (scaling, upkeep, order) = (keys.scaling, keys.upkeep.clone(), keys.order.clone());
+        let program = self.program(name, table, keys, &run)?;
+        let run = run.settings(table, program.protocol, &program.functions, count);
         Some(Arc::new(PoolSettings {
             name: name.clone(),
-            count: keys.count.unwrap_or(COUNT),
-            scaling: keys.scaling,
-            stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
-            upkeep: keys.upkeep.clone(),
-            order: keys.order.clone(),
+            count,
+            scaling,
+            stop,
+            upkeep: Upkeep { restart: run.restart(table, upkeep.restart), ..upkeep },
+            run,
+            order,
             log: LogSettings {
                 file: log_file,
                 size_max: log.size_max,
                 keep: log.keep,
                 format: log.format,
             },
-            program: self.program(name, table, keys)?,
+            program,
         }))
     }
 
@@ -148,9 +157,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn program(self, name: &PoolName, table: &Table<'a>, keys: Keys) -> Option<Program> {
-        let protocol = keys.protocol.unwrap_or(PoolProtocol::Gearman);
+    fn program(
+        self,
+        name: &PoolName,
+        table: &Table<'a>,
+        keys: Keys,
+        run: &RunKeys,
+    ) -> Option<Program> {
         let functions = keys.functions.unwrap_or_default();
+        let has_jobs = !functions.is_empty() || keys.runner.is_set();
+        let protocol = keys.protocol.unwrap_or_else(|| run.usual_protocol(has_jobs));
         if keys.stream == Some(true) && protocol != PoolProtocol::Exec {
             let wrong = Wrong::new("only protocol = \"exec\" has a stream");
             table.wrong_at("stream", wrong.hint("remove it"));

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
 use super::order::Order;
+use super::run::RunSettings;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -176,6 +177,8 @@ pub struct PoolSettings {
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How long its workers run, and when.
+    pub run: RunSettings,
     /// How it relates to other pools.
     pub order: Order,
     /// Where its output goes.

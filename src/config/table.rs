@@ -173,6 +173,11 @@ impl<'a> Table<'a> {
         Some(Value { scope: self.scope, path, is: value.get_ref(), span: value.span() })
     }
 
+    /// Whether a key stands in the table itself.
+    pub(super) fn owns(&self, key: &'static str) -> bool {
+        self.own(key).is_some()
+    }
+
     /// Reads a key that may be left out. A value that cannot be taken is reported and left out.
     pub(super) fn read<T>(
         &self,

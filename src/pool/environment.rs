@@ -185,7 +185,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Count, LogFormat, LogSettings, Order, ScalingSettings, Upkeep};
+    use crate::config::{
+        Count, LogFormat, LogSettings, Order, RunSettings, ScalingSettings, Upkeep,
+    };
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -204,6 +206,7 @@ mod tests {
             scaling: ScalingSettings::default(),
             stop: Vec::new(),
             upkeep: Upkeep::default(),
+            run: RunSettings::default(),
             order: Order::default(),
             log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
         }

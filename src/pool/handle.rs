@@ -53,6 +53,8 @@ pub enum PoolCommand {
     },
     /// What it waits for before it starts has changed; `None`: nothing any more.
     Hurdle(Option<Hurdle>),
+    /// It is time for a run; skipped, and told so, when one is under way.
+    Due,
     /// Start what is stopped, in backoff or fatal.
     Start {
         /// Which.

@@ -1,7 +1,7 @@
 //! What a pool publishes of itself.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::handle::Hurdle;
 use crate::config::PoolSettings;
@@ -20,6 +20,8 @@ pub struct PoolView {
     pub target: u32,
     /// What keeps it from starting.
     pub hurdle: Option<Hurdle>,
+    /// The last run that was skipped: when, and why.
+    pub skipped: Option<(SystemTime, String)>,
     /// Its slots in the order of their numbers; in a roll a slot stands here twice, the
     /// predecessor after its successor.
     pub slots: Vec<SlotView>,

@@ -34,6 +34,9 @@ const BROKER_EVENTS_MAX: usize = 4096;
 /// Deaths of its workers at which a job is given up.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// Jobs of timetables whose handles have come and are not noted; one more waits.
+const SUBMITTED_MAX: usize = 64;
+
 /// Our own program, whatever has become of its file since: an upgrade puts another one there.
 const OWN_BINARY: &str = "/proc/self/exe";
 /// How long what is left may take once everything was told to end.
@@ -155,8 +158,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let ledger = Some(state_dir.path().join("workers"));
-    let file_limit = Some(file_limit);
+    let (ledger, file_limit) = (Some(state_dir.path().join("workers")), Some(file_limit));
     let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
     let intents = open_intents(&state_dir)?;
     let processes = Processes::open(options, &tasks, stop.clone())?;
@@ -183,7 +185,8 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
     let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
-    let (edits_in, edits) = mpsc::channel(1);
+    let ((edits_in, edits), (submitted_in, submitted)) =
+        (mpsc::channel(1), mpsc::channel(SUBMITTED_MAX));
     let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
         .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
         .ok();
@@ -201,9 +204,10 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         watcher,
         news,
         intents,
+        submitted: submitted_in,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
-    let inbox = Inbox { commands, demand, edits, signals, failures };
+    let inbox = Inbox { commands, demand, edits, signals, failures, submitted };
     let failure = Supervisor::new(settings, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {

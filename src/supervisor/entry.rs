@@ -8,6 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use super::handle::Brief;
 use super::look::SeenReady;
+use super::timing::Timing;
 use crate::config::{Count, PoolSettings};
 use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::Decision;
@@ -31,6 +32,7 @@ pub(super) struct Entry {
     pub(super) drain_busy: bool,
     /// Tells the pool of those that it comes after.
     pub(super) usher: Option<DropGuard>,
+    pub(super) timing: Option<Timing>,
     reason: String,
     decisions: VecDeque<(SystemTime, String)>,
 }
@@ -68,6 +70,7 @@ impl From<Hold> for HoldMind {
 impl Entry {
     pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
         let target = settings.count.min;
+        let timing = Timing::of(&settings);
         Self {
             handle,
             settings,
@@ -78,6 +81,7 @@ impl Entry {
             seen_ready: SeenReady::default(),
             drain_busy: false,
             usher: None,
+            timing,
             reason: String::new(),
             decisions: VecDeque::new(),
         }
@@ -120,6 +124,7 @@ impl Entry {
             wanted: self.wanted,
             decision: self.decision,
             reason: self.reason.clone(),
+            outlook: self.timing.as_ref().map(Timing::outlook),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
             decisions: self.decisions.iter().cloned().collect(),
         }

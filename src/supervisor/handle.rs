@@ -50,8 +50,28 @@ pub struct Brief {
     pub reason: String,
     /// An operator's `scale`, while it holds.
     pub hold: Option<(u32, u32)>,
+    /// What its timetable says.
+    pub outlook: Option<Outlook>,
     /// Past decisions with their times, the oldest first; bounded.
     pub decisions: Vec<(SystemTime, String)>,
+}
+
+/// A pool's timetable.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// The next time; nothing when none ever comes.
+    pub next: Option<SystemTime>,
+    /// What came of the last time, if that was a job.
+    pub last: Option<Occasion>,
+}
+
+/// What came of one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occasion {
+    /// When.
+    pub at: SystemTime,
+    /// `submitted job H:x:3`
+    pub said: String,
 }
 
 /// What became of the file on disk.

@@ -6,6 +6,7 @@
 //! reload. Rules live elsewhere: what an edit changes in `config::diff`, how many workers in
 //! `scaler`, what a worker's states are in `pool::lifecycle`.
 
+mod alarm;
 mod boot;
 mod carrier;
 mod commands;
@@ -18,10 +19,11 @@ mod scaling;
 mod service;
 mod stop;
 mod task;
+mod timing;
 mod usher;
 
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use handle::{
-    Actor, Answer, Brief, CommandError, ConfigState, Progress, Rejected, ScaleTo, Snapshot,
-    SupervisorCommand, SupervisorGone, SupervisorHandle,
+    Actor, Answer, Brief, CommandError, ConfigState, Occasion, Outlook, Progress, Rejected,
+    ScaleTo, Snapshot, SupervisorCommand, SupervisorGone, SupervisorHandle,
 };

@@ -12,9 +12,12 @@ use super::entry::{Entry, settle};
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
 use super::plan::Plan;
 use super::task::{Rooms, Supervisor};
+use super::timing::Timing;
 use super::usher::usher;
 use crate::broker::Command;
-use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
+use crate::config::{
+    self, Changes, PoolChange, ReloadOnEdit, Run, Settings, Sources, Surroundings,
+};
 use crate::logs::LogsRequest;
 use crate::pool::PoolCommand;
 
@@ -197,11 +200,13 @@ impl Supervisor {
             self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
                 let (name, count, handle) = (pool.name.clone(), pool.count, entry.handle.clone());
-                effects.push(Effect::new(async move {
-                    settle(handle, count.min)
-                        .await
-                        .map(|()| format!("{name} added: {count} started"))
-                }));
+                let done = match pool.run.run {
+                    Run::Serve | Run::Once => format!("{name} added: {count} started"),
+                    Run::OnCall => format!("{name} added: it runs when it is time"),
+                };
+                effects.push(Effect::new(
+                    async move { settle(handle, count.min).await.map(|()| done) },
+                ));
             }
         }
         for name in &changes.removed {
@@ -303,6 +308,9 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
     let settings = Arc::clone(&change.new);
     let command = PoolCommand::Configure { settings, target: entry.target, reply };
     let gone = entry.handle.tell(command).await.is_err();
+    if change.old.run.timetable != change.new.run.timetable {
+        entry.timing = Timing::of(&change.new);
+    }
     if change.old.order.after != change.new.order.after {
         entry.usher = Some(usher(&entry.handle, &change.new, &rooms.routes, &rooms.tasks));
     }

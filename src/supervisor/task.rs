@@ -15,6 +15,7 @@ use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
 use super::stop::Stopping;
+use super::timing::Submitted;
 use super::usher::{first_hurdle, usher};
 use crate::broker::BrokerHandle;
 use crate::config::{Settings, Watcher};
@@ -43,6 +44,7 @@ pub(super) struct Rooms {
     pub(super) watcher: Option<Watcher>,
     pub(super) news: PoolNews,
     pub(super) intents: Intents,
+    pub(super) submitted: mpsc::Sender<Submitted>,
 }
 
 /// What comes in.
@@ -52,6 +54,7 @@ pub(super) struct Inbox {
     pub(super) edits: mpsc::Receiver<()>,
     pub(super) signals: Signals,
     pub(super) failures: mpsc::Receiver<PoolFailure>,
+    pub(super) submitted: mpsc::Receiver<Submitted>,
 }
 
 /// Owns the daemon.
@@ -81,6 +84,7 @@ enum Event {
     Edited,
     Signal(i32),
     Failed(PoolFailure),
+    Submitted(Submitted),
     Tick,
     Alive,
     PoolsClosed,
@@ -135,6 +139,7 @@ impl Supervisor {
             Some(Demand) = inbox.demand.recv() => Event::Demand,
             Some(()) = inbox.edits.recv() => Event::Edited,
             Some(failure) = inbox.failures.recv() => Event::Failed(failure),
+            Some(submitted) = inbox.submitted.recv() => Event::Submitted(submitted),
             () = wait_closed(closed) => Event::PoolsClosed,
             () = wait_until(tick) => Event::Tick,
             () = wait_beat(beat) => Event::Alive,
@@ -153,6 +158,7 @@ impl Supervisor {
                 self.stop(None).await;
             }
             Event::Demand => self.scaling.ask(Instant::now()),
+            Event::Submitted(submitted) => self.note_submitted(submitted),
             Event::Edited => self.edited().await,
             Event::Tick => self.ticked().await,
             Event::Alive => self.service.alive(),
@@ -168,7 +174,8 @@ impl Supervisor {
         let hold_ends = self.pools.values().filter_map(|entry| entry.hold?.until).min();
         let elastic = self.pools.values().any(Entry::is_elastic);
         let tick = elastic.then(|| self.scaling.last().map_or(self.started, |at| at + TICK));
-        [hold_ends, tick, self.scaling.due(), self.quiet_until].into_iter().flatten().min()
+        let timing = self.timing_due();
+        [hold_ends, tick, self.scaling.due(), self.quiet_until, timing].into_iter().flatten().min()
     }
 
     async fn ticked(&mut self) {
@@ -177,6 +184,7 @@ impl Supervisor {
             self.settled_edit().await;
         }
         self.end_holds(now).await;
+        self.keep_time();
         self.scale(now).await;
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::carrier::Routes;
-use crate::config::PoolSettings;
+use crate::config::{PoolSettings, Run};
 use crate::model::PoolName;
 use crate::pool::{
     Hurdle, PoolCommand, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState, SlotView,
@@ -111,7 +111,9 @@ fn hurdle(name: &PoolName, view: Option<&PoolView>) -> Option<Hurdle> {
         return Some(because(&format!("it {}", hurdle.why), hurdle.needs_help));
     }
     let current = view.slots.iter().filter(|slot| slot.role == SlotRole::Current);
-    let ready = current.clone().filter(|slot| is_ready(slot)).count();
+    let run = view.settings.run.run;
+    let is_ready = |slot: &&SlotView| is_ready(slot, run);
+    let ready = current.clone().filter(is_ready).count();
     if ready >= view.target as usize {
         return None;
     }
@@ -129,9 +131,9 @@ fn hurdle(name: &PoolName, view: Option<&PoolView>) -> Option<Hurdle> {
 }
 
 /// Whether others may rely on it: it is ready, or has done its work.
-fn is_ready(slot: &SlotView) -> bool {
+fn is_ready(slot: &SlotView, run: Run) -> bool {
     match slot.state {
-        SlotState::Running => true,
+        SlotState::Running => run == Run::Serve,
         SlotState::Exited => !slot.failed,
         SlotState::Stopped
         | SlotState::Starting

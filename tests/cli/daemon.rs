@@ -180,13 +180,22 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     let name: PoolName = name.parse().unwrap();
     let target = u32::try_from(slots.len()).unwrap();
     let settings = Arc::clone(&settings.pools[&name]);
-    let view = PoolView { name, settings, intent: PoolIntent::Up, target, hurdle: None, slots };
+    let view = PoolView {
+        name,
+        settings,
+        intent: PoolIntent::Up,
+        target,
+        hurdle: None,
+        skipped: None,
+        slots,
+    };
     Brief {
         view: Arc::new(view),
         wanted: target,
         decision: None,
         reason: String::new(),
         hold: None,
+        outlook: None,
         decisions: Vec::new(),
     }
 }

@@ -110,6 +110,8 @@ fn the_full_file_shows_the_defaults() {
     assert!(recycling.needs_looks() && recycling.age_max.is_some());
     assert_eq!(whole.upkeep.surge.take(), Some(1));
     assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
+    let timetable = whole.run.timetable.take().unwrap();
+    assert_eq!(timetable.zone.iana_name(), Some("Europe/Berlin"));
     assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
     whole.program.env.clear();
     whole.program.functions.clear();

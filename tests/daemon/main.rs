@@ -15,6 +15,7 @@ mod php;
 mod queue;
 mod raw;
 mod rig;
+mod runs;
 mod service;
 mod shasum;
 mod units;

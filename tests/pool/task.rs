@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gear_supervisor::config::{
     Backoff, Count, LogFormat, LogSettings, Order, PoolProtocol, PoolSettings, Program,
-    ScalingSettings, StopStep, Upkeep,
+    RunSettings, ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -209,6 +209,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
+        run: RunSettings::default(),
         order: Order::default(),
         log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
     }

@@ -133,6 +133,8 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         protocol: "gearman".to_owned(),
         waits: None,
         stuck: false,
+        oneshot: false,
+        cron: None,
         workers,
     }
 }

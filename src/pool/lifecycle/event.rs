@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::why::Why;
-use crate::config::{AgeMax, Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, StopStep};
+use crate::config::{AgeMax, Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, Run, StopStep};
 use crate::model::{Exit, WorkerId};
 use crate::pool::{Hurdle, Pick, SlotRole, SlotState};
 
@@ -27,6 +27,8 @@ pub struct Rules {
     pub count_max: u32,
     /// Whether two processes of a slot may live at once.
     pub successor: Successor,
+    /// How long processes are to run.
+    pub run: Run,
     /// When a process is ready.
     pub ready: ReadyRule,
     /// When a process that ended is started again.
@@ -111,6 +113,8 @@ pub enum Event {
     },
     /// What the pool waits for before it starts has changed.
     Hurdle(Option<Hurdle>),
+    /// It is time for a run; with [`Run::OnCall`].
+    Due,
     /// Start what is stopped or pauses.
     Start {
         /// Which.
@@ -224,6 +228,8 @@ pub enum Effect {
     Charge(WorkerId),
     /// No worker of the pool runs, and its starts fail.
     Failed(String),
+    /// It was time for a run, and none was begun.
+    Skipped(String),
     /// The pool has ended: no process is left and none will be started.
     Finish,
 }
@@ -260,6 +266,7 @@ impl From<&PoolSettings> for Rules {
             backoff: Backoff { max: upkeep.backoff.max.min(PAUSE_MAX), ..upkeep.backoff },
             count_max: settings.count.max,
             successor,
+            run: settings.run.run,
             ready: ReadyRule {
                 until: match upkeep.ready.on {
                     ReadyOn::Alive => ReadyUntil::Alive,

@@ -27,6 +27,7 @@ mod pacing;
 mod reconcile;
 mod requests;
 mod roster;
+mod runs;
 mod slot;
 mod states;
 mod steps;

@@ -38,12 +38,15 @@ impl Roster {
                 return;
             }
             slot.wanted = Wanted::Up;
+            slot.await_time(self.course.rules.run);
             lacking -= 1;
         }
         let mut index = 1;
         while lacking > 0 {
             if let std::collections::btree_map::Entry::Vacant(free) = self.slots.entry(index) {
-                free.insert(Slot::new(index, now)).wanted = Wanted::Up;
+                let slot = free.insert(Slot::new(index, now));
+                slot.wanted = Wanted::Up;
+                slot.await_time(self.course.rules.run);
                 lacking -= 1;
             }
             index += 1;

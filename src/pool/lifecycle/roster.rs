@@ -7,15 +7,16 @@ use super::entrance::Entrance;
 use super::event::{Effect, Event, ReadyUntil, RequestId, Rules};
 use super::pacing::Pacing;
 use super::requests::{Goal, Requests};
-use super::slot::{Asked, Course, Slot, SlotEvent, State, Turn, Wanted};
+use super::slot::{Asked, Course, Rest, Slot, SlotEvent, State, Turn, Wanted};
 use super::why::Cause;
+use crate::config::Run;
 use crate::model::{PoolName, WorkerId};
 use crate::pool::{Pick, PoolIntent, WorkerIds};
 
 /// A pool's slots and what is wanted of them.
 #[derive(Debug)]
 pub struct Roster {
-    pool: PoolName,
+    pub(super) pool: PoolName,
     pub(super) slots: BTreeMap<u32, Slot>,
     /// The slot of each process that lives or is about to be started.
     by_worker: HashMap<WorkerId, u32>,
@@ -139,6 +140,7 @@ impl Roster {
                 self.requests.open(request, Goal::Settled);
             }
             Event::Hurdle(hurdle) => self.course.entrance.set(hurdle),
+            Event::Due => self.due(turn),
             Event::Start { pick, request } => self.start(&pick, request, turn),
             Event::Stop { pick, request } => self.stop(&pick, request, turn),
             Event::Restart { pick, request } => self.restart(&pick, request, turn),
@@ -174,16 +176,21 @@ impl Roster {
     }
 
     fn configure(&mut self, rules: Rules, rolls: bool, target: u32, turn: &mut Turn) {
+        let was_on_call = self.course.rules.run == Run::OnCall;
         self.course.rules = rules;
+        let run = self.course.rules.run;
         // The file lowered the count: what is busy goes after its job.
         self.set_target(target, self.drain_busy || target < self.target);
         if rolls {
             self.course.generation += 1;
             self.course.pacing = Pacing::new();
             for slot in self.slots.values_mut() {
-                slot.forgive(turn);
-                slot.roll_wanted = slot.process().is_some();
-                slot.wear = None;
+                slot.renew(run, turn);
+            }
+        }
+        if was_on_call && run != Run::OnCall {
+            for slot in self.slots.values_mut() {
+                slot.hasten(turn);
             }
         }
     }
@@ -364,15 +371,15 @@ impl Roster {
         if self.slots.values().any(|slot| matches!(slot.state, State::Running(_))) {
             self.is_failed = false;
         }
-        if self.is_failed || wanted.peek().is_none() {
+        // One that runs at times is tried again at the next of them.
+        let is_on_call = self.course.rules.run == Run::OnCall;
+        if self.is_failed || wanted.peek().is_none() || is_on_call {
             return;
         }
         let mut reason = None;
         let all_failed = wanted.all(|slot| {
-            let failed = matches!(
-                slot.state,
-                State::Backoff { until: None } | State::Exited { expected: false }
-            );
+            let failed =
+                matches!(slot.state, State::Backoff { until: None } | State::Exited(Rest::Failed));
             let told = || format!("{}: {}", self.pool.worker(slot.index), slot.trouble);
             reason = reason.take().or_else(|| (!slot.trouble.is_empty()).then(told));
             failed && slot.predecessor.is_none()
@@ -452,10 +459,14 @@ impl Roster {
             if slot.wanted == Wanted::Held {
                 slot.wanted = if whole { Wanted::Down } else { Wanted::Up };
             }
-            slot.hasten(turn);
         }
         if whole {
             self.raise(now);
+        }
+        for index in self.picked(pick) {
+            if let Some(slot) = self.slots.get_mut(&index) {
+                slot.hasten(turn);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::roster::Roster;
-use super::slot::{Predecessor, Process, Slot, State, Wanted};
+use super::slot::{Predecessor, Process, Rest, Slot, State, Wanted};
 use crate::model::WorkerId;
 use crate::pool::{LastExit, SlotRole, SlotState};
 
@@ -54,8 +54,9 @@ fn current(slot: &Slot, generation: u32, hurdle: &str) -> SeatView {
         State::Backoff { until } => pause_detail(slot, *until),
         State::Starting(_) => slot.trouble.clone(),
         State::Stopping(leaving) => leaving.detail(),
-        State::Exited { expected: true } => "has done its work".to_owned(),
-        State::Exited { expected: false } => "failed, and is not started again".to_owned(),
+        State::Exited(Rest::NotYet) => "waits for its time".to_owned(),
+        State::Exited(Rest::Done) => "has done its work".to_owned(),
+        State::Exited(Rest::Failed) => "failed, and is not started again".to_owned(),
     };
     let shown = (slot.state.shown(), detail, slot.since);
     seat(slot, SlotRole::Current, slot.process(), generation, shown)

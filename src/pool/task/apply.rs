@@ -81,6 +81,7 @@ impl Pool {
             PoolCommand::Configure { settings, target, reply } => {
                 self.configure(settings, target, reply)
             }
+            PoolCommand::Due => Event::Due,
             PoolCommand::Hurdle(hurdle) => Event::Hurdle(hurdle),
             PoolCommand::Start { pick, reply } => {
                 Event::Start { pick, request: self.replies.open(Reply::Outcome(reply)) }
@@ -228,6 +229,7 @@ impl Pool {
                 }
                 self.tell(moved).await;
             }
+            Effect::Skipped(why) => self.tell_skip(why).await,
             Effect::Failed(reason) => self.tell_failure(reason),
             Effect::Finish => self.is_finished = true,
         }

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -108,6 +108,8 @@ pub struct Pool {
     tallies: mpsc::Receiver<Vec<Tally>>,
     tallies_in: mpsc::Sender<Vec<Tally>>,
     recycle_look: Option<Instant>,
+    /// The last run that was skipped: when, and why.
+    skipped: Option<(SystemTime, String)>,
     ids: WorkerIds,
     tracker: TaskTracker,
     publisher: Publisher,
@@ -174,6 +176,7 @@ impl Pool {
             tallies,
             tallies_in,
             recycle_look: None,
+            skipped: None,
             ids,
             tracker: tracker.clone(),
             publisher,

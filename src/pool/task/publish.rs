@@ -35,6 +35,7 @@ impl Publisher {
             intent: PoolIntent::Up,
             target,
             hurdle,
+            skipped: None,
             slots: Vec::new(),
         }));
         (Self { view, published: None, stale_since: None }, receiver)
@@ -99,6 +100,7 @@ impl Pool {
             intent: self.roster.intent(),
             target: self.roster.target(),
             hurdle: self.roster.hurdle().cloned(),
+            skipped: self.skipped.clone(),
             slots: slots.collect(),
         };
         self.publisher.view.send_replace(Arc::new(view));

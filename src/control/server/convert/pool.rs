@@ -1,12 +1,12 @@
 //! Pools and their workers, put together from what pools, broker and host each know.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use super::{WorkerNames, fate, job};
+use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
-use crate::config::PoolProtocol;
-use crate::control::api::{Intent, PoolStatus, WorkerStatus};
+use crate::config::{PoolProtocol, Run, TimedAction};
+use crate::control::api::{CronStatus, Intent, PoolStatus, WorkerStatus};
 use crate::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, Snapshot};
 
@@ -43,9 +43,39 @@ impl Scene<'_> {
             functions: self.functions(view),
             protocol: protocol(view.settings.program.protocol).to_owned(),
             waits: view.hurdle.as_ref().map(|hurdle| hurdle.why.clone()),
+            oneshot: view.settings.run.run == Run::Once,
+            cron: self.cron(brief),
             stuck: view.hurdle.as_ref().is_some_and(|hurdle| hurdle.needs_help),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
+    }
+
+    /// A timetable, and what came of the last time.
+    fn cron(&self, brief: &Brief) -> Option<CronStatus> {
+        let settings = &brief.view.settings;
+        let (table, outlook) = settings.run.timetable.as_ref().zip(brief.outlook.as_ref())?;
+        let exits = brief.view.slots.iter().filter_map(|slot| slot.last_exit.as_ref());
+        let ended = exits.max_by_key(|last| last.at).map(|last| {
+            let age = self.now.saturating_duration_since(last.at);
+            (SystemTime::now() - age, fate::sentence(last, None, self.names))
+        });
+        let skipped = brief.view.skipped.clone().map(|(at, why)| (at, format!("skipped: {why}")));
+        let (function, last) = match &table.action {
+            TimedAction::Start => (None, ended.into_iter().chain(skipped).max()),
+            TimedAction::Submit(function) => {
+                let last = outlook.last.clone().map(|last| (last.at, last.said));
+                (Some(function.clone()), last)
+            }
+        };
+        let (last_at, last) = last.unzip();
+        Some(CronStatus {
+            times: table.times.to_string(),
+            timezone: table.zone.iana_name().map_or_else(|| "local".to_owned(), str::to_owned),
+            function,
+            next: outlook.next.map(rfc3339),
+            last_at: last_at.map(rfc3339),
+            last,
+        })
     }
 
     /// The functions of the file, or else those that its workers have registered.
@@ -113,6 +143,8 @@ pub(super) fn reason(brief: &Brief) -> String {
             format!("held at {min}..{max} by an operator")
         }
         Some(_) | None if !brief.reason.is_empty() => brief.reason.clone(),
+        _ if brief.view.settings.run.run == Run::Once => "runs once".to_owned(),
+        _ if brief.view.settings.run.run == Run::OnCall => "runs at times".to_owned(),
         _ if count.is_fixed() => format!("count = {} in the file", count.min),
         _ => format!("no decision yet between {} and {}", count.min, count.max),
     }

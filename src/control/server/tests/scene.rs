@@ -124,6 +124,7 @@ fn brief() -> Brief {
         intent: PoolIntent::Up,
         target: 2,
         hurdle: None,
+        skipped: None,
         slots,
         settings,
     };
@@ -133,6 +134,7 @@ fn brief() -> Brief {
         decision: None,
         reason: String::new(),
         hold: None,
+        outlook: None,
         decisions: vec![(SystemTime::now(), "1→2: 3 jobs wait".to_owned())],
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::{World, rules, slots};
-use crate::config::Restart;
+use crate::config::{Restart, Run};
 use crate::model::{Exit, WorkerId};
 use crate::pool::lifecycle::{Event, ReadyRule, ReadyUntil, Rules, Successor};
 use crate::pool::{Hurdle, Pick, PoolIntent, SlotState};
@@ -21,6 +21,7 @@ enum Step {
     Stop(Option<u32>),
     Restart(Option<u32>),
     Hurdle(bool),
+    Due,
     Close,
     Hurry,
     Started(usize),
@@ -48,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => slot().prop_map(Step::Stop),
         2 => slot().prop_map(Step::Restart),
         2 => any::<bool>().prop_map(Step::Hurdle),
+        2 => Just(Step::Due),
         1 => prop::bool::weighted(0.1).prop_map(|close| if close { Step::Close } else { Step::Hurry }),
         6 => any::<usize>().prop_map(Step::Started),
         6 => any::<usize>().prop_map(Step::Registered),
@@ -85,6 +87,7 @@ fn take(world: &mut World, step: &Step) {
             let hurdle = Hurdle { why: "waits for db".to_owned(), needs_help };
             Some(Event::Hurdle(Some(hurdle)))
         }
+        Step::Due => Some(Event::Due),
         Step::Close => Some(Event::Close { grace: Duration::from_secs(20), request }),
         Step::Hurry => Some(Event::Hurry),
         Step::Started(at) => nth(&world.live, at).map(Event::Started),
@@ -161,7 +164,8 @@ fn check(rules: Rules, steps: &[Step], jitter: f64) {
         assert!(running <= target, "{running} run, {target} are wanted");
         assert!(running + held >= target, "{running} run, {target} are wanted, {held} held");
         // A successor that failed and is not started again leaves the old process at work.
-        let may_stay = world.rules.restart != Restart::Always;
+        // So does a run that was under way when the program changed.
+        let may_stay = world.rules.restart != Restart::Always || world.rules.run != Run::Serve;
         let is_new = world.roster.seats().all(|seat| !seat.outdated);
         assert!(is_new || may_stay, "all run the new program");
     }
@@ -183,11 +187,12 @@ proptest! {
         restart in prop::sample::select(vec![
             Restart::Always, Restart::Always, Restart::Unexpected, Restart::Never,
         ]),
+        run in prop::sample::select(vec![Run::Serve, Run::Serve, Run::Once, Run::OnCall]),
     ) {
         let successor = if follows { Successor::Follows } else { Successor::Overlaps };
         let rules = rules(successor, 4);
         let ready = ReadyRule { until, timeout: Duration::from_secs(10), ..rules.ready };
         let limits = Rules { recycling_max: at_once, rolling_max: at_once, ..rules };
-        check(Rules { ready, restart, ..limits }, &steps, jitter);
+        check(Rules { run, ready, restart, ..limits }, &steps, jitter);
     }
 }

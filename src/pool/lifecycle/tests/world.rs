@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Backoff, Restart, StopStep};
+use crate::config::{Backoff, Restart, Run, StopStep};
 use crate::model::{Exit, NamePattern, PoolName, WorkerId};
 use crate::pool::lifecycle::{
     Effect, Event, Move, ReadyRule, ReadyUntil, RequestId, Roster, Rules, SeatView, Successor,
@@ -33,6 +33,7 @@ pub(super) struct World {
     /// What was told of the slots' states.
     pub(super) moves: Vec<Move>,
     pub(super) failures: Vec<String>,
+    pub(super) skipped: Vec<String>,
     pub(super) successor: Successor,
     /// The rules that it began with.
     pub(super) rules: Rules,
@@ -62,6 +63,7 @@ impl World {
             known: BTreeMap::new(),
             moves: Vec::new(),
             failures: Vec::new(),
+            skipped: Vec::new(),
             successor,
             rules,
         }
@@ -143,6 +145,7 @@ impl World {
             Effect::Charge(worker) => {
                 assert!(self.live.contains_key(worker), "{worker} was charged after its end");
             }
+            Effect::Skipped(why) => self.skipped.push(why.clone()),
             Effect::Failed(reason) => self.failures.push(reason.clone()),
             Effect::Finish => {
                 assert!(self.live.is_empty(), "ended with processes left");
@@ -266,6 +269,10 @@ impl World {
             } else if let Some(at) = self.roster.next_deadline() {
                 self.now = self.now.max(at);
                 self.handle(Event::Deadline);
+            } else if self.rules.run != Run::Serve
+                && let Some(worker) = self.live.keys().next().copied()
+            {
+                self.handle(Event::Ended { worker, exit: Exit::Code(0) });
             } else {
                 return;
             }
@@ -286,6 +293,7 @@ pub(super) fn rules(successor: Successor, count_max: u32) -> Rules {
         },
         count_max,
         successor,
+        run: Run::Serve,
         ready: ReadyRule {
             until: ReadyUntil::Alive,
             after: Duration::from_secs(1),
