@@ -104,6 +104,7 @@ impl PoolChange {
             ("spare", old.scaling.spare != new.scaling.spare),
             ("idle_ttl", old.scaling.idle_ttl != new.scaling.idle_ttl),
             ("zero_after", old.scaling.zero_after != new.scaling.zero_after),
+            ("min_at", old.min_at != new.min_at),
             ("startup", old.scaling.startup != new.scaling.startup),
             ("stop", old.stop != new.stop),
             ("log", old.log != new.log),

@@ -15,6 +15,7 @@ use super::command;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::min_at;
 use super::order::Order;
 use super::run::RunKeys;
 use super::runner::Runner;
@@ -89,7 +90,8 @@ impl<'a> Reader<'a> {
     /// Checks `[defaults]` for itself; pools look their keys up in the table.
     pub(super) fn check_defaults(self, table: &Table<'a>) {
         self.keys(table);
-        RunKeys::read(table);
+        let run = RunKeys::read(table);
+        min_at::read(table, run.zone());
         table.finish();
     }
 
@@ -97,6 +99,7 @@ impl<'a> Reader<'a> {
     pub(super) fn pool(self, name: &PoolName, table: &Table<'a>) -> Option<Arc<PoolSettings>> {
         let keys = self.keys(table);
         let run = RunKeys::read(table);
+        let min_at = min_at::read(table, run.zone());
         table.finish();
         keys.runner.check(table);
         if table.get("command").is_none() && table.get("runner").is_none() {
@@ -119,6 +122,7 @@ impl<'a> Reader<'a> {
         Some(Arc::new(PoolSettings {
             name: name.clone(),
             count,
+            min_at: min_at::checked(min_at, table, count),
             scaling,
             stop,
             upkeep: Upkeep { restart: run.restart(table, upkeep.restart), ..upkeep },

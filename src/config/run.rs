@@ -67,6 +67,11 @@ impl RunKeys {
         }
     }
 
+    /// By whose clock.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The protocol of a pool that names none.
     pub(super) fn usual_protocol(&self, has_jobs: bool) -> PoolProtocol {
         if self.oneshot || self.cron.is_some() && !has_jobs {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
+use super::min_at::MinAt;
 use super::order::Order;
 use super::run::RunSettings;
 use super::sources::Sources;
@@ -171,6 +172,8 @@ pub struct PoolSettings {
     pub program: Program,
     /// How many.
     pub count: Count,
+    /// When its min is higher.
+    pub min_at: Vec<MinAt>,
     /// How the count is found between its bounds.
     pub scaling: ScalingSettings,
     /// What an idle worker gets when it is to stop, in order.

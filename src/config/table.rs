@@ -265,6 +265,16 @@ impl<'a> Value<'a> {
         Ok(Table::new(self.scope, self.path.clone(), self.span.clone(), Some(entries)))
     }
 
+    /// A list of tables, or one of them.
+    pub(super) fn tables(&self) -> Parsed<Vec<Table<'a>>> {
+        let DeValue::Array(items) = self.is else { return Ok(vec![self.table()?]) };
+        let at = |item: &'a Spanned<DeValue<'a>>| {
+            let value = Value { is: item.get_ref(), span: item.span(), ..self.clone() };
+            value.table().map_err(|wrong| wrong.at(item.span()))
+        };
+        items.iter().map(at).collect()
+    }
+
     /// A string with its variables put in.
     pub(super) fn text(&self) -> Parsed<String> {
         let text = self.is.as_str().ok_or_else(|| match self.is {

@@ -203,6 +203,7 @@ mod tests {
                 umask: None,
             },
             count: Count { min: 1, max: 1 },
+            min_at: Vec::new(),
             scaling: ScalingSettings::default(),
             stop: Vec::new(),
             upkeep: Upkeep::default(),

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use tokio_util::sync::DropGuard;
 
-use super::handle::Brief;
+use super::floor::Floor;
+use super::handle::{Brief, RaisedMin};
 use super::look::SeenReady;
 use super::timing::Timing;
 use crate::config::{Count, PoolSettings};
@@ -33,6 +35,8 @@ pub(super) struct Entry {
     /// Tells the pool of those that it comes after.
     pub(super) usher: Option<DropGuard>,
     pub(super) timing: Option<Timing>,
+    /// What `min_at` makes of its min.
+    pub(super) floor: Floor,
     reason: String,
     decisions: VecDeque<(SystemTime, String)>,
 }
@@ -69,7 +73,8 @@ impl From<Hold> for HoldMind {
 
 impl Entry {
     pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
-        let target = settings.count.min;
+        let floor = Floor::at(&settings.min_at, Timestamp::now());
+        let target = settings.count.min.max(floor.min());
         let timing = Timing::of(&settings);
         Self {
             handle,
@@ -82,6 +87,7 @@ impl Entry {
             drain_busy: false,
             usher: None,
             timing,
+            floor,
             reason: String::new(),
             decisions: VecDeque::new(),
         }
@@ -93,9 +99,11 @@ impl Entry {
         intents.change(&self.settings.name, |mind| mind.hold = hold.map(HoldMind::from));
     }
 
-    /// The bounds in force: a hold goes before the file.
+    /// The bounds in force: a hold goes before the file and its `min_at`.
     pub(super) fn bounds(&self) -> Count {
-        self.hold.map_or(self.settings.count, |hold| hold.bounds)
+        let Count { min, max } = self.settings.count;
+        let count = Count { min: min.max(self.floor.min()).min(max), max };
+        self.hold.map_or(count, |hold| hold.bounds)
     }
 
     /// True when demand decides the count.
@@ -124,6 +132,11 @@ impl Entry {
             wanted: self.wanted,
             decision: self.decision,
             reason: self.reason.clone(),
+            bounds: self.bounds(),
+            raised: self.floor.raised.filter(|_| self.hold.is_none()).and_then(|raised| {
+                let until = SystemTime::try_from(raised.until).ok()?;
+                Some(RaisedMin { min: raised.min, until })
+            }),
             outlook: self.timing.as_ref().map(Timing::outlook),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
             decisions: self.decisions.iter().cloned().collect(),

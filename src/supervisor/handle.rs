@@ -50,10 +50,23 @@ pub struct Brief {
     pub reason: String,
     /// An operator's `scale`, while it holds.
     pub hold: Option<(u32, u32)>,
+    /// How many workers it may have: from the file with its `min_at`, or a hold.
+    pub bounds: Count,
+    /// What raises its min.
+    pub raised: Option<RaisedMin>,
     /// What its timetable says.
     pub outlook: Option<Outlook>,
     /// Past decisions with their times, the oldest first; bounded.
     pub decisions: Vec<(SystemTime, String)>,
+}
+
+/// A min that `min_at` raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaisedMin {
+    /// The min.
+    pub min: u32,
+    /// When that is over.
+    pub until: SystemTime,
 }
 
 /// A pool's timetable.

@@ -11,6 +11,7 @@ mod boot;
 mod carrier;
 mod commands;
 mod entry;
+mod floor;
 mod handle;
 mod look;
 mod plan;
@@ -24,6 +25,6 @@ mod usher;
 
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use handle::{
-    Actor, Answer, Brief, CommandError, ConfigState, Occasion, Outlook, Progress, Rejected,
-    ScaleTo, Snapshot, SupervisorCommand, SupervisorGone, SupervisorHandle,
+    Actor, Answer, Brief, CommandError, ConfigState, Occasion, Outlook, Progress, RaisedMin,
+    Rejected, ScaleTo, Snapshot, SupervisorCommand, SupervisorGone, SupervisorHandle,
 };

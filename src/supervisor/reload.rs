@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{BoxFuture, join_all};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::commands::reply;
 use super::entry::{Entry, settle};
+use super::floor::Floor;
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
 use super::plan::Plan;
 use super::task::{Rooms, Supervisor};
@@ -293,6 +295,7 @@ impl Supervisor {
 /// workers had to finish their jobs for it. An edit of the count releases an operator's hold.
 async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Effect {
     entry.settings = Arc::clone(&change.new);
+    entry.floor = Floor::at(&change.new.min_at, Timestamp::now());
     let mut said = change.to_string();
     let is_released = change.changes_count() && entry.hold.is_some();
     if is_released {
@@ -328,7 +331,7 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
 
 /// The time of day, as a person says it.
 fn at_clock(time: SystemTime) -> String {
-    match jiff::Timestamp::try_from(time) {
+    match Timestamp::try_from(time) {
         Ok(time) => {
             time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
         }

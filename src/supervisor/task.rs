@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::carrier::{Demand, Routes};
 use super::entry::{Entry, Hold};
+use super::floor::Floor;
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
@@ -185,6 +187,7 @@ impl Supervisor {
         }
         self.end_holds(now).await;
         self.keep_time();
+        self.keep_floors().await;
         self.scale(now).await;
     }
 
@@ -196,7 +199,9 @@ impl Supervisor {
         let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
         entry_hold =
             entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
-        let target = entry_hold.map_or(settings.count.min, |hold| hold.bounds.min);
+        let floor = Floor::at(&settings.min_at, Timestamp::now());
+        let min = settings.count.min.max(floor.min());
+        let target = entry_hold.map_or(min, |hold| hold.bounds.min);
         let options = PoolOptions {
             settings: Arc::clone(settings),
             target,

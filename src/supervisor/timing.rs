@@ -1,4 +1,4 @@
-//! Pools with a timetable: their runs are begun, or jobs for them submitted, when it is time.
+//! What happens when it is time: runs begin, jobs are submitted, and mins are raised and lowered.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::alarm::Alarm;
 use super::entry::Entry;
+use super::floor::Floor;
 use super::handle::{Occasion, Outlook};
 use super::task::Supervisor;
 use crate::config::{BrokerSettings, ListenAddress, PoolSettings, TimedAction, Timetable};
@@ -109,6 +110,34 @@ impl Supervisor {
         }
     }
 
+    /// Raises or lowers the mins that `min_at` is about.
+    pub(super) async fn keep_floors(&mut self) {
+        let now = Timestamp::now();
+        let has_broker = self.rooms.broker.is_some();
+        for (name, entry) in self.pools.iter_mut().filter(|(_, it)| !it.settings.min_at.is_empty())
+        {
+            let (before, bounds) = (entry.floor.min(), entry.bounds());
+            entry.floor = Floor::at(&entry.settings.min_at, now);
+            if entry.floor.min() == before {
+                continue;
+            }
+            let min = entry.settings.count.min;
+            let said = match entry.floor.raised {
+                Some(raised) => format!("min_at: at least {} workers from now on", raised.min),
+                None => format!("min_at: at least {min} workers again"),
+            };
+            info!(pool = %name, "{said}");
+            if entry.bounds() != bounds {
+                entry.explain(said, true);
+                if !has_broker {
+                    // Nobody else lowers it.
+                    entry.target = entry.bounds().min;
+                }
+                entry.follow_bounds(&self.rooms.gate).await;
+            }
+        }
+    }
+
     /// A job was submitted, or not.
     pub(super) fn note_submitted(&mut self, Submitted { pool, outcome }: Submitted) {
         let Some(entry) = self.pools.get_mut(&pool) else { return };
@@ -125,7 +154,8 @@ impl Supervisor {
 
 impl Entry {
     fn next_time(&self) -> Option<Timestamp> {
-        self.timing.as_ref()?.alarm.next()
+        let alarm = self.timing.as_ref().and_then(|timing| timing.alarm.next());
+        [alarm, self.floor.next].into_iter().flatten().min()
     }
 }
 

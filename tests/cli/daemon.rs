@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use gear_supervisor::config::{Settings, Surroundings, load_text};
+use gear_supervisor::config::{Count, Settings, Surroundings, load_text};
 use gear_supervisor::control::server::ControlServer;
 use gear_supervisor::host::HostSample;
 use gear_supervisor::logs::{
@@ -196,6 +196,8 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
         reason: String::new(),
         hold: None,
         outlook: None,
+        bounds: Count { min: target, max: target },
+        raised: None,
         decisions: Vec::new(),
     }
 }

@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use after, backoff, command, count, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, oneshot, protocol, ready, reserve, restart, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use after, backoff, command, count, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, oneshot, protocol, ready, reserve, restart, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -187,6 +187,18 @@ fn pools_that_run_at_times_or_after_others_are_checked() {
         (
             "pool.p = { command = \"x\", labels = [\"a\", \"@b\"] }",
             "1:42: pool.p.labels: '@b' cannot be a label; use letters, digits, '_', '-' and '.', at most 64",
+        ),
+        (
+            "pool.p = { command = \"x\", count = \"1..4\", min_at = [{ cron = \"0 8 * * *\", for = \"1h\", min = 8 }] }",
+            "1:52: pool.p.min_at: min = 8 is above max = 4; raise max or lower min",
+        ),
+        (
+            "pool.p = { command = \"x\", count = 4, min_at = [{ cron = \"0 8 * * *\", for = \"1h\", min = 2 }] }",
+            "1:47: pool.p.min_at: a fixed count has no min to raise; write count = { min = 1, max = 8 }",
+        ),
+        (
+            "pool.p = { command = \"x\", count = \"1..4\", min_at = [{ cron = \"0 8 * * *\", min = 2 }] }",
+            "1:52: pool.p.min_at: each entry has cron, for and min; write { cron = \"0 8 * * 1-5\", for = \"10h\", min = 8 }",
         ),
         (
             "pool.p = { command = \"x\", oneshot = true, functions = \"a\", protocol = \"exec\" }",

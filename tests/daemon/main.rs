@@ -10,6 +10,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod min_at;
 mod order;
 mod php;
 mod queue;

@@ -206,6 +206,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             umask: None,
         },
         count: Count { min: count, max: count },
+        min_at: Vec::new(),
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },

@@ -278,7 +278,7 @@ impl Roster {
     fn recycle(&mut self, worker: WorkerId, reason: String) -> Change {
         let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get_mut(index));
         match slot {
-            Some(slot) if slot.is_current(worker) && matches!(slot.state, State::Running(_)) => {
+            Some(slot) if slot.is_current(worker) && slot.serves() => {
                 slot.wear_out(reason);
                 Change::Some
             }

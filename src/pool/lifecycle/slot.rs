@@ -295,6 +295,11 @@ impl Slot {
         }
     }
 
+    /// True when its process is ready and is to run for ever.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.state, State::Running(process) if process.run == Run::Serve)
+    }
+
     /// True when it is down though it is to run.
     pub(super) fn is_failed(&self) -> bool {
         matches!(self.state, State::Backoff { .. } | State::Exited(Rest::Failed))

@@ -94,9 +94,12 @@ impl Slot {
             is_started: false,
             ready: course.rules.ready,
             is_told: false,
-            lifetime: course.rules.age_max.map(|AgeMax { age, variance }| {
-                age.saturating_add(variance.mul_f64(turn.random.clamp(0.0, 1.0)))
-            }),
+            // A run comes to its end, however long it takes.
+            lifetime: course.rules.age_max.filter(|_| course.rules.run == Run::Serve).map(
+                |AgeMax { age, variance }| {
+                    age.saturating_add(variance.mul_f64(turn.random.clamp(0.0, 1.0)))
+                },
+            ),
         };
         course.pacing.started(self.index);
         self.roll_wanted = false;

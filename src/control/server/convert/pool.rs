@@ -5,10 +5,10 @@ use std::time::{Instant, SystemTime};
 
 use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
-use crate::config::{PoolProtocol, Run, TimedAction};
+use crate::config::{Count, PoolProtocol, Run, TimedAction};
 use crate::control::api::{CronStatus, Intent, PoolStatus, WorkerStatus};
 use crate::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
-use crate::supervisor::{Brief, Snapshot};
+use crate::supervisor::{Brief, RaisedMin, Snapshot};
 
 /// What a conversion looks things up in.
 pub(super) struct Scene<'a> {
@@ -23,8 +23,7 @@ impl Scene<'_> {
         let is_ready =
             |slot: &&SlotView| slot.role == SlotRole::Current && slot.state == SlotState::Running;
         let running = view.slots.iter().filter(is_ready).count();
-        let count = view.settings.count;
-        let (min, max) = brief.hold.unwrap_or((count.min, count.max));
+        let Count { min, max } = brief.bounds;
         PoolStatus {
             name: view.name.to_string(),
             intent: match view.intent {
@@ -133,10 +132,25 @@ fn tied(view: &PoolView, slot: &SlotView, seen: Option<&WorkerView>) -> Option<b
 
 /// Why the pool has the count it has.
 pub(super) fn reason(brief: &Brief) -> String {
-    let count = brief.view.settings.count;
     if brief.view.intent == PoolIntent::Stopped {
         return "stopped by an operator".to_owned();
     }
+    let reason = unraised(brief);
+    match brief.raised {
+        None => reason,
+        Some(RaisedMin { min, until }) => {
+            format!("{reason}; min_at keeps at least {min} until {}", minute(until))
+        }
+    }
+}
+
+/// `2026-11-24 18:00`
+fn minute(at: SystemTime) -> String {
+    rfc3339(at).chars().take(16).collect::<String>().replace('T', " ")
+}
+
+fn unraised(brief: &Brief) -> String {
+    let count = brief.view.settings.count;
     match brief.hold {
         Some((min, max)) if min == max => format!("held at {min} by an operator"),
         Some((min, max)) if brief.reason.is_empty() => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 
 use crate::broker::{JobLoss, JobView, LossOutcome, Overview, WorkerView};
-use crate::config::{Settings, Surroundings, load_text};
+use crate::config::{Count, Settings, Surroundings, load_text};
 use crate::host::{HostSample, ProcessUsage};
 use crate::model::{Exit, Priority, WorkerId};
 use crate::pool::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
@@ -134,6 +134,8 @@ fn brief() -> Brief {
         decision: None,
         reason: String::new(),
         hold: None,
+        bounds: Count { min: 2, max: 2 },
+        raised: None,
         outlook: None,
         decisions: vec![(SystemTime::now(), "1→2: 3 jobs wait".to_owned())],
     }
