@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod queue;
+mod scaling;
 mod values;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use super::exit::EXIT_CODES;
 pub(super) use queue::{
     ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
 };
+pub(super) use scaling::{ExplainArgs, SimulateArgs};
 pub(super) use values::{Bounds, Scale};
 
 /// A Gearman job server and the supervisor of the workers that serve it, in one program.
@@ -53,6 +55,8 @@ pub(super) enum Verb {
     Ask(Question),
     /// Serve functions with a plain program, at any Gearman server
     Work(WorkArgs),
+    /// Play a recorded load back under a file's settings, in virtual time
+    Simulate(SimulateArgs),
     /// Put load on any Gearman server and tell its rates and latencies
     Bench(BenchArgs),
     /// A Gearman server alone, with gearmand's options; see gearmand --help
@@ -213,6 +217,12 @@ pub(super) struct BenchArgs {
     /// Bytes of a payload
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub(super) size: usize,
+    /// Give background jobs no unique; libgearman gives each of them a UUID
+    #[arg(long)]
+    pub(super) no_unique: bool,
+    /// Send packets that are ready at once in one write; libgearman writes each by itself
+    #[arg(long)]
+    pub(super) shared_writes: bool,
     /// How many jobs [default: what comes in 5 s; drain: 100000]
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     pub(super) count: Option<u64>,
@@ -412,15 +422,6 @@ pub(super) struct ShowJobArgs {
     /// Write its payload to stdout, as it is
     #[arg(long, conflicts_with = "json")]
     pub(super) payload: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArgs {
-    /// A pool
-    pub(super) name: String,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,

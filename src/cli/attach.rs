@@ -14,8 +14,8 @@ use crate::control::client::{ControlClient, LogQuery, LogReader};
 
 /// Recent lines that `logs` shows.
 const LINES_SHOWN: usize = 100;
-/// All that the daemon keeps in memory, however many.
-const LINES_ALL: usize = 1_000_000;
+/// All that are kept, in files too.
+const LINES_ALL: usize = usize::MAX;
 
 /// What is shown of a stream.
 #[derive(Debug)]

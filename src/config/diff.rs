@@ -143,16 +143,19 @@ impl fmt::Display for PoolChange {
 }
 
 fn program_keys(old: &Program, new: &Program) -> Vec<&'static str> {
-    named([
+    let mut keys = named([
         ("command", old.command != new.command),
         ("functions", old.functions != new.functions),
         ("protocol", old.protocol != new.protocol),
         ("stream", old.stream != new.stream),
-        ("user", old.account != new.account),
+        ("user", old.account != new.account || old.login != new.login),
         ("directory", old.directory != new.directory),
         ("env", old.env != new.env),
+        ("clean_env", old.clean_env != new.clean_env),
         ("umask", old.umask != new.umask),
-    ])
+    ]);
+    keys.extend(named(old.limits.differing(&new.limits)));
+    keys
 }
 
 fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
@@ -294,6 +297,18 @@ mod tests {
         assert!(!stop.changes_count() && stop.program.is_empty());
         assert_eq!(stop.live, ["stop"]);
         assert_eq!(change("count = 2\nstream = true").program, ["stream"]);
+        for line in [
+            "clean_env = true",
+            "nice = 5",
+            "ionice = \"idle\"",
+            "oom_score_adj = 100",
+            "rlimit = { core = 0 }",
+            "no_new_privileges = true",
+            "cpu_affinity = [0]",
+        ] {
+            let key = line.split(' ').next().unwrap();
+            assert_eq!(change(&format!("count = 2\n{line}")).program, [key]);
+        }
     }
 
     #[test]

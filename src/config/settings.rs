@@ -10,6 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::function::FunctionRules;
+use super::limits::Limits;
+use super::log::LogSettings;
 use super::min_at::MinAt;
 use super::order::Order;
 use super::run::RunSettings;
@@ -201,12 +203,18 @@ pub struct Program {
     pub stream: bool,
     /// Who it runs as; `None`: as the daemon does.
     pub account: Option<Account>,
+    /// Whose name, home and shell it is told; `None`: as the daemon was.
+    pub login: Option<Login>,
     /// Where it runs, resolved at each start; the folder of the file unless set.
     pub directory: PathBuf,
     /// Added to the daemon's own environment.
     pub env: BTreeMap<String, String>,
+    /// Whether it gets next to nothing of the daemon's own environment.
+    pub clean_env: bool,
     /// File-mode mask.
     pub umask: Option<u32>,
+    /// Its priorities and what it may use.
+    pub limits: Limits,
 }
 
 /// How jobs reach a pool's workers.
@@ -225,16 +233,23 @@ pub enum PoolProtocol {
 /// Who a worker runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// User name, for USER and LOGNAME.
-    pub user: String,
-    /// Home directory, for HOME.
-    pub home: PathBuf,
     /// User id.
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
     /// Supplementary group ids, `gid` among them.
     pub groups: Vec<u32>,
+}
+
+/// What the account that `user` names says of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// For USER and LOGNAME.
+    pub user: String,
+    /// For HOME.
+    pub home: PathBuf,
+    /// For SHELL.
+    pub shell: PathBuf,
 }
 
 /// How many workers; `min == max` is a fixed pool.
@@ -301,19 +316,6 @@ pub struct Backoff {
     pub limit: u32,
     /// Only deaths within this time count for the limit.
     pub window: Duration,
-}
-
-/// Where a pool's output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The file; `None` keeps only the recent lines in memory.
-    pub file: Option<PathBuf>,
-    /// Size at which it is rotated, in bytes.
-    pub size_max: u64,
-    /// Rotated files kept beside the current one.
-    pub keep: u32,
-    /// Shape of its lines.
-    pub format: LogFormat,
 }
 
 impl Default for HostSettings {

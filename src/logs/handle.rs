@@ -7,6 +7,7 @@ use bytes::Bytes;
 use regex::bytes::Regex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::chunk::LogChunk;
 use crate::config::LogSettings;
 use crate::model::{NamePattern, PoolName, WorkerName};
 
@@ -35,14 +36,16 @@ pub struct LogLine {
     /// What.
     pub text: Bytes,
     /// True for a part of a line whose rest comes later.
-    pub continues: bool,
+    pub part: bool,
 }
 
 /// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEntry {
-    /// A line.
+    /// A line of the past.
     Line(LogLine),
+    /// Lines as they came.
+    Lines(LogChunk),
     /// The subscriber was too slow: so many lines were dropped here.
     Missed(u64),
 }

@@ -17,7 +17,7 @@ use super::sink::Sink;
 use crate::model::{PoolName, WorkerName};
 
 /// Bytes of one read: what a pipe holds.
-const READ_LEN: usize = 64 * 1024;
+pub(super) const READ_LEN: usize = 64 * 1024;
 /// Reads of one pipe before something else may wait for what it held: a process that outlives its
 /// leader could write for ever.
 const DRAIN_READS_MAX: usize = 32;
@@ -133,7 +133,7 @@ impl Hub {
             pid: None,
             stream: LogStream::Mark,
             bytes: line.as_bytes(),
-            continues: false,
+            part: false,
         });
         self.sink.commit(&worker.pool, Instant::now());
     }
@@ -188,12 +188,12 @@ impl Hub {
         Turn::Ended
     }
 
-    fn flush_held(&mut self, id: PipeId, continues: bool) {
+    fn flush_held(&mut self, id: PipeId, part: bool) {
         let Self { sink, pipes, held_len, .. } = self;
         let Some(pipe) = pipes.get_mut(&id) else { return };
         let (cutter, source) = pipe.split();
         *held_len -= cutter.held_len();
-        cutter.flush(continues, |cut| source.write(sink, cut));
+        cutter.flush(part, |cut| source.write(sink, cut));
         sink.commit(&pipe.worker.pool, Instant::now());
     }
 
@@ -248,7 +248,7 @@ impl Origin<'_> {
             pid: Some(self.pid),
             stream: self.stream,
             bytes: cut.bytes,
-            continues: cut.continues,
+            part: cut.part,
         });
     }
 }

@@ -15,19 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::compress;
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
 use super::hub::{Hub, SharedWatch};
 use super::pump;
 use super::sink::Sink;
 use crate::model::WorkerName;
-
-/// What holds for all pools together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogsOptions {
-    /// Bytes of all log files; the oldest rotated ones are deleted first.
-    pub total_max: u64,
-}
 
 /// Workers' output.
 #[derive(Debug)]
@@ -52,19 +46,12 @@ struct LogsTask {
     closing: CancellationToken,
 }
 
-impl Default for LogsOptions {
-    /// 1 GiB.
-    fn default() -> Self {
-        Self { total_max: 1024 * 1024 * 1024 }
-    }
-}
-
 impl Logs {
     /// Starts the thread. It ends after [`LogsRequest::Shutdown`], or when the last handle goes.
     ///
     /// # Errors
     /// When the system has no room for a thread or its event queue.
-    pub fn start(options: LogsOptions) -> Result<(LogsHandle, LogsThread), LogsStartError> {
+    pub fn start() -> Result<(LogsHandle, LogsThread), LogsStartError> {
         let (sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
         let runtime = Builder::new_current_thread()
             .enable_io()
@@ -73,7 +60,7 @@ impl Logs {
             .build()?;
         let thread = std::thread::Builder::new()
             .name("logs".into())
-            .spawn(move || run(runtime, options, requests))?;
+            .spawn(move || run(runtime, requests))?;
         Ok((LogsHandle::new(sender), LogsThread { thread }))
     }
 }
@@ -86,14 +73,15 @@ impl LogsThread {
     }
 }
 
-fn run(runtime: Runtime, options: LogsOptions, mut requests: mpsc::Receiver<LogsRequest>) {
+fn run(runtime: Runtime, mut requests: mpsc::Receiver<LogsRequest>) {
     LocalSet::new().block_on(&runtime, async {
-        let sink = Sink::new(options.total_max, TimeZone::system());
+        let sink = Sink::new(TimeZone::system());
         let task = LogsTask {
             hub: Rc::new(RefCell::new(Hub::new(sink))),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
+        task.start_compression();
         let mut closed = None;
         while let Some(request) = requests.recv().await {
             if let ControlFlow::Break(reply) = task.handle(request) {
@@ -130,6 +118,11 @@ impl LogsTask {
             LogsRequest::Shutdown(reply) => return ControlFlow::Break(reply),
         }
         ControlFlow::Continue(())
+    }
+
+    fn start_compression(&self) {
+        let wake = self.hub.borrow().sink.files.compression();
+        self.tasks.spawn_local(compress::run(Rc::clone(&self.hub), wake, self.closing.clone()));
     }
 
     fn attach(

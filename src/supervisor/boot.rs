@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
+use super::counts::CountNews;
 use super::handle::SupervisorHandle;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
@@ -21,7 +22,7 @@ use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
+use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
@@ -157,7 +158,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
-    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
+    let (logs, logs_thread) = Logs::start()?;
     let (ledger, file_limit) = (Some(state_dir.path().join("workers")), Some(file_limit));
     let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
     let intents = open_intents(&state_dir)?;
@@ -167,7 +168,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
     let (routes_in, routes) = watch::channel(Arc::new(BTreeMap::new()));
-    let (demand_in, demand) = mpsc::channel(1);
+    let ((demand_in, demand), (edits_in, edits)) = (mpsc::channel(1), mpsc::channel(1));
     let identity = Identity::start()?;
     let carrier = Carrier {
         broker: broker.clone(),
@@ -184,12 +185,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
-    let ((edits_in, edits), (submitted_in, submitted)) =
-        (mpsc::channel(1), mpsc::channel(SUBMITTED_MAX));
-    let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
-        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
-        .ok();
+    let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
+    let handle =
+        SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
+    let (submitted_in, submitted) = mpsc::channel(SUBMITTED_MAX);
+    let watcher = watch_file(&settings, edits_in, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
@@ -203,6 +203,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         routes: routes_in,
         watcher,
         news,
+        counts,
         intents,
         submitted: submitted_in,
     };
@@ -219,6 +220,16 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     end_tasks(&tasks).await;
     info!("stopped");
     failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+fn watch_file(
+    settings: &Settings,
+    edits: mpsc::Sender<()>,
+    tasks: &TaskTracker,
+) -> Option<Watcher> {
+    Watcher::start(settings.sources.clone(), edits, tasks)
+        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
+        .ok()
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {

@@ -175,7 +175,7 @@ impl Supervisor {
                 ScaleTo::Auto => None,
             };
             entry.set_hold(hold, &self.rooms.intents);
-            entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
+            entry.change(format!("an operator set the count to {}", entry.bounds()), None);
             entry.follow_bounds(&self.rooms.gate).await;
             settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));
         }

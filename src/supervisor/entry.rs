@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use tokio_util::sync::DropGuard;
 
+use super::counts::{CountChange, CountNews};
 use super::floor::Floor;
 use super::handle::{Brief, RaisedMin};
 use super::look::SeenReady;
@@ -15,9 +16,9 @@ use crate::config::{Count, PoolSettings};
 use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::Decision;
 
-/// Decisions kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
-const DECISIONS_MAX: usize = 1000;
-const DECISIONS_AGE_MAX: Duration = Duration::from_hours(1);
+/// Changes kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
+const CHANGES_MAX: usize = 1000;
+const CHANGES_AGE_MAX: Duration = Duration::from_hours(1);
 
 /// A pool and what the supervisor knows of it beyond what the pool publishes.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ pub(super) struct Entry {
     /// What `min_at` makes of its min.
     pub(super) floor: Floor,
     reason: String,
-    decisions: VecDeque<(SystemTime, String)>,
+    changes: VecDeque<Arc<CountChange>>,
+    news: CountNews,
 }
 
 /// An operator's `scale`, over the file's count.
@@ -72,7 +74,7 @@ impl From<Hold> for HoldMind {
 }
 
 impl Entry {
-    pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
+    pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>, news: CountNews) -> Self {
         let floor = Floor::at(&settings.min_at, Timestamp::now());
         let target = settings.count.min.max(floor.min());
         let timing = Timing::of(&settings);
@@ -89,7 +91,8 @@ impl Entry {
             timing,
             floor,
             reason: String::new(),
-            decisions: VecDeque::new(),
+            changes: VecDeque::new(),
+            news,
         }
     }
 
@@ -111,22 +114,34 @@ impl Entry {
         !self.bounds().is_fixed() && self.handle.view().intent == PoolIntent::Up
     }
 
-    /// Remembers why the pool has the count it has; the same sentence twice is told once.
-    pub(super) fn explain(&mut self, reason: String, changes: bool) {
-        if changes {
-            if self.decisions.len() == DECISIONS_MAX {
-                self.decisions.pop_front();
-            }
-            let now = SystemTime::now();
-            // A clock that was set back makes nothing old.
-            let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
-            self.decisions.retain(|(at, _)| age(*at) <= DECISIONS_AGE_MAX);
-            self.decisions.push_back((now, reason.clone()));
-        }
+    /// Remembers why the pool has the count it has.
+    pub(super) fn explain(&mut self, reason: String) {
         self.reason = reason;
     }
 
-    pub(super) fn brief(&self) -> Brief {
+    /// The same, and tells of it: the pool is to have another count than before, by a decision or,
+    /// without one, by an order.
+    pub(super) fn change(&mut self, reason: String, decision: Option<Decision>) {
+        if self.changes.len() == CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        let at = SystemTime::now();
+        self.forget_old(at);
+        let pool = self.settings.name.clone();
+        let change = Arc::new(CountChange { at, pool, reason: reason.clone(), decision });
+        self.changes.push_back(Arc::clone(&change));
+        self.news.tell(change);
+        self.explain(reason);
+    }
+
+    fn forget_old(&mut self, now: SystemTime) {
+        // A clock that was set back makes nothing old.
+        let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
+        self.changes.retain(|change| age(change.at) <= CHANGES_AGE_MAX);
+    }
+
+    pub(super) fn brief(&mut self) -> Brief {
+        self.forget_old(SystemTime::now());
         Brief {
             view: self.handle.view(),
             wanted: self.wanted,
@@ -139,7 +154,7 @@ impl Entry {
             }),
             outlook: self.timing.as_ref().map(Timing::outlook),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
-            decisions: self.decisions.iter().cloned().collect(),
+            changes: self.changes.iter().cloned().collect(),
         }
     }
 }

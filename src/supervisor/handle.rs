@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counts::{CountChange, CountNews};
 use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
 use crate::host::{HostSample, ProcessUsage};
@@ -56,8 +57,8 @@ pub struct Brief {
     pub raised: Option<RaisedMin>,
     /// What its timetable says.
     pub outlook: Option<Outlook>,
-    /// Past decisions with their times, the oldest first; bounded.
-    pub decisions: Vec<(SystemTime, String)>,
+    /// Changes of the last hour, the oldest first; bounded.
+    pub changes: Vec<Arc<CountChange>>,
 }
 
 /// A min that `min_at` raises.
@@ -225,6 +226,8 @@ pub struct SupervisorHandle {
     pub logs: LogsHandle,
     /// Changes of workers' states.
     pub news: PoolNews,
+    /// Changes of what pools are to run.
+    pub counts: CountNews,
 }
 
 impl SupervisorHandle {
@@ -238,8 +241,9 @@ impl SupervisorHandle {
         broker: Option<BrokerHandle>,
         logs: LogsHandle,
         news: PoolNews,
+        counts: CountNews,
     ) -> Self {
-        Self { commands, broker, logs, news }
+        Self { commands, broker, logs, news, counts }
     }
 
     /// Carries out a command and waits for its effect.

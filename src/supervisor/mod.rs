@@ -10,6 +10,7 @@ mod alarm;
 mod boot;
 mod carrier;
 mod commands;
+mod counts;
 mod entry;
 mod floor;
 mod handle;
@@ -24,6 +25,7 @@ mod timing;
 mod usher;
 
 pub use boot::{DaemonError, OnStart, RunOptions, run};
+pub use counts::{CountChange, CountNews};
 pub use handle::{
     Actor, Answer, Brief, CommandError, ConfigState, Occasion, Outlook, Progress, RaisedMin,
     Rejected, ScaleTo, Snapshot, SupervisorCommand, SupervisorGone, SupervisorHandle,

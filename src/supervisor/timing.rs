@@ -128,7 +128,7 @@ impl Supervisor {
             };
             info!(pool = %name, "{said}");
             if entry.bounds() != bounds {
-                entry.explain(said, true);
+                entry.change(said, None);
                 if !has_broker {
                     // Nobody else lowers it.
                     entry.target = entry.bounds().min;

@@ -19,6 +19,7 @@ mod rig;
 mod runs;
 mod service;
 mod shasum;
+mod traces;
 mod units;
 mod upkeep;
 

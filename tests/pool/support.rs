@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use gear_supervisor::config::{Account, Strays};
+use gear_supervisor::config::{Account, Limits, Strays};
 use gear_supervisor::model::{WorkerId, WorkerName};
 use gear_supervisor::pool::WorkerIds;
 use gear_supervisor::pool::process::{Child, Launch, Processes, ProcessesOptions, StartError};
@@ -63,6 +63,7 @@ pub(crate) fn command(argv: &[&str]) -> Launch {
         directory: PathBuf::from("/"),
         account: None,
         umask: None,
+        limits: Limits::default(),
         strays: Strays::Kill,
     }
 }
@@ -149,8 +150,6 @@ pub(crate) fn zombies() -> Vec<i32> {
 pub(crate) fn nobody() -> Option<Account> {
     let nobody = User::from_name("nobody").unwrap()?;
     nix::unistd::geteuid().is_root().then(|| Account {
-        user: nobody.name,
-        home: nobody.dir,
         uid: nobody.uid.as_raw(),
         gid: nobody.gid.as_raw(),
         groups: vec![nobody.gid.as_raw()],

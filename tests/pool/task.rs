@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, LogFormat, LogSettings, Order, PoolProtocol, PoolSettings, Program,
-    RunSettings, ScalingSettings, StopStep, Upkeep,
+    Backoff, Count, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program, RunSettings,
+    ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -201,9 +201,12 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             protocol,
             stream: false,
             account: None,
+            login: None,
             directory: PathBuf::from("/"),
             env: BTreeMap::new(),
+            clean_env: false,
             umask: None,
+            limits: Limits::default(),
         },
         count: Count { min: count, max: count },
         min_at: Vec::new(),
@@ -212,7 +215,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         upkeep: Upkeep { backoff, ..Upkeep::default() },
         run: RunSettings::default(),
         order: Order::default(),
-        log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+        log: LogSettings::default(),
     }
 }
 

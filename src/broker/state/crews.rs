@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::busy::BusyClock;
 use super::effects::{Effects, Outgoing};
 use super::functions::Sleeper;
 use super::sessions::{Identity, Rest};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
+use crate::model::BusyClock;
 use crate::model::Drain;
 use crate::model::{JobId, PoolName, SessionId, WorkerId, WorkerName};
 use crate::protocol::{ErrorCode, Response};

@@ -1,7 +1,7 @@
 //! What the state asks the shell to do.
 
-use crate::broker::BrokerEvent;
 use crate::broker::record::{Change, ChangeSeq};
+use crate::broker::{BrokerEvent, JobEnding};
 use crate::model::{JobId, SessionId, WorkerId};
 use crate::protocol::{AdminReply, Response};
 
@@ -14,12 +14,16 @@ pub struct Effects {
     pub changes: Vec<(ChangeSeq, Change)>,
     /// Stored jobs whose contents are to be read; each is answered with `Input::Fetched`.
     pub fetches: Vec<JobId>,
+    /// Connections whose listing begins: they want `State::next_piece` until it has ended.
+    pub job_lists: Vec<SessionId>,
     /// Connections to close once everything sent to them is written.
     pub closes: Vec<SessionId>,
     /// Draining workers that hold no job any more.
     pub drained: Vec<WorkerId>,
     /// News for the supervisor.
     pub events: Vec<BrokerEvent>,
+    /// Jobs that have ended, while they are recorded.
+    pub endings: Vec<JobEnding>,
 }
 
 /// One thing to write to a connection.
@@ -38,8 +42,10 @@ impl Effects {
         self.sends.is_empty()
             && self.changes.is_empty()
             && self.fetches.is_empty()
+            && self.job_lists.is_empty()
             && self.closes.is_empty()
             && self.drained.is_empty()
             && self.events.is_empty()
+            && self.endings.is_empty()
     }
 }

@@ -11,9 +11,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::busy::BusyClock;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
+use crate::model::BusyClock;
 use crate::model::{FunctionName, JobId, Priority, SessionId};
 
 /// Entries of `expiring` that are never worth a look for those whose jobs have gone.

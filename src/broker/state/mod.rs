@@ -19,15 +19,15 @@
 //! | `crews` | worker processes, draining, a pool's max |
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
-//! | `admin`, `overview` | text commands, and what is shown |
+//! | `admin`, `job_lists`, `overview` | text commands, and what is shown |
 //! | `habits` | what can be set to gearmand's way |
 //! | `loading` | what waits until all stored jobs are read |
+//! | `tape` | jobs that end, for whoever records them |
 //! | `contents` | which jobs' payloads are in memory |
 //! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
 mod answers;
-mod busy;
 mod commits;
 mod contents;
 mod crews;
@@ -42,7 +42,9 @@ mod functions;
 mod habits;
 mod handles;
 mod input;
+mod job_lists;
 mod jobs;
+
 mod loading;
 mod losses;
 mod overview;
@@ -54,6 +56,7 @@ mod sessions;
 mod sleepers;
 mod submit;
 mod sweep;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -89,6 +92,7 @@ use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkRepor
 pub use effects::{Effects, Outgoing};
 pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
+pub use job_lists::Piece;
 pub use overview::Payload;
 pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
@@ -153,6 +157,8 @@ pub struct State {
     generalists: BTreeSet<Sleeper>,
     /// The last rank given out; see [`Session::rank`].
     ranks: u64,
+    /// Whether somebody wants to hear of jobs that end.
+    is_recorded: bool,
 }
 
 impl StateSettings {
@@ -211,6 +217,7 @@ impl State {
             timers: Timers::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
+            is_recorded: false,
         };
         state.look_for_stale(started);
         state

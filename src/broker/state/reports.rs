@@ -61,6 +61,7 @@ impl State {
     /// The worker is done with the job, well or not.
     fn finish(&mut self, now: Instant, id: JobId, report: &WorkReport, fx: &mut Effects) {
         let function = self.jobs.get(id).map(|job| job.function);
+        self.note_end(now, id, fx);
         let place = match self.failure(now, id, report) {
             Some(death) => self.bury(id, death, report, fx),
             None => self.end(id, fx).map(|job| {

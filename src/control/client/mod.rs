@@ -18,8 +18,8 @@ pub use logs::{LogQuery, LogReader, RecordReader};
 use wire::{Call, escape};
 
 use super::api::{
-    Done, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone, QueueRequest,
-    ReloadRequest, ScaleRequest, SignalRequest, Status,
+    Done, EventRecord, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone,
+    QueueRequest, ReloadRequest, ScaleRequest, SignalRequest, Status, TraceRecord,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -225,6 +225,24 @@ impl ControlClient {
     /// When nobody answers, or no such pool is known.
     pub async fn explain(&self, name: &str) -> Result<Explanation, ClientError> {
         self.ask(Call::new(Method::GET, format!("/v1/explain/{}", escape(name)))).await
+    }
+
+    /// Every change of a worker's state or a pool's count from now on.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn events(&self) -> Result<RecordReader<EventRecord>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/events")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
+    }
+
+    /// Every job that ends from now on.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn trace(&self) -> Result<RecordReader<TraceRecord>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/trace")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
     }
 
     /// Recent lines of workers' output, and those to come if the query says so.

@@ -15,6 +15,7 @@ mod queue;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::path::Path;
 use std::time::Duration;
@@ -115,6 +116,7 @@ fn router(app: App) -> Router {
         .route("/v1/queue/export", get(queue::export))
         .route("/v1/queue/{action}", post(queue::sweep))
         .route("/v1/jobs/{handle}/kill", post(commands::kill))
+        .route("/v1/trace", get(trace::stream))
         .route("/v1/explain/{name}", get(queries::explain))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)

@@ -50,8 +50,6 @@ const NUMBERED: [&str; 3] = ["command", "directory", "environment"];
 const NUMBER: &str = "%(process_num)";
 /// What only a shell understands: such a command is a list, where it means nothing.
 const SHELL: [char; 6] = ['|', ';', '<', '>', '&', '`'];
-/// Stands for the absence of rotation.
-const NEVER_ROTATED: &str = "1TiB";
 
 /// A program as it stands in the file.
 #[derive(Debug)]
@@ -294,10 +292,10 @@ impl<'a> Program<'a> {
             }
             None => 50 << 20,
         };
-        let size = if bytes == 0 { NEVER_ROTATED.to_owned() } else { values::size(bytes) };
+        let size = if bytes == 0 { "false".to_owned() } else { quoted(&values::size(bytes)) };
         Ok(inline(&[
             ("file", quoted(file)),
-            ("max_size", quoted(&size)),
+            ("max_size", size),
             ("keep", self.number("stdout_logfile_backups", 10)?.to_string()),
             ("format", quoted("raw")),
         ]))

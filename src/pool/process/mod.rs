@@ -12,6 +12,7 @@
 //! A process that the daemon could not end, because it was killed itself, is found by the next
 //! daemon through the [`ledger`].
 
+mod grants;
 mod launch;
 mod ledger;
 mod leftovers;

@@ -21,8 +21,10 @@ use signal_hook::consts::SIGPIPE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
+use super::grants::{self, Refusal};
 use super::launch::{Launch, StartError, find_program};
 use super::limits::FileLimit;
+use crate::config::Limits;
 
 /// The hidden first argument.
 pub const WORD: &str = "start-worker";
@@ -42,6 +44,7 @@ pub(super) struct ShimSpec {
     ids: Option<Ids>,
     umask: Option<u32>,
     file_limit: Option<FileLimit>,
+    limits: Limits,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,13 +56,13 @@ struct Ids {
 
 impl ShimSpec {
     pub(super) fn new(launch: &Launch, file_limit: Option<FileLimit>) -> Self {
-        let Launch { argv, env, directory, account, umask, .. } = launch.clone();
+        let Launch { argv, env, directory, account, umask, limits, .. } = launch.clone();
         let ids = account.map(|account| Ids {
             uid: account.uid,
             gid: account.gid,
             groups: account.groups,
         });
-        Self { argv, env: env.into_iter().collect(), directory, ids, umask, file_limit }
+        Self { argv, env: env.into_iter().collect(), directory, ids, umask, file_limit, limits }
     }
 }
 
@@ -153,9 +156,12 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
         // Before the user changes, since it may be a raise for the new one.
         limit.apply().map_err(step(program, "set the file limit"))?;
     }
+    let refused = |refusal| refused(program, refusal);
+    grants::before_user(&spec.limits).map_err(refused)?;
     if let Some(ids) = &spec.ids {
         change_user(ids).map_err(step(program, "change the user"))?;
     }
+    grants::after_user(&spec.limits).map_err(refused)?;
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
@@ -186,6 +192,11 @@ fn change_user(ids: &Ids) -> io::Result<()> {
     let uid = Uid::from_raw(ids.uid);
     setresuid(uid, uid, uid)?;
     Ok(())
+}
+
+fn refused(program: &str, refusal: Refusal) -> StartError {
+    let Refusal { key, source, hint } = refusal;
+    StartError::Refused { program: program.to_owned(), key, source, hint }
 }
 
 fn step(program: &str, step: &'static str) -> impl Fn(io::Error) -> StartError {

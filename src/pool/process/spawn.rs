@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::launch::{Launch, StartError, find_program};
 use super::shim::{self, ShimSpec};
 use super::table::Processes;
-use crate::config::Account;
+use crate::config::{Account, Limits};
 use crate::model::{Exit, WorkerId, WorkerName};
 
 /// A process that was started.
@@ -138,7 +138,8 @@ fn check_directory(directory: &Path) -> io::Result<()> {
 
 /// Whether the process must change something that only it can change.
 fn needs_shim(launch: &Launch) -> bool {
-    launch.umask.is_some() || launch.account.as_ref().is_some_and(|account| !is_ours(account))
+    let is_usual = launch.umask.is_none() && launch.limits == Limits::default();
+    !is_usual || launch.account.as_ref().is_some_and(|account| !is_ours(account))
 }
 
 fn is_ours(account: &Account) -> bool {
