@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
+use super::terminal::DetachKey;
 pub(super) use queue::{
     ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
 };
@@ -78,9 +79,12 @@ pub(super) enum Verb {
 pub(super) enum Question {
     /// Show pools, workers and queues; exits 3 when something is not as wanted
     Status(StatusArgs),
-    /// Show workers' output as it comes, after the last lines; Ctrl-C leaves
+    /// Show workers' output as it comes, after the last lines, or the screen of one that has a
+    /// terminal; Ctrl-C leaves
     #[command(visible_alias = "fg")]
     Attach(AttachArgs),
+    /// Type a line into the terminals of workers
+    Send(SendArgs),
     /// Show workers' recent output
     #[command(visible_alias = "tail")]
     Logs(LogsArgs),
@@ -88,8 +92,8 @@ pub(super) enum Question {
     Start(NamesArgs),
     /// Drain and stop pools or workers; they stay stopped until they are started
     Stop(NamesArgs),
-    /// Replace workers one by one, each after its job
-    Restart(NamesArgs),
+    /// Replace workers one by one, each after its job, a canary first
+    Restart(RestartArgs),
     /// Send a signal to workers
     Signal(SignalArgs),
     /// Wait until pools or workers are RUNNING
@@ -247,6 +251,15 @@ pub(super) struct NamesArgs {
     pub(super) pace: PaceArgs,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct RestartArgs {
+    /// All at once: each stops after its job, and starts again
+    #[arg(long)]
+    pub(super) now: bool,
+    #[command(flatten)]
+    pub(super) names: NamesArgs,
+}
+
 /// How long a command may take, and how it tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct PaceArgs {
@@ -279,10 +292,30 @@ pub(super) struct AttachArgs {
     /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
-    /// Recent lines to begin with
+    /// Recent lines to begin with; a terminal begins with its screen
     #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
     pub(super) lines: usize,
+    /// Type into the terminal of one worker, of a pool with tty = true; one at a time can
+    #[arg(short, long, conflicts_with = "json")]
+    pub(super) interactive: bool,
+    /// Take the keyboard from whoever has it
+    #[arg(long, requires = "interactive")]
+    pub(super) steal: bool,
+    /// The key that leaves a terminal
+    #[arg(long, default_value = "ctrl-]", value_name = "KEY")]
+    pub(super) detach_key: DetachKey,
     /// Print the API's JSON lines
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SendArgs {
+    /// A pool, a worker (POOL:N) or a pattern; of pools with tty = true
+    pub(super) name: String,
+    /// The line, without its end
+    pub(super) line: String,
+    /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,
 }

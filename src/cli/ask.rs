@@ -45,10 +45,9 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Stop(args) => {
             commands::run(&client?, screen, &Order::on_names(args, Command::Stop)).await
         }
-        Question::Restart(args) => {
-            commands::run(&client?, screen, &Order::on_names(args, Command::Restart)).await
-        }
+        Question::Restart(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Signal(args) => commands::run(&client?, screen, &args.into()).await,
+        Question::Send(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Scale(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Reload(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Shutdown(pace) => commands::shutdown(&client?, screen, pace).await,

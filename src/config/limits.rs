@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{CgroupLimits, cgroup};
 use super::powers::Powers;
 use super::rlimit::{Rlimit, RlimitKind, rlimits};
 use super::table::{Table, Value};
@@ -33,6 +34,8 @@ pub struct Limits {
     pub no_new_privileges: bool,
     /// The processors that it may run on; `None`: all.
     pub cpus: Option<BTreeSet<usize>>,
+    /// A control group of its own, with these limits; `None`: the daemon's.
+    pub cgroup: Option<CgroupLimits>,
 }
 
 /// Priority of a process's reading and writing of disks: ioprio_set(2).
@@ -59,11 +62,12 @@ impl Limits {
             rlimits: rlimits.unwrap_or_default(),
             no_new_privileges: flag.unwrap_or(false),
             cpus: table.read("cpu_affinity", |value| cpus(value, powers)),
+            cgroup: table.read("cgroup", |value| cgroup(value, powers)),
         }
     }
 
     /// Each key, and whether it differs.
-    pub(super) fn differing(&self, other: &Self) -> [(&'static str, bool); 6] {
+    pub(super) fn differing(&self, other: &Self) -> [(&'static str, bool); 7] {
         [
             ("nice", self.nice != other.nice),
             ("ionice", self.io_priority != other.io_priority),
@@ -71,6 +75,7 @@ impl Limits {
             ("rlimit", self.rlimits != other.rlimits),
             ("no_new_privileges", self.no_new_privileges != other.no_new_privileges),
             ("cpu_affinity", self.cpus != other.cpus),
+            ("cgroup", self.cgroup != other.cgroup),
         ]
     }
 }

@@ -6,8 +6,10 @@
 //! Nothing here knows what runs.
 
 mod accounts;
+mod cgroup;
 mod command;
 mod daemon;
+mod deploys;
 mod diff;
 mod env_file;
 mod error;
@@ -38,7 +40,9 @@ mod values;
 mod watch;
 mod wrong;
 
+pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
+pub use deploys::Deploys;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};
@@ -48,7 +52,7 @@ pub use load::{known_keys, load, load_text, socket_of};
 pub use log::LogSettings;
 pub use min_at::MinAt;
 pub use order::Order;
-pub use powers::Powers;
+pub use powers::{CgroupSight, Powers};
 pub use recycling::{AgeMax, Recycling};
 pub use rlimit::{Rlimit, RlimitKind};
 pub use run::{Run, RunSettings, TimedAction, Timetable};

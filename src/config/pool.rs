@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::accounts::{self, Person};
 use super::command;
+use super::deploys::Deploys;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
@@ -63,9 +64,11 @@ struct Keys {
     clean_env: Option<bool>,
     umask: Option<u32>,
     limits: Limits,
+    tty: Option<bool>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
     order: Order,
+    deploys: Deploys,
     log: Option<LogKey>,
 }
 
@@ -94,6 +97,7 @@ impl<'a> Reader<'a> {
         let count = keys.count.unwrap_or(COUNT);
         let stop = keys.stop.clone().unwrap_or_else(|| vec![term, kill]);
         let (scaling, upkeep, order) = (keys.scaling, keys.upkeep.clone(), keys.order.clone());
+        let deploys = keys.deploys.clone();
         let log = keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir);
         let program = self.program(name, table, keys, &run)?;
         let run = run.settings(table, program.protocol, &program.functions, count);
@@ -106,6 +110,7 @@ impl<'a> Reader<'a> {
             upkeep: Upkeep { restart: run.restart(table, upkeep.restart), ..upkeep },
             run,
             order,
+            deploys,
             log,
             program,
         }))
@@ -129,9 +134,11 @@ impl<'a> Reader<'a> {
             clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
             limits: Limits::read(table, &self.surroundings.powers),
+            tty: table.read("tty", Value::flag),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
             order: Order::read(table),
+            deploys: Deploys::read(table),
             log: table.read("log", LogKey::read),
         }
     }
@@ -155,6 +162,11 @@ impl<'a> Reader<'a> {
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        if adapted && keys.tty == Some(true) {
+            let wrong =
+                Wrong::new("the jobs of exec and lines are on the streams of their program");
+            table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
+        }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));
@@ -182,6 +194,7 @@ impl<'a> Reader<'a> {
             clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
             limits: keys.limits,
+            tty: keys.tty.unwrap_or(false),
         })
     }
 

@@ -9,6 +9,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::limits::cpu_list;
 use super::rlimit::RlimitKind;
+use crate::host::{ControlGroup, NotDelegated};
 
 /// A priority of CPU time that anybody may have.
 const NICE_USUAL: i32 = 0;
@@ -26,9 +27,30 @@ pub struct Powers {
     pub rlimits_max: BTreeMap<RlimitKind, u64>,
     /// Processors that are there; `None`: not known.
     pub cpus: Option<BTreeSet<usize>>,
+    /// What groups of workers can be limited in.
+    pub cgroup: CgroupSight,
+}
+
+/// What is known of the control group that the daemon may divide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CgroupSight {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// It has these controllers.
+    Controllers(Vec<String>),
+    /// There is none, for this reason.
+    Missing(String),
 }
 
 impl Powers {
+    /// Those of the daemon that somebody at a shell is going to start: it will have its own control
+    /// group, and only what the whole host lacks is known to be missing there.
+    #[must_use]
+    pub fn of_shell() -> Self {
+        Self { cgroup: ControlGroup::of_host().into(), ..Self::of_process() }
+    }
+
     /// Those of this process.
     #[must_use]
     pub fn of_process() -> Self {
@@ -44,6 +66,16 @@ impl Powers {
             cpus: fs::read_to_string("/sys/devices/system/cpu/online")
                 .ok()
                 .and_then(|list| cpu_list(list.trim()).ok()),
+            cgroup: ControlGroup::of_process().into(),
+        }
+    }
+}
+
+impl From<Result<ControlGroup, NotDelegated>> for CgroupSight {
+    fn from(found: Result<ControlGroup, NotDelegated>) -> Self {
+        match found {
+            Ok(group) => Self::Controllers(group.controllers),
+            Err(error) => Self::Missing(error.to_string()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::deploys::Deploys;
 use super::function::FunctionRules;
 use super::limits::Limits;
 use super::log::LogSettings;
@@ -114,6 +115,8 @@ pub struct BrokerRules {
     pub queued_max: Option<u64>,
     /// How long a function that nobody uses stays in `status`; zero: for ever.
     pub stale_after: Duration,
+    /// Whether a grab that finds nothing may be answered a moment later.
+    pub hold_grab: bool,
     /// `[function."PATTERN"]`
     pub functions: FunctionRules,
 }
@@ -121,7 +124,8 @@ pub struct BrokerRules {
 impl Default for BrokerRules {
     fn default() -> Self {
         let functions = FunctionRules::default();
-        Self { allow: Vec::new(), queued_max: None, stale_after: STALE_AFTER, functions }
+        let (allow, queued_max) = (Vec::new(), None);
+        Self { allow, queued_max, stale_after: STALE_AFTER, hold_grab: true, functions }
     }
 }
 
@@ -186,6 +190,8 @@ pub struct PoolSettings {
     pub run: RunSettings,
     /// How it relates to other pools.
     pub order: Order,
+    /// How a new program reaches its workers.
+    pub deploys: Deploys,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -215,6 +221,8 @@ pub struct Program {
     pub umask: Option<u32>,
     /// Its priorities and what it may use.
     pub limits: Limits,
+    /// Whether each worker has a terminal.
+    pub tty: bool,
 }
 
 /// How jobs reach a pool's workers.

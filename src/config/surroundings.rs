@@ -47,6 +47,12 @@ impl Surroundings {
         }
     }
 
+    /// Those of a daemon that somebody at a shell is going to start.
+    #[must_use]
+    pub fn of_shell() -> Self {
+        Self { powers: Powers::of_shell(), ..Self::of_process() }
+    }
+
     /// Whether the daemon may become anybody.
     #[must_use]
     pub fn is_root(&self) -> bool {

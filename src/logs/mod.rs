@@ -7,6 +7,9 @@
 //!                                                    → rotated file, per pool
 //!                                                    → queue of each follower
 //! ```
+//! A worker with a terminal has one end to read in place of two pipes, and beside it a screen, viewers
+//! and a keyboard; its lines go the same way.
+//!
 //! What a worker writes travels in chunks of many lines; single lines are looked at when a file
 //! wants a prefix for each, and when somebody reads them. A full queue drops its oldest chunks and
 //! counts their lines; a failing disk costs lines of the file, counted too; neither is waited for.
@@ -29,6 +32,7 @@ mod ring;
 mod rotation;
 mod sink;
 mod stamp;
+mod terminals;
 mod thread;
 
 #[cfg(test)]
@@ -38,5 +42,8 @@ pub use chunk::LogChunk;
 pub use handle::{
     LineWatch, LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle,
     LogsRequest, Subscription,
+};
+pub use terminals::{
+    KeyboardError, KeyboardId, KeyboardWish, TerminalNews, TerminalRequest, TerminalView,
 };
 pub use thread::{Logs, LogsStartError, LogsThread};

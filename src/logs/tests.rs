@@ -51,7 +51,7 @@ impl Bench {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let source = LogSource {
+        let source = LogSource::Pipes {
             stdout: child.stdout.take().unwrap().into(),
             stderr: child.stderr.take().unwrap().into(),
         };

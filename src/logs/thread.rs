@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
@@ -18,9 +19,12 @@ use tracing::warn;
 use super::compress;
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
-use super::hub::{Hub, SharedWatch};
+use super::hub::{Hub, PipeId, SharedWatch};
 use super::pump;
 use super::sink::Sink;
+use super::terminals::{
+    BATCHES_MAX as VIEWS_MAX, KeyboardId, TerminalRequest, TerminalView, Viewer,
+};
 use crate::model::WorkerName;
 
 /// Workers' output.
@@ -114,6 +118,7 @@ impl LogsTask {
             LogsRequest::Subscribe { filter, reply } => {
                 answer(reply, self.subscribe(&mut hub, filter));
             }
+            LogsRequest::Terminal(request) => self.terminal(&mut hub, request),
             LogsRequest::Reopen => hub.sink.reopen(),
             LogsRequest::Shutdown(reply) => return ControlFlow::Break(reply),
         }
@@ -132,21 +137,77 @@ impl LogsTask {
         source: LogSource,
         line: Option<&SharedWatch>,
     ) {
-        let ends = [(LogStream::Stdout, source.stdout), (LogStream::Stderr, source.stderr)];
-        for (stream, fd) in ends {
+        let (stdout, stderr) = match source {
+            LogSource::Pipes { stdout, stderr } => (stdout, stderr),
+            LogSource::Terminal(fd) => return self.attach_terminal(hub, (worker, pid), fd, line),
+        };
+        for (stream, fd) in [(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)] {
             match pipe::Receiver::from_owned_fd(fd).map(Rc::new) {
                 Ok(fd) => {
                     let id =
                         hub.attach((worker.clone(), pid), stream, Rc::clone(&fd), line.cloned());
-                    let pump = pump::run(Rc::clone(&self.hub), id, fd);
-                    let pump = self.closing.clone().run_until_cancelled_owned(pump);
-                    self.tasks.spawn_local(pump);
+                    self.pump(id, fd);
                 }
                 Err(error) => {
                     warn!(%worker, stream = stream.as_str(), %error, "output cannot be read");
                 }
             }
         }
+    }
+
+    fn attach_terminal(
+        &self,
+        hub: &mut Hub,
+        (worker, pid): (&WorkerName, i32),
+        fd: OwnedFd,
+        line: Option<&SharedWatch>,
+    ) {
+        // Unchecked: it is no pipe, and is waited for like one.
+        let keys = fd.try_clone().and_then(pipe::Sender::from_owned_fd_unchecked);
+        match (pipe::Receiver::from_owned_fd_unchecked(fd), keys) {
+            (Ok(fd), Ok(keys)) => {
+                let fd = Rc::new(fd);
+                let ends = (Rc::clone(&fd), keys);
+                let (id, keyboard) =
+                    hub.attach_terminal((worker.clone(), pid), ends, line.cloned());
+                self.tasks.spawn_local(self.closing.clone().run_until_cancelled_owned(keyboard));
+                self.pump(id, fd);
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                warn!(%worker, %error, "a terminal cannot be read");
+            }
+        }
+    }
+
+    fn pump(&self, id: PipeId, fd: Rc<pipe::Receiver>) {
+        let pump = pump::run(Rc::clone(&self.hub), id, fd);
+        self.tasks.spawn_local(self.closing.clone().run_until_cancelled_owned(pump));
+    }
+
+    fn terminal(&self, hub: &mut Hub, request: TerminalRequest) {
+        match request {
+            TerminalRequest::View { worker, keyboard, reply } => {
+                let viewed = hub.view(&worker, keyboard.as_ref());
+                let types = keyboard.is_some();
+                answer(reply, viewed.map(|(id, viewer)| self.show(worker, id, viewer, types)));
+            }
+            TerminalRequest::Type { worker, by, keys, reply } => {
+                hub.terminals.type_into(&worker, by, keys, reply);
+            }
+            TerminalRequest::Resize { worker, by, size, reply } => {
+                answer(reply, hub.resize(&worker, by, size));
+            }
+        }
+    }
+
+    fn show(&self, worker: WorkerName, id: u64, viewer: Rc<Viewer>, types: bool) -> TerminalView {
+        let (sender, news) = mpsc::channel(VIEWS_MAX);
+        let (hub, closing) = (Rc::clone(&self.hub), self.closing.clone());
+        self.tasks.spawn_local(async move {
+            viewer.run(|| hub.borrow().screen(&worker), sender, closing).await;
+            hub.borrow_mut().terminals.leave(&worker, id);
+        });
+        TerminalView { news, keyboard: types.then_some(KeyboardId(id)) }
     }
 
     fn subscribe(&self, hub: &mut Hub, filter: LogFilter) -> Subscription {

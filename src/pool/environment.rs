@@ -48,6 +48,9 @@ const KEPT_CLEAN: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL"];
 /// For a daemon that was started without one.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a worker's terminal understands.
+const TERM: &str = "xterm-256color";
+
 /// Which process is to be started.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
@@ -139,6 +142,13 @@ fn env(
         env.insert("HOME".into(), home.into());
         env.insert("SHELL".into(), shell.into());
     }
+    if program.tty {
+        // Whoever attaches has an xterm or something that understands one; the size is asked of the
+        // terminal itself.
+        env.insert("TERM".into(), TERM.into());
+        env.remove(OsStr::new("COLUMNS"));
+        env.remove(OsStr::new("LINES"));
+    }
     let words = words(place);
     for (name, word) in [("HOST", "{host}"), ("PORT", "{port}")] {
         if let Some((_, value)) = words.iter().find(|(of, _)| *of == word) {
@@ -194,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Account, Count, Limits, LogSettings, Order, RunSettings, ScalingSettings, Upkeep,
+        Account, Count, Deploys, Limits, LogSettings, Order, RunSettings, ScalingSettings, Upkeep,
     };
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
@@ -212,6 +222,7 @@ mod tests {
                 clean_env: false,
                 umask: None,
                 limits: Limits::default(),
+                tty: false,
             },
             count: Count { min: 1, max: 1 },
             min_at: Vec::new(),
@@ -220,6 +231,7 @@ mod tests {
             upkeep: Upkeep::default(),
             run: RunSettings::default(),
             order: Order::default(),
+            deploys: Deploys::default(),
             log: LogSettings::default(),
         }
     }
@@ -284,6 +296,19 @@ mod tests {
         let launch = made(&settings, &["127.0.0.1:9", "[::1]:10"], &[]);
         assert_eq!(get(&launch, "GEARMAN_SERVERS"), Some("127.0.0.1:9,[::1]:10"));
         assert_eq!(get(&launch, "JSON"), Some("{}"));
+    }
+
+    #[test]
+    fn a_worker_with_a_terminal_knows_its_kind_and_asks_it_for_its_size() {
+        let mut settings = settings(PoolProtocol::None, &["w"]);
+        let inherited = [("TERM", "dumb"), ("COLUMNS", "200"), ("LINES", "50")];
+        assert_eq!(get(&made(&settings, &[], &inherited), "TERM"), Some("dumb"));
+        settings.program.tty = true;
+        let launch = made(&settings, &[], &inherited);
+        let of = |name| get(&launch, name);
+        assert_eq!((of("TERM"), of("COLUMNS"), of("LINES")), (Some(TERM), None, None));
+        settings.program.env.insert("TERM".to_owned(), "vt100".to_owned());
+        assert_eq!(get(&made(&settings, &[], &inherited), "TERM"), Some("vt100"));
     }
 
     #[test]

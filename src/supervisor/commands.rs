@@ -12,7 +12,7 @@ use super::task::Supervisor;
 use crate::config::Count;
 use crate::control::nearest;
 use crate::model::{NamePattern, PoolName, WorkerId};
-use crate::pool::{Pick, PoolCommand, PoolHandle, PoolIntent};
+use crate::pool::{Pick, PoolCommand, PoolHandle, PoolIntent, RestartMode};
 
 /// A pool with the part of it that is meant.
 type Picked = (PoolHandle, Pick);
@@ -22,7 +22,7 @@ impl Supervisor {
         match command {
             // What is started now would outlive the daemon.
             SupervisorCommand::Start(_, _, answer)
-            | SupervisorCommand::Restart(_, _, answer)
+            | SupervisorCommand::Restart { answer, .. }
             | SupervisorCommand::Scale { answer, .. }
             | SupervisorCommand::Reload { answer, .. }
                 if self.stopping.is_some() =>
@@ -37,9 +37,10 @@ impl Supervisor {
                 info!(actor, "stop {}", listed(&names));
                 self.each(&names, Verb::Stop, answer);
             }
-            SupervisorCommand::Restart(names, actor, answer) => {
-                info!(actor, "restart {}", listed(&names));
-                self.each(&names, Verb::Restart, answer);
+            SupervisorCommand::Restart { names, mode, actor, answer } => {
+                let now = if mode == RestartMode::Now { " --now" } else { "" };
+                info!(actor, "restart{now} {}", listed(&names));
+                self.each(&names, Verb::Restart(mode), answer);
             }
             SupervisorCommand::Signal(names, signal, actor, answer) => {
                 info!(actor, "signal {signal} to {}", listed(&names));
@@ -222,13 +223,13 @@ impl Supervisor {
 enum Verb {
     Start,
     Stop,
-    Restart,
+    Restart(RestartMode),
 }
 
 impl Verb {
     fn starts(self) -> bool {
         match self {
-            Self::Start | Self::Restart => true,
+            Self::Start | Self::Restart(_) => true,
             Self::Stop => false,
         }
     }
@@ -237,7 +238,7 @@ impl Verb {
         match self {
             Self::Start => "started",
             Self::Stop => "stopped",
-            Self::Restart => "restarted",
+            Self::Restart(_) => "restarted",
         }
     }
 
@@ -245,7 +246,7 @@ impl Verb {
         match self {
             Self::Start => PoolCommand::Start { pick, reply },
             Self::Stop => PoolCommand::Stop { pick, reply },
-            Self::Restart => PoolCommand::Restart { pick, reply },
+            Self::Restart(mode) => PoolCommand::Restart { pick, mode, reply },
         }
     }
 }

@@ -24,6 +24,7 @@ mod task;
 mod timing;
 mod usher;
 
+pub use crate::pool::RestartMode;
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use counts::{CountChange, CountNews};
 pub use handle::{

@@ -95,7 +95,7 @@ async fn supervise(mut commands: mpsc::Receiver<SupervisorCommand>) {
             SupervisorCommand::Start(_, _, answer) => {
                 (answer, Ok(vec!["slow: 2 started".to_owned()]))
             }
-            SupervisorCommand::Restart(_, _, answer) => {
+            SupervisorCommand::Restart { answer, .. } => {
                 (answer, failed("slow:1 did not become ready"))
             }
             SupervisorCommand::Signal(names, _, _, answer) => {
@@ -188,6 +188,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
         target,
         hurdle: None,
         skipped: None,
+        deploy: None,
         slots,
     };
     Brief {

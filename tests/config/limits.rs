@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use gear_supervisor::config::{IoPriority, Powers, RlimitKind, Surroundings};
+use gear_supervisor::config::{
+    CgroupLimits, CgroupSight, IoPriority, Powers, RlimitKind, Surroundings,
+};
 
 use crate::{dev, lines, pool};
 
@@ -10,6 +12,7 @@ use crate::{dev, lines, pool};
 fn priorities_and_limits_are_read() {
     let limits = pool(
         "nice = -5\nionice = \"best-effort:6\"\noom_score_adj = \"500\"\ncpu_affinity = \"0-2,7\"\n\
+         cgroup = { memory = \"1GiB\", cpu = 1.5, pids = \"100\" }\n\
          no_new_privileges = true\nrlimit = { nofile = \"1024:4096\", core = \"unlimited\" }",
     )
     .program
@@ -18,6 +21,9 @@ fn priorities_and_limits_are_read() {
     assert_eq!(limits.io_priority, Some(IoPriority::BestEffort(6)));
     assert_eq!(limits.oom_score_adj, Some(500));
     assert_eq!(limits.cpus, Some(BTreeSet::from([0, 1, 2, 7])));
+    let memory = Some(1 << 30);
+    let cgroup = CgroupLimits { memory, cpu_micros: Some(150_000), pids: Some(100) };
+    assert_eq!(limits.cgroup, Some(cgroup));
     assert!(limits.no_new_privileges);
     let files = limits.rlimits[&RlimitKind::Nofile];
     assert_eq!((files.soft, files.hard), (1024, 4096));
@@ -56,6 +62,18 @@ fn what_cannot_be_meant_is_refused() {
                 "3:16: pool.p.cpu_affinity: 'a' is not a list of processors; write as in \"0-3,6\"",
             ),
             (
+                "cgroup = { memory = \"1MiB\" }",
+                "3:21: pool.p.cgroup.memory: no worker could be started in so little; write 8MiB or more, as in \"512MiB\"",
+            ),
+            (
+                "cgroup.cpu = 0",
+                "3:14: pool.p.cgroup.cpu: 0 processors cannot be given; write as in 1.5 or 0.25",
+            ),
+            (
+                "cgroup.pids = 1",
+                "3:15: pool.p.cgroup.pids: no worker could be started among so few; write 2 or more",
+            ),
+            (
                 "cpu_affinity = []",
                 "3:16: pool.p.cpu_affinity: no processor is listed; write as in \"0-3,6\"",
             ),
@@ -71,6 +89,7 @@ fn what_the_daemon_has_no_right_to_grant_is_refused() {
         lacks_realtime_io: true,
         rlimits_max: [(RlimitKind::Nofile, 4096)].into(),
         cpus: Some(BTreeSet::from([0, 1])),
+        cgroup: CgroupSight::Controllers(vec!["cpu".to_owned(), "pids".to_owned()]),
     };
     check(
         &Surroundings { powers, ..dev() },
@@ -95,7 +114,20 @@ fn what_the_daemon_has_no_right_to_grant_is_refused() {
                 "cpu_affinity = \"0-2\"",
                 "3:16: pool.p.cpu_affinity: there is no processor 2; use those that are there: 0-1",
             ),
+            (
+                "cgroup = { memory = \"1GiB\", cpu = 1 }",
+                "3:10: pool.p.cgroup: the daemon's control group cannot limit memory; remove it, or have the controller memory enabled there; it has cpu, pids",
+            ),
         ],
+    );
+    let missing = CgroupSight::Missing("there is none".to_owned());
+    let powers = Powers { cgroup: missing, ..Powers::default() };
+    check(
+        &Surroundings { powers, ..dev() },
+        &[(
+            "cgroup = {}",
+            "3:10: pool.p.cgroup: there is none; remove the key, or run the daemon where one is delegated to it (systemd: Delegate=yes in its unit)",
+        )],
     );
 }
 

@@ -163,6 +163,7 @@ fn every_form_of_a_key_is_taken() {
     assert_eq!(pool("stop = \"INT 1s, KILL\"").stop[0].signal, Signal::SIGINT);
     assert_eq!(pool("protocol = \"lines\"").program.functions, ["p"]);
     assert_eq!(pool("umask = \"027\"").program.umask, Some(0o27));
+    assert!(pool("tty = true").program.tty && !pool("").program.tty);
     let relative = pool("directory = \"current/app\"").program.directory;
     assert_eq!(relative, Path::new("/srv/app/current/app"));
 }

@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use after, backoff, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use after, backoff, canary, cgroup, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, tty, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -273,6 +273,10 @@ fn a_pool_that_does_not_go_together_is_refused() {
         (
             "pool.p = { command = \"x\", env = { \"A B\" = 1 } }",
             "1:35: pool.p.env.A B: not the name of a variable; write one without spaces",
+        ),
+        (
+            "pool.p = { command = \"x\", protocol = \"exec\", tty = true }",
+            "1:52: pool.p.tty: the jobs of exec and lines are on the streams of their program; write tty = false, or another protocol",
         ),
         (
             "pool.p = { command = \"x\", protocol = \"none\", functions = [\"f\"] }",

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gear_supervisor::config::{
-    FunctionRule, FunctionRules, PoolSettings, Settings, StoreKind, Surroundings, known_keys,
-    load_text,
+    FunctionRule, FunctionRules, Limits, PoolSettings, Settings, StoreKind, Surroundings,
+    known_keys, load_text,
 };
 use proptest::prelude::*;
 
@@ -106,9 +106,7 @@ fn the_full_file_shows_the_defaults() {
     whole.log.file.clone_from(&plain.log.file);
     assert!(whole.log.age_max.take().is_some() && whole.log.total_max.take().is_some());
     assert_eq!(whole.program.umask.take(), Some(0o22));
-    let limits = std::mem::take(&mut whole.program.limits);
-    assert!(limits.nice.is_some() && limits.io_priority.is_some() && limits.cpus.is_some());
-    assert!(limits.oom_score_adj.is_some() && limits.rlimits.len() > 1);
+    check_limits(&std::mem::take(&mut whole.program.limits));
     assert_eq!(whole.scaling.startup.take(), Some(std::time::Duration::from_secs(1)));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
     // Without these nothing is asked, bounded or replaced.
@@ -130,6 +128,13 @@ fn take_times_and_labels(whole: &mut PoolSettings) {
     let timetable = whole.run.timetable.take().unwrap();
     assert_eq!(timetable.zone.iana_name(), Some("Europe/Berlin"));
     assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
+}
+
+/// They are all shown; by default there are none.
+fn check_limits(limits: &Limits) {
+    assert!(limits.nice.is_some() && limits.io_priority.is_some() && limits.cpus.is_some());
+    assert!(limits.oom_score_adj.is_some() && limits.rlimits.len() > 1);
+    assert!(limits.cgroup.as_ref().is_some_and(|cgroup| cgroup.controllers().count() == 3));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod cgroups;
+mod deploys;
 mod edits;
 mod examples;
 mod first_process;
@@ -19,6 +21,8 @@ mod rig;
 mod runs;
 mod service;
 mod shasum;
+mod storm;
+mod terminal;
 mod traces;
 mod units;
 mod upkeep;

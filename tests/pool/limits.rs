@@ -1,12 +1,16 @@
 //! What a worker is granted and denied, as it sees it itself.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use gear_supervisor::config::{IoPriority, Limits, Rlimit, RlimitKind};
-use gear_supervisor::pool::process::{Ended, Launch};
+use gear_supervisor::config::{CgroupLimits, IoPriority, Limits, Rlimit, RlimitKind};
+use gear_supervisor::model::{Exit, WorkerId};
+use gear_supervisor::pool::process::{Child, Ended, Launch, mark};
 use ioprio::{BePriorityLevel, Class, Target};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::support::{nobody, processes, read_all, read_line, run, sh, start};
+use crate::support::{CGROUPS, IDS, nobody, processes, read_all, read_line, run, sh, start};
 
 /// What a script says that runs under these limits.
 fn says(limits: Limits, script: &str) -> String {
@@ -141,4 +145,57 @@ fn what_is_refused_is_named_with_its_reason_and_a_remedy() {
             assert_eq!(child.end.wait().await, Ended::NotStarted(expected));
         });
     }
+}
+
+/// A process with a control group below the one that stands for the daemon's, and its folder.
+fn grouped(mut launch: Launch, cgroup: CgroupLimits) -> (WorkerId, Child, PathBuf) {
+    let worker = IDS.next();
+    launch.limits.cgroup = Some(cgroup);
+    let name = "test:1".parse().unwrap();
+    let child = processes().spawn(worker, &name, &launch).unwrap();
+    (worker, child, CGROUPS.path().join(format!("test:1@{}", mark(worker))))
+}
+
+#[test]
+fn its_control_group_has_its_limits_and_ends_with_it() {
+    run(async {
+        let limits =
+            CgroupLimits { memory: Some(64 << 20), pids: Some(20), ..CgroupLimits::default() };
+        let (_, child, folder) = grouped(sh("echo; exec sleep 1000"), limits);
+        assert_eq!(read_line(&child.stdout), "");
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(read("cgroup.procs"), child.pid.to_string(), "it has entered it");
+        assert_eq!((read("memory.max").as_str(), read("pids.max").as_str()), ("67108864", "20"));
+        assert!(!folder.join("cpu.max").exists() && !folder.join("cgroup.kill").exists());
+        // As the kernel does it.
+        std::fs::write(folder.join("memory.events"), "low 0\nmax 3\noom 1\noom_kill 1\n").unwrap();
+        kill(Pid::from_raw(child.pid), Signal::SIGKILL).unwrap();
+        assert_eq!(child.end.wait().await, Ended::Exited(Exit::OutOfMemory));
+        assert_eq!(read("cgroup.kill"), "1", "whatever it has left goes too");
+    });
+}
+
+#[test]
+fn a_kill_that_was_not_for_memory_is_told_as_that() {
+    run(async {
+        let (worker, child, folder) = grouped(sh("exec sleep 1000"), CgroupLimits::default());
+        std::fs::write(folder.join("memory.events"), "oom 0\noom_kill 0\n").unwrap();
+        assert!(processes().kill_group(worker));
+        let exit = Exit::Signal { signal: Signal::SIGKILL, core: false };
+        assert_eq!(child.end.wait().await, Ended::Exited(exit));
+    });
+}
+
+#[test]
+fn a_group_that_cannot_be_entered_is_told() {
+    run(async {
+        let cgroup = Some(CgroupLimits::default());
+        let launch = Launch { limits: Limits { cgroup, ..Limits::default() }, ..sh("true") };
+        let worker = IDS.next();
+        let group = CGROUPS.path().join(format!("test:1@{}", mark(worker)));
+        std::fs::create_dir(&group).unwrap();
+        let name = "test:1".parse().unwrap();
+        let error = processes().spawn(worker, &name, &launch).unwrap_err().to_string();
+        assert!(error.starts_with("cannot start 'sh': cgroup is refused: File exists"), "{error}");
+    });
 }

@@ -135,6 +135,7 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         stuck: false,
         oneshot: false,
         cron: None,
+        canary: None,
         workers,
     }
 }

@@ -15,9 +15,11 @@ use tracing::warn;
 
 use super::refusal::Refusal;
 use super::{App, Caller, queries};
-use crate::control::api::{Done, Names, ReloadRequest, ScaleRequest, SignalRequest};
+use crate::control::api::{
+    Done, Names, ReloadRequest, RestartRequest, ScaleRequest, SignalRequest,
+};
 use crate::model::NamePattern;
-use crate::supervisor::{Actor, Answer, ScaleTo, SupervisorCommand};
+use crate::supervisor::{Actor, Answer, RestartMode, ScaleTo, SupervisorCommand};
 
 type Outcome = Result<(StatusCode, Json<Done>), Refusal>;
 
@@ -50,9 +52,11 @@ pub(super) async fn stop(State(app): State<App>, order: Order<Names>) -> Outcome
     app.carry_out(order.waiting, names, command).await
 }
 
-pub(super) async fn restart(State(app): State<App>, order: Order<Names>) -> Outcome {
+pub(super) async fn restart(State(app): State<App>, order: Order<RestartRequest>) -> Outcome {
     let names = app.patterns(&order.what.names).await?;
-    let command = |names, answer| SupervisorCommand::Restart(names, order.actor, answer);
+    let mode = if order.what.now { RestartMode::Now } else { RestartMode::Roll };
+    let actor = order.actor;
+    let command = move |names, answer| SupervisorCommand::Restart { names, mode, actor, answer };
     app.carry_out(order.waiting, names, command).await
 }
 
@@ -125,7 +129,7 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Order<T> {
 
 impl App {
     /// What the names of a command mean.
-    async fn patterns(&self, names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
+    pub(super) async fn patterns(&self, names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
         if names.is_empty() {
             return Err(Refusal::bad_request("no name is given").hint("'all' means every pool"));
         }

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{Names, Scene, values};
-use crate::import::draft::{Block, Draft, inline, list, number, quoted};
+use crate::import::draft::{Block, Draft, inline, list, number, plain_name, quoted};
 use crate::import::ini::{Entry, Section};
 use crate::import::{ImportError, Place};
 
@@ -55,6 +55,8 @@ const SHELL: [char; 6] = ['|', ';', '<', '>', '&', '`'];
 #[derive(Debug)]
 pub(super) struct Program<'a> {
     name: &'a str,
+    /// Its group, if it has one.
+    group: Option<&'a str>,
     section: &'a Section,
     names: Names,
     command: &'a Entry,
@@ -75,9 +77,10 @@ impl<'a> Program<'a> {
             programs.unwrap_or_default().split([',', '\n']).any(|member| member.trim() == name)
         };
         let group = scene.ini.of_kind("group").find(|(_, group)| is_member(group));
-        names.set("group_name", group.map_or(name, |(group, _)| group));
+        let group = group.map(|(group, _)| group);
+        names.set("group_name", group.unwrap_or(name));
         names.set("program_name", name);
-        let mut program = Self { name, section, names, command };
+        let mut program = Self { name, group, section, names, command };
         let numprocs = program.number("numprocs", 1)?.to_string();
         let start = program.number("numprocs_start", 0)?.to_string();
         program.names.set("numprocs", &numprocs);
@@ -154,6 +157,9 @@ impl<'a> Program<'a> {
         }
         self.command(&mut block)?;
         self.protocol(&mut block, scene);
+        if let Some(group) = self.group {
+            block.set("labels", list([&*plain_name(group)]));
+        }
         self.identity(&mut block, scene)?;
         self.restarts(&mut block)?;
         self.stop(&mut block)?;

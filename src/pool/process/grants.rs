@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use ioprio::{BePriorityLevel, Class, Priority, RtPriorityLevel, Target};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -24,6 +25,13 @@ pub(super) struct Refusal {
     pub(super) source: io::Error,
     /// How to mend it.
     pub(super) hint: &'static str,
+}
+
+/// Enters a control group.
+pub(super) fn enter(entrance: &Path) -> Result<(), Refusal> {
+    let entered = fs::write(entrance, std::process::id().to_string());
+    let hint = "leave the key out, or have the whole control group of the daemon delegated to it";
+    granted(entered, || "cgroup".to_owned(), hint)
 }
 
 /// Sets what may need more rights than the worker has.

@@ -36,6 +36,7 @@ impl Publisher {
             target,
             hurdle,
             skipped: None,
+            deploy: None,
             slots: Vec::new(),
         }));
         (Self { view, published: None, stale_since: None }, receiver)
@@ -101,6 +102,7 @@ impl Pool {
             target: self.roster.target(),
             hurdle: self.roster.hurdle().cloned(),
             skipped: self.skipped.clone(),
+            deploy: self.deploy.view(),
             slots: slots.collect(),
         };
         self.publisher.view.send_replace(Arc::new(view));

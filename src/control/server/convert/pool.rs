@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
 use crate::config::{Count, PoolProtocol, Run, TimedAction};
-use crate::control::api::{CronStatus, Intent, PoolStatus, WorkerStatus};
-use crate::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
+use crate::control::api::{CanaryStatus, CronStatus, Intent, PoolStatus, WorkerStatus};
+use crate::pool::{DeployView, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, RaisedMin, Snapshot};
 
 /// What a conversion looks things up in.
@@ -45,6 +45,7 @@ impl Scene<'_> {
             oneshot: view.settings.run.run == Run::Once,
             cron: self.cron(brief),
             stuck: view.hurdle.as_ref().is_some_and(|hurdle| hurdle.needs_help),
+            canary: view.deploy.as_ref().map(canary),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
     }
@@ -120,6 +121,14 @@ impl Scene<'_> {
     fn seen(&self, slot: &SlotView) -> Option<&WorkerView> {
         let overview: &Overview = self.snapshot.broker.as_ref()?;
         overview.workers.get(&slot.worker?)
+    }
+}
+
+fn canary(deploy: &DeployView) -> CanaryStatus {
+    CanaryStatus {
+        worker: deploy.worker.to_string(),
+        at: rfc3339(deploy.at),
+        failed: deploy.failed.clone(),
     }
 }
 

@@ -125,6 +125,7 @@ fn brief() -> Brief {
         target: 2,
         hurdle: None,
         skipped: None,
+        deploy: None,
         slots,
         settings,
     };
