@@ -98,6 +98,7 @@ fn is_meant(name: &str, patterns: &[NamePattern]) -> bool {
 fn is_moving(worker: &WorkerStatus) -> bool {
     worker.outgoing
         || worker.outdated
+        || worker.state == "STOPPED" && !worker.detail.is_empty()
         || matches!(worker.state.as_str(), "STARTING" | "STOPPING" | "BACKOFF")
 }
 

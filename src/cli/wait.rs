@@ -66,6 +66,9 @@ fn readiness(status: &Status, names: &[String]) -> Result<Readiness, CliError> {
                 "{name} is stopped; start it with gear-supervisor start {name}"
             )));
         }
+        if let Some(waits) = pool.waits.as_ref().filter(|_| pool.stuck) {
+            return Ok(Readiness::Hopeless(format!("{} {waits}", pool.name)));
+        }
         let is_hopeless = |worker: &&WorkerStatus| {
             worker.state == "FATAL" || (worker.state == "EXITED" && worker.failed)
         };
@@ -79,9 +82,16 @@ fn readiness(status: &Status, names: &[String]) -> Result<Readiness, CliError> {
 }
 
 fn missing_of(pool: &PoolStatus, single_workers: bool) -> Option<String> {
+    if pool.runs_at_times() {
+        return None;
+    }
     // One that has done its work is waited for as one that runs.
     let is_ready = |worker: &&WorkerStatus| {
-        !worker.outgoing && matches!(worker.state.as_str(), "RUNNING" | "EXITED")
+        let is_up = match worker.state.as_str() {
+            "RUNNING" => !pool.oneshot,
+            state => state == "EXITED",
+        };
+        !worker.outgoing && is_up
     };
     let laggard = pool.workers.iter().find(|worker| !worker.outgoing && !is_ready(worker));
     let ready = pool.workers.iter().filter(is_ready).count();

@@ -104,11 +104,13 @@ impl PoolChange {
             ("spare", old.scaling.spare != new.scaling.spare),
             ("idle_ttl", old.scaling.idle_ttl != new.scaling.idle_ttl),
             ("zero_after", old.scaling.zero_after != new.scaling.zero_after),
+            ("min_at", old.min_at != new.min_at),
             ("startup", old.scaling.startup != new.scaling.startup),
             ("stop", old.stop != new.stop),
             ("log", old.log != new.log),
         ]);
         live.extend(old.upkeep.differing(&new.upkeep));
+        live.extend(old.run.differing(&new.run));
         live.extend(old.order.differing(&new.order));
         live.extend(old.deploys.differing(&new.deploys));
         let program = program_keys(&old.program, &new.program);

@@ -10,13 +10,15 @@ use super::daemon;
 use super::error::ConfigErrors;
 use super::expand::Variables;
 use super::files::Files;
+use super::order;
 use super::pool::Reader;
+use super::run::Run;
 use super::scaling;
 use super::settings::{PoolSettings, Settings};
 use super::source::Source;
 use super::sources::Sources;
 use super::surroundings::Surroundings;
-use super::table::{Report, Scope, Table, Value};
+use super::table::{Report, Scope, Site, Table, Value};
 use super::wrong::Wrong;
 use crate::model::PoolName;
 
@@ -110,7 +112,8 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
     let reader = Reader { surroundings, files, log_dir: &supervisor.log_dir };
     let defaults = root.table("defaults");
     reader.check_defaults(&defaults);
-    let mut pools = Pools { reader, defaults: &defaults, found: BTreeMap::new() };
+    let found = BTreeMap::new();
+    let mut pools = Pools { reader, defaults: &defaults, names: BTreeSet::new(), found };
     pools.read(&root.table("pool"));
     let included = root.read("include", |value| files.included(value, main)).unwrap_or_default();
     root.finish();
@@ -120,6 +123,7 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
             Err(error) => report.add(error),
         }
     }
+    pools.check_order(report);
     let pools = pools.found.into_iter().map(|(name, found)| (name, found.settings)).collect();
     let (file, sources) = (main.path.clone(), Sources::default());
     Settings { file, sources, supervisor, broker, host, pools }
@@ -161,6 +165,8 @@ fn relative_to(main: &Source, path: &Path) -> PathBuf {
 struct Pools<'a> {
     reader: Reader<'a>,
     defaults: &'a Table<'a>,
+    /// Also of those that have mistakes.
+    names: BTreeSet<PoolName>,
     found: BTreeMap<PoolName, Found>,
 }
 
@@ -168,6 +174,8 @@ struct Found {
     settings: Arc<PoolSettings>,
     /// `file:line`.
     place: String,
+    /// Of its `after`.
+    after: Site,
 }
 
 impl Pools<'_> {
@@ -197,13 +205,30 @@ impl Pools<'_> {
                 let wrong = wrong.hint("rename or remove one of the two");
                 pools.wrong_entry(key, span.clone(), wrong);
             }
+            self.names.insert(name.clone());
             let Some(table) = value.read(Value::table) else { continue };
             let table = table.at(span.clone()).or(self.defaults);
             let Some(settings) = self.reader.pool(&name, &table) else { continue };
             self.check_log(&settings, &table);
             let line = scope.source.place(span.start).line;
             let place = format!("{}:{line}", scope.source.name.display());
-            self.found.entry(name).or_insert(Found { settings, place });
+            let after = table.site("after");
+            self.found.entry(name).or_insert(Found { settings, place, after });
+        }
+    }
+
+    /// Pools that are waited for exist, and none waits for itself.
+    fn check_order(&self, report: &Report) {
+        let found = self.found.iter();
+        let orders = found.map(|(name, found)| (name, found.settings.order.after.as_slice()));
+        let on_call = |name: &PoolName| {
+            let found = self.found.get(name);
+            found.is_some_and(|found| found.settings.run.run == Run::OnCall)
+        };
+        for (pool, wrong) in order::wrongs(&orders.collect(), &self.names, on_call) {
+            if let Some(found) = self.found.get(&pool) {
+                report.add(found.after.wrong(wrong));
+            }
         }
     }
 

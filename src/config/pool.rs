@@ -18,7 +18,9 @@ use super::files::Files;
 use super::health::ReadyOn;
 use super::limits::Limits;
 use super::log::LogKey;
+use super::min_at;
 use super::order::Order;
+use super::run::RunKeys;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
@@ -74,12 +76,16 @@ impl<'a> Reader<'a> {
     /// Checks `[defaults]` for itself; pools look their keys up in the table.
     pub(super) fn check_defaults(self, table: &Table<'a>) {
         self.keys(table);
+        let run = RunKeys::read(table);
+        min_at::read(table, run.zone());
         table.finish();
     }
 
     /// Reads a pool. `None`: it lacks its command, which has been reported.
     pub(super) fn pool(self, name: &PoolName, table: &Table<'a>) -> Option<Arc<PoolSettings>> {
         let keys = self.keys(table);
+        let run = RunKeys::read(table);
+        let min_at = min_at::read(table, run.zone());
         table.finish();
         keys.runner.check(table);
         if table.get("command").is_none() && table.get("runner").is_none() {
@@ -88,16 +94,25 @@ impl<'a> Reader<'a> {
         }
         let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
         let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
+        let count = keys.count.unwrap_or(COUNT);
+        let stop = keys.stop.clone().unwrap_or_else(|| vec![term, kill]);
+        let (scaling, upkeep, order) = (keys.scaling, keys.upkeep.clone(), keys.order.clone());
+        let deploys = keys.deploys.clone();
+        let log = keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir);
+        let program = self.program(name, table, keys, &run)?;
+        let run = run.settings(table, program.protocol, &program.functions, count);
         Some(Arc::new(PoolSettings {
             name: name.clone(),
-            count: keys.count.unwrap_or(COUNT),
-            scaling: keys.scaling,
-            stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
-            upkeep: keys.upkeep.clone(),
-            order: keys.order.clone(),
-            deploys: keys.deploys.clone(),
-            log: keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir),
-            program: self.program(name, table, keys)?,
+            count,
+            min_at: min_at::checked(min_at, table, count),
+            scaling,
+            stop,
+            upkeep: Upkeep { restart: run.restart(table, upkeep.restart), ..upkeep },
+            run,
+            order,
+            deploys,
+            log,
+            program,
         }))
     }
 
@@ -128,9 +143,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn program(self, name: &PoolName, table: &Table<'a>, keys: Keys) -> Option<Program> {
-        let protocol = keys.protocol.unwrap_or(PoolProtocol::Gearman);
+    fn program(
+        self,
+        name: &PoolName,
+        table: &Table<'a>,
+        keys: Keys,
+        run: &RunKeys,
+    ) -> Option<Program> {
         let functions = keys.functions.unwrap_or_default();
+        let has_jobs = !functions.is_empty() || keys.runner.is_set();
+        let protocol = keys.protocol.unwrap_or_else(|| run.usual_protocol(has_jobs));
         if keys.stream == Some(true) && protocol != PoolProtocol::Exec {
             let wrong = Wrong::new("only protocol = \"exec\" has a stream");
             table.wrong_at("stream", wrong.hint("remove it"));

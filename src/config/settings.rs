@@ -13,7 +13,9 @@ use super::deploys::Deploys;
 use super::function::FunctionRules;
 use super::limits::Limits;
 use super::log::LogSettings;
+use super::min_at::MinAt;
 use super::order::Order;
+use super::run::RunSettings;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -176,12 +178,16 @@ pub struct PoolSettings {
     pub program: Program,
     /// How many.
     pub count: Count,
+    /// When its min is higher.
+    pub min_at: Vec<MinAt>,
     /// How the count is found between its bounds.
     pub scaling: ScalingSettings,
     /// What an idle worker gets when it is to stop, in order.
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How long its workers run, and when.
+    pub run: RunSettings,
     /// How it relates to other pools.
     pub order: Order,
     /// How a new program reaches its workers.

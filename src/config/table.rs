@@ -52,6 +52,10 @@ pub(super) struct Table<'a> {
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
+/// Where a key stands, for mistakes that are seen only later.
+#[derive(Clone, Debug)]
+pub(super) struct Site(ConfigError);
+
 /// A value that was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Value<'a> {
@@ -83,6 +87,13 @@ impl Report {
     }
 }
 
+impl Site {
+    /// What is wrong there.
+    pub(super) fn wrong(&self, wrong: Wrong) -> ConfigError {
+        ConfigError { problem: wrong.problem, hint: wrong.hint, ..self.0.clone() }
+    }
+}
+
 impl<'a> Scope<'a> {
     /// Reports a mistake; `span` is where it is unless the mistake knows better.
     pub(super) fn report(&self, key: &str, span: Range<usize>, wrong: Wrong) {
@@ -103,6 +114,21 @@ impl<'a> Scope<'a> {
 }
 
 impl<'a> Table<'a> {
+    /// Where a key stands, wherever that is; the table itself when it is left out.
+    pub(super) fn site(&self, key: &'static str) -> Site {
+        let (scope, path, span) = match self.get(key) {
+            Some(value) => (value.scope, value.path, value.span),
+            None => (self.scope, join(&self.path, key), self.span.clone()),
+        };
+        Site(ConfigError {
+            file: scope.source.name.clone(),
+            place: Some(scope.source.place(span.start)),
+            key: path,
+            problem: String::new(),
+            hint: None,
+        })
+    }
+
     fn new(
         scope: Scope<'a>,
         path: String,
@@ -145,6 +171,11 @@ impl<'a> Table<'a> {
         self.asked.borrow_mut().insert(key);
         let value = self.entries?.get(key)?;
         Some(Value { scope: self.scope, path, is: value.get_ref(), span: value.span() })
+    }
+
+    /// Whether a key stands in the table itself.
+    pub(super) fn owns(&self, key: &'static str) -> bool {
+        self.own(key).is_some()
     }
 
     /// Reads a key that may be left out. A value that cannot be taken is reported and left out.
@@ -236,6 +267,16 @@ impl<'a> Value<'a> {
             self.unfit("a table").hint(format!("write [{}] or {{ KEY = VALUE, … }}", self.path))
         })?;
         Ok(Table::new(self.scope, self.path.clone(), self.span.clone(), Some(entries)))
+    }
+
+    /// A list of tables, or one of them.
+    pub(super) fn tables(&self) -> Parsed<Vec<Table<'a>>> {
+        let DeValue::Array(items) = self.is else { return Ok(vec![self.table()?]) };
+        let at = |item: &'a Spanned<DeValue<'a>>| {
+            let value = Value { is: item.get_ref(), span: item.span(), ..self.clone() };
+            value.table().map_err(|wrong| wrong.at(item.span()))
+        };
+        items.iter().map(at).collect()
     }
 
     /// A string with its variables put in.

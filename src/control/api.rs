@@ -158,11 +158,48 @@ pub struct PoolStatus {
     pub functions: Vec<String>,
     /// How jobs reach it: `gearman`, `exec`, `lines`, `none`.
     pub protocol: String,
+    /// What keeps it from starting: `waits for db: db:1 is STARTING`.
+    #[serde(default)]
+    pub waits: Option<String>,
+    /// Whether that goes away only by somebody's help.
+    #[serde(default)]
+    pub stuck: bool,
+    /// Whether its workers run to their end, once.
+    #[serde(default)]
+    pub oneshot: bool,
+    /// Its timetable.
+    #[serde(default)]
+    pub cron: Option<CronStatus>,
     /// The canary of its last roll, while it proves itself or has failed.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
+}
+
+impl PoolStatus {
+    /// Whether its worker runs when it is time, so that nothing is to be there in between.
+    #[must_use]
+    pub fn runs_at_times(&self) -> bool {
+        self.cron.as_ref().is_some_and(|cron| cron.function.is_none())
+    }
+}
+
+/// A pool's timetable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CronStatus {
+    /// Minute, hour, day of the month, month and day of the week.
+    pub times: String,
+    /// By whose clock.
+    pub timezone: String,
+    /// The function whose job is submitted; absent when the pool's worker runs.
+    pub function: Option<String>,
+    /// The next time.
+    pub next: Option<String>,
+    /// When the last run ended, was skipped, or its job submitted.
+    pub last_at: Option<String>,
+    /// What came of it: `exit 0`, `skipped: …`, `submitted job H:x:3`.
+    pub last: Option<String>,
 }
 
 /// The first new worker of a roll.

@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Account, Count, Deploys, Limits, LogSettings, Order, ScalingSettings, Upkeep,
+        Account, Count, Deploys, Limits, LogSettings, Order, RunSettings, ScalingSettings, Upkeep,
     };
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
@@ -225,9 +225,11 @@ mod tests {
                 tty: false,
             },
             count: Count { min: 1, max: 1 },
+            min_at: Vec::new(),
             scaling: ScalingSettings::default(),
             stop: Vec::new(),
             upkeep: Upkeep::default(),
+            run: RunSettings::default(),
             order: Order::default(),
             deploys: Deploys::default(),
             log: LogSettings::default(),

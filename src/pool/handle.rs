@@ -22,6 +22,15 @@ pub enum Pick {
     Slots(NamePattern),
 }
 
+/// Why a pool does not start yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hurdle {
+    /// `waits for db: db:1 is STARTING`
+    pub why: String,
+    /// Whether it goes away only by somebody's help.
+    pub needs_help: bool,
+}
+
 /// One command to a pool's task. Replies come when the effect has happened.
 #[derive(Debug)]
 pub enum PoolCommand {
@@ -43,6 +52,10 @@ pub enum PoolCommand {
         /// Told when all of it is done, or why not all of it will be.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// What it waits for before it starts has changed; `None`: nothing any more.
+    Hurdle(Option<Hurdle>),
+    /// It is time for a run; skipped, and told so, when one is under way.
+    Due,
     /// Start what is stopped, in backoff or fatal.
     Start {
         /// Which.

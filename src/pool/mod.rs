@@ -17,7 +17,7 @@ mod task;
 mod view;
 
 pub use gate::{Gate, GateRequest};
-pub use handle::{Pick, PoolCommand, PoolGone, PoolHandle};
+pub use handle::{Hurdle, Pick, PoolCommand, PoolGone, PoolHandle};
 pub use ids::WorkerIds;
 pub use intents::{HoldMind, Intents, PoolMind};
 pub use lifecycle::RestartMode;

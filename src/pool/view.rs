@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::handle::Hurdle;
 use crate::config::PoolSettings;
 use crate::model::{Exit, PoolName, WorkerId, WorkerName};
 
@@ -17,6 +18,10 @@ pub struct PoolView {
     pub intent: PoolIntent,
     /// How many workers it is to have.
     pub target: u32,
+    /// What keeps it from starting.
+    pub hurdle: Option<Hurdle>,
+    /// The last run that was skipped: when, and why.
+    pub skipped: Option<(SystemTime, String)>,
     /// How the last roll of its workers goes, while there is something to say of it.
     pub deploy: Option<DeployView>,
     /// Its slots in the order of their numbers; in a roll a slot stands here twice, the

@@ -40,6 +40,9 @@ const DEPLOYS_MAX: usize = 16;
 /// Deaths of its workers at which a job is given up.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// Jobs of timetables whose handles have come and are not noted; one more waits.
+const SUBMITTED_MAX: usize = 64;
+
 /// Our own program, whatever has become of its file since: an upgrade puts another one there.
 const OWN_BINARY: &str = "/proc/self/exe";
 /// How long what is left may take once everything was told to end.
@@ -187,6 +190,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
     let handle =
         SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
+    let (submitted_in, submitted) = mpsc::channel(SUBMITTED_MAX);
     let Watching { watcher, programs, edits, deploys } = watch_files(&settings, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
@@ -204,9 +208,10 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         news,
         counts,
         intents,
+        submitted: submitted_in,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
-    let inbox = Inbox { commands, demand, edits, deploys, signals, failures };
+    let inbox = Inbox { commands, demand, edits, deploys, signals, failures, submitted };
     let failure = Supervisor::new(settings, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {

@@ -11,8 +11,8 @@ use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand, 
 use super::task::Supervisor;
 use crate::config::Count;
 use crate::control::nearest;
-use crate::model::{NamePattern, WorkerId};
-use crate::pool::{Pick, PoolCommand, PoolHandle, RestartMode};
+use crate::model::{NamePattern, PoolName, WorkerId};
+use crate::pool::{Pick, PoolCommand, PoolHandle, PoolIntent, RestartMode};
 
 /// A pool with the part of it that is meant.
 type Picked = (PoolHandle, Pick);
@@ -31,19 +31,16 @@ impl Supervisor {
             }
             SupervisorCommand::Start(names, actor, answer) => {
                 info!(actor, "start {}", listed(&names));
-                let command = |pick, reply| PoolCommand::Start { pick, reply };
-                self.each(&names, "started", command, answer);
+                self.each(&names, Verb::Start, answer);
             }
             SupervisorCommand::Stop(names, actor, answer) => {
                 info!(actor, "stop {}", listed(&names));
-                let command = |pick, reply| PoolCommand::Stop { pick, reply };
-                self.each(&names, "stopped", command, answer);
+                self.each(&names, Verb::Stop, answer);
             }
             SupervisorCommand::Restart { names, mode, actor, answer } => {
                 let now = if mode == RestartMode::Now { " --now" } else { "" };
                 info!(actor, "restart{now} {}", listed(&names));
-                let command = move |pick, reply| PoolCommand::Restart { pick, mode, reply };
-                self.each(&names, "restarted", command, answer);
+                self.each(&names, Verb::Restart(mode), answer);
             }
             SupervisorCommand::Signal(names, signal, actor, answer) => {
                 info!(actor, "signal {signal} to {}", listed(&names));
@@ -77,35 +74,50 @@ impl Supervisor {
     }
 
     /// Gives a command to everything that is meant, and answers when all of it has happened.
-    fn each(
-        &self,
-        names: &[NamePattern],
-        done: &'static str,
-        command: impl Fn(Pick, oneshot::Sender<Result<(), String>>) -> PoolCommand
-        + Copy
-        + Send
-        + Sync
-        + 'static,
-        answer: Answer,
-    ) {
+    fn each(&self, names: &[NamePattern], verb: Verb, answer: Answer) {
         let picked = match self.pick(names) {
             Ok(picked) => picked,
             Err(error) => return reply(answer, Err(error)),
         };
+        let stuck =
+            picked.iter().map(|(pool, _)| self.stuck(pool, &picked).filter(|_| verb.starts()));
+        let stuck: Vec<_> = stuck.collect();
         self.rooms.tasks.spawn(async move {
-            let all = picked.into_iter().map(|(pool, pick)| async move {
+            let all = picked.into_iter().zip(stuck).map(|((pool, pick), stuck)| async move {
                 let what = match &pick {
                     Pick::Pool => pool.view().name.to_string(),
                     Pick::Slots(pattern) => pattern.to_string(),
                 };
-                match pool.ask(|reply| command(pick, reply)).await {
-                    Ok(Ok(())) => Ok(format!("{what} {done}")),
+                if let Some(why) = stuck {
+                    // It is to start once that is no longer so, and nobody waits for it.
+                    let (reply, _) = oneshot::channel();
+                    let told = pool.tell(verb.command(pick, reply)).await;
+                    return Err(told.map_or_else(|gone| format!("{what}: {gone}"), |()| why));
+                }
+                match pool.ask(|reply| verb.command(pick, reply)).await {
+                    Ok(Ok(())) => Ok(format!("{what} {}", verb.done())),
                     Ok(Err(why)) => Err(why),
                     Err(gone) => Err(format!("{what}: {gone}")),
                 }
             });
             reply(answer, gathered(futures_util::future::join_all(all).await));
         });
+    }
+
+    /// Why a pool cannot start before somebody starts another one, which is not picked too.
+    fn stuck(&self, pool: &PoolHandle, picked: &[Picked]) -> Option<String> {
+        let view = pool.view();
+        if view.slots.iter().any(|slot| slot.pid.is_some()) {
+            return None;
+        }
+        let is_picked = |name: &PoolName| picked.iter().any(|(pool, _)| pool.view().name == *name);
+        let is_stopped = |name: &PoolName| {
+            let entry = self.pools.get(name);
+            entry.is_some_and(|entry| entry.handle.view().intent == PoolIntent::Stopped)
+        };
+        let mut after = view.settings.order.after.iter();
+        let stopped = after.find(|name| is_stopped(name) && !is_picked(name))?;
+        Some(format!("{} waits for {stopped}, which is stopped by an operator", view.name))
     }
 
     /// Kills the worker that holds a job, and answers when it has ended.
@@ -203,6 +215,39 @@ impl Supervisor {
             }
         }
         Ok(picked)
+    }
+}
+
+/// What is to be done with pools and workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Start,
+    Stop,
+    Restart(RestartMode),
+}
+
+impl Verb {
+    fn starts(self) -> bool {
+        match self {
+            Self::Start | Self::Restart(_) => true,
+            Self::Stop => false,
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::Restart(_) => "restarted",
+        }
+    }
+
+    fn command(self, pick: Pick, reply: oneshot::Sender<Result<(), String>>) -> PoolCommand {
+        match self {
+            Self::Start => PoolCommand::Start { pick, reply },
+            Self::Stop => PoolCommand::Stop { pick, reply },
+            Self::Restart(mode) => PoolCommand::Restart { pick, mode, reply },
+        }
     }
 }
 

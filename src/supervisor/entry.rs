@@ -4,9 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
+use tokio_util::sync::DropGuard;
+
 use super::counts::{CountChange, CountNews};
-use super::handle::Brief;
+use super::floor::Floor;
+use super::handle::{Brief, RaisedMin};
 use super::look::SeenReady;
+use super::timing::Timing;
 use crate::config::{Count, PoolSettings};
 use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::Decision;
@@ -28,6 +33,11 @@ pub(super) struct Entry {
     pub(super) seen_ready: SeenReady,
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
+    /// Tells the pool of those that it comes after.
+    pub(super) usher: Option<DropGuard>,
+    pub(super) timing: Option<Timing>,
+    /// What `min_at` makes of its min.
+    pub(super) floor: Floor,
     reason: String,
     changes: VecDeque<Arc<CountChange>>,
     news: CountNews,
@@ -65,7 +75,9 @@ impl From<Hold> for HoldMind {
 
 impl Entry {
     pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>, news: CountNews) -> Self {
-        let target = settings.count.min;
+        let floor = Floor::at(&settings.min_at, Timestamp::now());
+        let target = settings.count.min.max(floor.min());
+        let timing = Timing::of(&settings);
         Self {
             handle,
             settings,
@@ -75,6 +87,9 @@ impl Entry {
             decision: None,
             seen_ready: SeenReady::default(),
             drain_busy: false,
+            usher: None,
+            timing,
+            floor,
             reason: String::new(),
             changes: VecDeque::new(),
             news,
@@ -87,9 +102,11 @@ impl Entry {
         intents.change(&self.settings.name, |mind| mind.hold = hold.map(HoldMind::from));
     }
 
-    /// The bounds in force: a hold goes before the file.
+    /// The bounds in force: a hold goes before the file and its `min_at`.
     pub(super) fn bounds(&self) -> Count {
-        self.hold.map_or(self.settings.count, |hold| hold.bounds)
+        let Count { min, max } = self.settings.count;
+        let count = Count { min: min.max(self.floor.min()).min(max), max };
+        self.hold.map_or(count, |hold| hold.bounds)
     }
 
     /// True when demand decides the count.
@@ -130,6 +147,12 @@ impl Entry {
             wanted: self.wanted,
             decision: self.decision,
             reason: self.reason.clone(),
+            bounds: self.bounds(),
+            raised: self.floor.raised.filter(|_| self.hold.is_none()).and_then(|raised| {
+                let until = SystemTime::try_from(raised.until).ok()?;
+                Some(RaisedMin { min: raised.min, until })
+            }),
+            outlook: self.timing.as_ref().map(Timing::outlook),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
             changes: self.changes.iter().cloned().collect(),
         }
@@ -138,6 +161,10 @@ impl Entry {
 
 /// Whether a pool has come to rest at its target, or cannot.
 pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
+    if let Some(hurdle) = &view.hurdle {
+        let name = &view.name;
+        return hurdle.needs_help.then(|| Err(format!("{name} {}", hurdle.why)));
+    }
     let current = view.slots.iter().filter(|slot| slot.role == SlotRole::Current);
     let (mut running, mut resting) = (0, 0);
     let mut moving = view.slots.iter().any(|slot| slot.role == SlotRole::Predecessor);

@@ -51,8 +51,41 @@ pub struct Brief {
     pub reason: String,
     /// An operator's `scale`, while it holds.
     pub hold: Option<(u32, u32)>,
+    /// How many workers it may have: from the file with its `min_at`, or a hold.
+    pub bounds: Count,
+    /// What raises its min.
+    pub raised: Option<RaisedMin>,
+    /// What its timetable says.
+    pub outlook: Option<Outlook>,
     /// Changes of the last hour, the oldest first; bounded.
     pub changes: Vec<Arc<CountChange>>,
+}
+
+/// A min that `min_at` raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaisedMin {
+    /// The min.
+    pub min: u32,
+    /// When that is over.
+    pub until: SystemTime,
+}
+
+/// A pool's timetable.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// The next time; nothing when none ever comes.
+    pub next: Option<SystemTime>,
+    /// What came of the last time, if that was a job.
+    pub last: Option<Occasion>,
+}
+
+/// What came of one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occasion {
+    /// When.
+    pub at: SystemTime,
+    /// `submitted job H:x:3`
+    pub said: String,
 }
 
 /// What became of the file on disk.

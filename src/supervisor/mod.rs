@@ -6,12 +6,14 @@
 //! reload. Rules live elsewhere: what an edit changes in `config::diff`, how many workers in
 //! `scaler`, what a worker's states are in `pool::lifecycle`.
 
+mod alarm;
 mod boot;
 mod carrier;
 mod commands;
 mod counts;
 mod deploys;
 mod entry;
+mod floor;
 mod handle;
 mod look;
 mod plan;
@@ -20,11 +22,13 @@ mod scaling;
 mod service;
 mod stop;
 mod task;
+mod timing;
+mod usher;
 
 pub use crate::pool::RestartMode;
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use counts::{CountChange, CountNews};
 pub use handle::{
-    Actor, Answer, Brief, CommandError, ConfigState, Progress, Rejected, ScaleTo, Snapshot,
-    SupervisorCommand, SupervisorGone, SupervisorHandle,
+    Actor, Answer, Brief, CommandError, ConfigState, Occasion, Outlook, Progress, RaisedMin,
+    Rejected, ScaleTo, Snapshot, SupervisorCommand, SupervisorGone, SupervisorHandle,
 };

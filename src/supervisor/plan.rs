@@ -3,7 +3,7 @@
 //! Workers that die or are restarted by somebody else at the same time change nothing in it, and
 //! it is known at once, before anything has been done.
 
-use crate::config::PoolChange;
+use crate::config::{PoolChange, Run};
 use crate::pool::PoolIntent;
 
 /// How many processes an edit starts, replaces and stops.
@@ -18,6 +18,8 @@ impl Plan {
     /// The plan for a pool that was to run `before` workers and is to run `after`.
     pub(super) fn of(change: &PoolChange, intent: PoolIntent, before: u32, after: u32) -> Self {
         let (before, after) = match intent {
+            // A run comes to its end, and the next one begins when it is time.
+            PoolIntent::Up if change.new.run.run == Run::OnCall => (0, 0),
             PoolIntent::Up => (before, after),
             // An operator keeps it down, whatever the file says.
             PoolIntent::Stopped => (0, 0),

@@ -4,16 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{BoxFuture, join_all};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::commands::reply;
 use super::entry::{Entry, settle};
+use super::floor::Floor;
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
 use super::plan::Plan;
 use super::task::{Rooms, Supervisor};
+use super::timing::Timing;
+use super::usher::usher;
 use crate::broker::Command;
-use crate::config::{self, Changes, PoolChange, ReloadOnEdit, Settings, Sources, Surroundings};
+use crate::config::{
+    self, Changes, PoolChange, ReloadOnEdit, Run, Settings, Sources, Surroundings,
+};
 use crate::logs::LogsRequest;
 use crate::pool::PoolCommand;
 
@@ -196,11 +202,13 @@ impl Supervisor {
             self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
                 let (name, count, handle) = (pool.name.clone(), pool.count, entry.handle.clone());
-                effects.push(Effect::new(async move {
-                    settle(handle, count.min)
-                        .await
-                        .map(|()| format!("{name} added: {count} started"))
-                }));
+                let done = match pool.run.run {
+                    Run::Serve | Run::Once => format!("{name} added: {count} started"),
+                    Run::OnCall => format!("{name} added: it runs when it is time"),
+                };
+                effects.push(Effect::new(
+                    async move { settle(handle, count.min).await.map(|()| done) },
+                ));
             }
         }
         for name in &changes.removed {
@@ -293,6 +301,7 @@ impl Supervisor {
 /// workers had to finish their jobs for it. An edit of the count releases an operator's hold.
 async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Effect {
     entry.settings = Arc::clone(&change.new);
+    entry.floor = Floor::at(&change.new.min_at, Timestamp::now());
     let mut said = change.to_string();
     let is_released = change.changes_count() && entry.hold.is_some();
     if is_released {
@@ -308,6 +317,12 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
     let settings = Arc::clone(&change.new);
     let command = PoolCommand::Configure { settings, target: entry.target, reply };
     let gone = entry.handle.tell(command).await.is_err();
+    if change.old.run.timetable != change.new.run.timetable {
+        entry.timing = Timing::of(&change.new);
+    }
+    if change.old.order.after != change.new.order.after {
+        entry.usher = Some(usher(&entry.handle, &change.new, &rooms.routes, &rooms.tasks));
+    }
     if is_released {
         entry.follow_bounds(&rooms.gate).await;
     }
@@ -323,7 +338,7 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
 
 /// The time of day, as a person says it.
 fn at_clock(time: SystemTime) -> String {
-    match jiff::Timestamp::try_from(time) {
+    match Timestamp::try_from(time) {
         Ok(time) => {
             time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
         }

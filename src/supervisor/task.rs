@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -12,10 +13,13 @@ use tokio_util::task::TaskTracker;
 use super::carrier::{Demand, Routes};
 use super::counts::CountNews;
 use super::entry::{Entry, Hold};
+use super::floor::Floor;
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
 use super::stop::Stopping;
+use super::timing::Submitted;
+use super::usher::{first_hurdle, usher};
 use crate::broker::BrokerHandle;
 use crate::config::{ProgramChanged, ProgramWatcher, Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
@@ -46,6 +50,7 @@ pub(super) struct Rooms {
     pub(super) news: PoolNews,
     pub(super) counts: CountNews,
     pub(super) intents: Intents,
+    pub(super) submitted: mpsc::Sender<Submitted>,
 }
 
 /// What comes in.
@@ -56,6 +61,7 @@ pub(super) struct Inbox {
     pub(super) deploys: mpsc::Receiver<ProgramChanged>,
     pub(super) signals: Signals,
     pub(super) failures: mpsc::Receiver<PoolFailure>,
+    pub(super) submitted: mpsc::Receiver<Submitted>,
 }
 
 /// Owns the daemon.
@@ -86,6 +92,7 @@ enum Event {
     Deployed(ProgramChanged),
     Signal(i32),
     Failed(PoolFailure),
+    Submitted(Submitted),
     Tick,
     Alive,
     PoolsClosed,
@@ -141,6 +148,7 @@ impl Supervisor {
             Some(()) = inbox.edits.recv() => Event::Edited,
             Some(changed) = inbox.deploys.recv() => Event::Deployed(changed),
             Some(failure) = inbox.failures.recv() => Event::Failed(failure),
+            Some(submitted) = inbox.submitted.recv() => Event::Submitted(submitted),
             () = wait_closed(closed) => Event::PoolsClosed,
             () = wait_until(tick) => Event::Tick,
             () = wait_beat(beat) => Event::Alive,
@@ -159,11 +167,12 @@ impl Supervisor {
                 self.stop(None).await;
             }
             Event::Demand => self.scaling.ask(Instant::now()),
+            Event::Submitted(submitted) => self.note_submitted(submitted),
             Event::Edited => self.edited().await,
             Event::Deployed(changed) => self.deployed(changed),
             Event::Tick => self.ticked().await,
             Event::Alive => self.service.alive(),
-            Event::PoolsClosed => {}
+            Event::PoolsClosed => self.close_unneeded().await,
         }
     }
 
@@ -175,7 +184,8 @@ impl Supervisor {
         let hold_ends = self.pools.values().filter_map(|entry| entry.hold?.until).min();
         let elastic = self.pools.values().any(Entry::is_elastic);
         let tick = elastic.then(|| self.scaling.last().map_or(self.started, |at| at + TICK));
-        [hold_ends, tick, self.scaling.due(), self.quiet_until].into_iter().flatten().min()
+        let timing = self.timing_due();
+        [hold_ends, tick, self.scaling.due(), self.quiet_until, timing].into_iter().flatten().min()
     }
 
     async fn ticked(&mut self) {
@@ -184,6 +194,8 @@ impl Supervisor {
             self.settled_edit().await;
         }
         self.end_holds(now).await;
+        self.keep_time();
+        self.keep_floors().await;
         self.scale(now).await;
     }
 
@@ -198,10 +210,13 @@ impl Supervisor {
         let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
         entry_hold =
             entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
-        let target = entry_hold.map_or(settings.count.min, |hold| hold.bounds.min);
+        let floor = Floor::at(&settings.min_at, Timestamp::now());
+        let min = settings.count.min.max(floor.min());
+        let target = entry_hold.map_or(min, |hold| hold.bounds.min);
         let options = PoolOptions {
             settings: Arc::clone(settings),
             target,
+            hurdle: first_hurdle(settings),
             processes: self.rooms.processes.clone(),
             gate: self.rooms.gate.clone(),
             logs: self.rooms.logs.clone(),
@@ -217,6 +232,10 @@ impl Supervisor {
         };
         let handle = Pool::start(options);
         let mut entry = Entry::new(handle, Arc::clone(settings), self.rooms.counts.clone());
+        if !settings.order.after.is_empty() {
+            let (routes, tasks) = (&self.rooms.routes, &self.rooms.tasks);
+            entry.usher = Some(usher(&entry.handle, settings, routes, tasks));
+        }
         entry.hold = entry_hold;
         if entry_hold.is_some() {
             entry.follow_bounds(&self.rooms.gate).await;

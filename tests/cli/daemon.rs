@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use gear_supervisor::config::{Settings, Surroundings, load_text};
+use gear_supervisor::config::{Count, Settings, Surroundings, load_text};
 use gear_supervisor::control::server::ControlServer;
 use gear_supervisor::host::HostSample;
 use gear_supervisor::logs::{
@@ -182,13 +182,25 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     let name: PoolName = name.parse().unwrap();
     let target = u32::try_from(slots.len()).unwrap();
     let settings = Arc::clone(&settings.pools[&name]);
-    let view = PoolView { name, settings, intent: PoolIntent::Up, target, deploy: None, slots };
+    let view = PoolView {
+        name,
+        settings,
+        intent: PoolIntent::Up,
+        target,
+        hurdle: None,
+        skipped: None,
+        deploy: None,
+        slots,
+    };
     Brief {
         view: Arc::new(view),
         wanted: target,
         decision: None,
         reason: String::new(),
         hold: None,
+        outlook: None,
+        bounds: Count { min: target, max: target },
+        raised: None,
         changes: Vec::new(),
     }
 }

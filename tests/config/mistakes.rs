@@ -160,11 +160,77 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use backoff, canary, cgroup, clean_env, command, count, cpu_affinity, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, nice, no_new_privileges, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, tty, umask, user, watch, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use after, backoff, canary, cgroup, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, tty, umask, user, watch, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
             "1:10: defaults.exit_code: unknown key; did you mean exit_codes?",
+        ),
+    ]);
+}
+
+#[test]
+fn pools_that_run_at_times_or_after_others_are_checked() {
+    check(&[
+        (
+            "pool.p = { command = \"x\", after = \"dbs\" }\n[pool.db]\ncommand = \"x\"",
+            "1:35: pool.p.after: no pool is called 'dbs'; did you mean db?",
+        ),
+        (
+            "[pool.a]\ncommand = \"x\"\nafter = [\"b\"]\n[pool.b]\ncommand = \"x\"\nafter = [\"a\"]",
+            "3:9: pool.a.after: waits for itself: a → b → a; remove one of these from its after",
+        ),
+        (
+            "defaults.after = \"p\"\npool.p = { command = \"x\" }\npool.q = { command = \"x\" }",
+            "1:18: defaults.after: waits for itself: p → p; remove one of these from its after",
+        ),
+        (
+            "pool.p = { command = \"x\", labels = [\"a\", \"@b\"] }",
+            "1:42: pool.p.labels: '@b' cannot be a label; use letters, digits, '_', '-' and '.', at most 64",
+        ),
+        (
+            "pool.p = { command = \"x\", count = \"1..4\", min_at = [{ cron = \"0 8 * * *\", for = \"1h\", min = 8 }] }",
+            "1:52: pool.p.min_at: min = 8 is above max = 4; raise max or lower min",
+        ),
+        (
+            "pool.p = { command = \"x\", count = 4, min_at = [{ cron = \"0 8 * * *\", for = \"1h\", min = 2 }] }",
+            "1:47: pool.p.min_at: a fixed count has no min to raise; write count = { min = 1, max = 8 }",
+        ),
+        (
+            "pool.p = { command = \"x\", count = \"1..4\", min_at = [{ cron = \"0 8 * * *\", min = 2 }] }",
+            "1:52: pool.p.min_at: each entry has cron, for and min; write { cron = \"0 8 * * 1-5\", for = \"10h\", min = 8 }",
+        ),
+        (
+            "pool.p = { command = \"x\", oneshot = true, functions = \"a\", protocol = \"exec\" }",
+            "1:37: pool.p.oneshot: only a plain program, protocol = \"none\", runs once; remove one of the two",
+        ),
+        (
+            "pool.p = { command = \"x\", oneshot = true, restart = \"always\" }",
+            "1:53: pool.p.restart: what runs to its end is not started again each time; write unexpected or never",
+        ),
+        (
+            "pool.p = { command = \"x\", oneshot = true, count = \"1..2\" }",
+            "1:51: pool.p.count: a program that runs to its end does not grow; write a number",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* * * * *\", count = 2 }",
+            "1:55: pool.p.count: with cron there is never more than one run at once; remove it",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* 24 * * *\" }",
+            "1:34: pool.p.cron: '24' is no hour from 0 to 23; write as in \"5\", \"1-5\", \"*/10\" or \"1,15\"",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* * * * *\", timezone = \"Mars/Base\" }",
+            "1:58: pool.p.timezone: this host knows no time zone 'Mars/Base'; write a name of /usr/share/zoneinfo, as in \"Europe/Berlin\", or \"UTC\"",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* * * * *\", functions = [\"a\", \"b\"] }",
+            "1:34: pool.p.cron: it is not known which function's job is meant; list one in functions, in a pool of its own",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* * * * *\" }\npool.q = { command = \"x\", after = \"p\" }",
+            "2:35: pool.q.after: p has cron and so is never ready; name another pool",
         ),
     ]);
 }

@@ -121,7 +121,7 @@ fn the_full_file_shows_the_defaults() {
     assert_eq!(whole.upkeep.surge.take(), Some(1));
     assert!(whole.deploys.watch.take().is_some());
     assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
-    assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
+    take_times_and_labels(&mut whole);
     whole.program.env.clear();
     whole.program.functions.clear();
     // What a runner makes of the command stands behind it.
@@ -129,6 +129,12 @@ fn the_full_file_shows_the_defaults() {
     whole.program.command.truncate(plain.program.command.len());
     whole.program.directory = whole.program.directory.components().collect();
     assert_eq!(whole, plain);
+}
+
+fn take_times_and_labels(whole: &mut PoolSettings) {
+    let timetable = whole.run.timetable.take().unwrap();
+    assert_eq!(timetable.zone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
 }
 
 /// They are all shown; by default there are none.

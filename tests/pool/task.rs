@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gear_supervisor::config::{
     Backoff, Count, Deploys, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
-    ScalingSettings, StopStep, Upkeep,
+    RunSettings, ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -61,6 +61,7 @@ impl Stage {
         let pool = Pool::start(PoolOptions {
             settings: Arc::new(settings),
             target,
+            hurdle: None,
             processes: processes(),
             gate,
             logs: LogsHandle::new(logs),
@@ -214,9 +215,11 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             tty: false,
         },
         count: Count { min: count, max: count },
+        min_at: Vec::new(),
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
+        run: RunSettings::default(),
         order: Order::default(),
         deploys: Deploys { canary: None, watch: None },
         log: LogSettings::default(),

@@ -4,7 +4,8 @@ use crate::cli::format;
 use crate::cli::paint::{Colours, Ink};
 use crate::cli::table::{Cell, Column, Table};
 use crate::control::api::{
-    BrokerStatus, DaemonState, FunctionStatus, JobStatus, PoolStatus, Status, WorkerStatus,
+    BrokerStatus, CronStatus, DaemonState, FunctionStatus, JobStatus, PoolStatus, Status,
+    WorkerStatus,
 };
 
 /// Functions whose jobs wait that are told one by one.
@@ -132,7 +133,19 @@ impl View {
         if !pool.reason.is_empty() {
             parts.push(pool.reason.clone());
         }
+        parts.extend(pool.cron.as_ref().map(|cron| self.cron(cron)));
         parts.join(" · ")
+    }
+
+    /// `*/5 * * * *, next at 14:05:00, last at 14:00:01: exit 0`
+    fn cron(&self, cron: &CronStatus) -> String {
+        let at = |time: &String| format::clock(time, &self.today);
+        let next = cron.next.as_ref().map_or("never".to_owned(), |next| format!("at {}", at(next)));
+        let told = format!("{}, next {next}", cron.times);
+        match cron.last_at.as_ref().zip(cron.last.as_ref()) {
+            Some((time, last)) => format!("{told}, last at {}: {last}", at(time)),
+            None => told,
+        }
     }
 
     /// A line for each function that has jobs waiting, the most first.

@@ -131,6 +131,10 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         labels: Vec::new(),
         functions: vec![name.to_owned()],
         protocol: "gearman".to_owned(),
+        waits: None,
+        stuck: false,
+        oneshot: false,
+        cron: None,
         canary: None,
         workers,
     }

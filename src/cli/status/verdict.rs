@@ -45,8 +45,11 @@ fn of_count(pool: &PoolStatus) -> Option<String> {
     };
     // These have been told of already.
     let is_told = |worker: &&WorkerStatus| worker.failed && worker.state != "EXITED";
-    if pool.intent == Intent::Stopped {
+    if pool.intent == Intent::Stopped || pool.runs_at_times() {
         return None;
+    }
+    if let Some(waits) = &pool.waits {
+        return pool.stuck.then(|| format!("{} {waits}", pool.name));
     }
     let counted = |filter: &dyn Fn(&&WorkerStatus) -> bool| {
         pool.workers.iter().filter(|worker| filter(worker)).count()

@@ -5,9 +5,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::why::Why;
-use crate::config::{AgeMax, Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, StopStep};
+use crate::config::{AgeMax, Backoff, PoolProtocol, PoolSettings, ReadyOn, Restart, Run, StopStep};
 use crate::model::{Exit, WorkerId};
-use crate::pool::{Pick, SlotRole, SlotState};
+use crate::pool::{Hurdle, Pick, SlotRole, SlotState};
 
 /// No pause is longer, whatever a file says.
 const PAUSE_MAX: Duration = Duration::from_hours(24);
@@ -27,6 +27,8 @@ pub struct Rules {
     pub count_max: u32,
     /// Whether two processes of a slot may live at once.
     pub successor: Successor,
+    /// How long processes are to run.
+    pub run: Run,
     /// When a process is ready.
     pub ready: ReadyRule,
     /// When a process that ended is started again.
@@ -112,6 +114,10 @@ pub enum Event {
         /// Answered when all of it is done, or when a start fails.
         request: RequestId,
     },
+    /// What the pool waits for before it starts has changed.
+    Hurdle(Option<Hurdle>),
+    /// It is time for a run; with [`Run::OnCall`].
+    Due,
     /// Start what is stopped or pauses.
     Start {
         /// Which.
@@ -294,6 +300,8 @@ pub enum Effect {
     Deploy(DeployStep),
     /// No worker of the pool runs, and its starts fail.
     Failed(String),
+    /// It was time for a run, and none was begun.
+    Skipped(String),
     /// The pool has ended: no process is left and none will be started.
     Finish,
 }
@@ -330,6 +338,7 @@ impl From<&PoolSettings> for Rules {
             backoff: Backoff { max: upkeep.backoff.max.min(PAUSE_MAX), ..upkeep.backoff },
             count_max: settings.count.max,
             successor,
+            run: settings.run.run,
             ready: ReadyRule {
                 until: match upkeep.ready.on {
                     ReadyOn::Alive => ReadyUntil::Alive,
@@ -344,7 +353,8 @@ impl From<&PoolSettings> for Rules {
             age_max: upkeep.recycling.age_max,
             recycling_max: upkeep.recycling.at_once,
             rolling_max: surge.max(1),
-            canary: settings.deploys.canary,
+            // What runs to its end is not known to be good before that.
+            canary: settings.deploys.canary.filter(|_| settings.run.run == Run::Serve),
         }
     }
 }

@@ -21,12 +21,14 @@
 //! Nothing here knows a clock, a process id or a broker: inputs are [`Event`]s with the time and a
 //! random number, outputs are [`Effect`]s.
 
+mod entrance;
 mod event;
 mod leaving;
 mod pacing;
 mod reconcile;
 mod requests;
 mod roster;
+mod runs;
 mod slot;
 mod states;
 mod steps;

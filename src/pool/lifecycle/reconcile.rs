@@ -39,12 +39,15 @@ impl Roster {
                 return;
             }
             slot.wanted = Wanted::Up;
+            slot.await_time(self.course.rules.run);
             lacking -= 1;
         }
         let mut index = 1;
         while lacking > 0 {
             if let std::collections::btree_map::Entry::Vacant(free) = self.slots.entry(index) {
-                free.insert(Slot::new(index, now)).wanted = Wanted::Up;
+                let slot = free.insert(Slot::new(index, now));
+                slot.wanted = Wanted::Up;
+                slot.await_time(self.course.rules.run);
                 lacking -= 1;
             }
             index += 1;
@@ -119,6 +122,9 @@ impl Roster {
     }
 
     fn begin_wanted(&mut self, turn: &mut Turn) {
+        if !self.course.entrance.is_open() {
+            return;
+        }
         for slot in self.slots.values_mut().filter(|slot| slot.wanted == Wanted::Up) {
             if matches!(slot.state, State::Stopped | State::Stopping(_)) {
                 slot.handle(SlotEvent::Up, &mut self.course, turn);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::{Effect, RequestId};
 use super::slot::{Slot, State, Turn, Wanted};
+use crate::config::Run;
 use crate::model::{PoolName, WorkerId};
 
 /// The open requests of a pool.
@@ -81,12 +82,13 @@ impl Goal {
         match self {
             Self::Up(wanted) => {
                 let failed = failure(failures, |index| wanted.contains(&index));
-                failed.or_else(|| all_up(wanted, slots, Slot::is_running))
+                failed.or_else(|| all_up(wanted, slots, Slot::is_up))
             }
             Self::Rolled { slots: wanted, after } => {
                 let failed = failure(failures, |index| wanted.contains(&index));
                 let is_new = |slot: &Slot| {
-                    slot.is_settled() && slot.process().is_none_or(|p| p.worker > *after)
+                    let is_newer = slot.process().is_none_or(|p| p.worker > *after);
+                    slot.is_settled() && slot.is_up() && is_newer
                 };
                 failed.or_else(|| all_up(wanted, slots, is_new))
             }
@@ -133,8 +135,15 @@ fn all_up(
 }
 
 impl Slot {
-    fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_) | State::Exited { .. })
+    /// It is ready, or has run to its end.
+    fn is_up(&self) -> bool {
+        match &self.state {
+            State::Running(process) => process.run == Run::Serve,
+            State::Exited(_) => true,
+            State::Stopped | State::Backoff { .. } | State::Starting(_) | State::Stopping(_) => {
+                false
+            }
+        }
     }
 
     fn is_wanted(&self) -> bool {

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use super::entrance::Entrance;
 use super::event::{Effect, Event, ProgramChange, ReadyUntil, RequestId, RestartMode, Rules};
 use super::pacing::Pacing;
 use super::requests::{Goal, Requests};
-use super::slot::{Asked, Course, Slot, SlotEvent, State, Turn, Wanted};
+use super::slot::{Asked, Course, Rest, Slot, SlotEvent, State, Turn, Wanted};
 use super::trial::Trial;
 use super::why::Cause;
+use crate::config::Run;
 use crate::model::{PoolName, WorkerId};
 use crate::pool::{Pick, PoolIntent, WorkerIds};
 
@@ -55,6 +57,7 @@ impl Roster {
                 trial: Trial::Off,
                 ids,
                 pacing: Pacing::new(),
+                entrance: Entrance::default(),
             },
             intent: PoolIntent::Up,
             target: 0,
@@ -95,6 +98,7 @@ impl Roster {
             return turn.effects;
         }
         self.reconcile(&mut turn);
+        self.tell_hopeless(&mut turn);
         self.requests.settle(&self.slots, &mut turn);
         self.judge(&mut turn);
         self.finish(&mut turn);
@@ -139,6 +143,8 @@ impl Roster {
                 self.configure(rules, program, target, turn);
                 self.requests.open(request, Goal::Settled);
             }
+            Event::Hurdle(hurdle) => self.course.entrance.set(hurdle),
+            Event::Due => self.due(turn),
             Event::Start { pick, request } => self.start(&pick, request, turn),
             Event::Stop { pick, request } => self.stop(&pick, request, turn),
             Event::Restart { pick, mode, request } => self.restart(&pick, mode, request, turn),
@@ -175,7 +181,9 @@ impl Roster {
     }
 
     fn configure(&mut self, rules: Rules, program: ProgramChange, target: u32, turn: &mut Turn) {
+        let was_on_call = self.course.rules.run == Run::OnCall;
         self.course.rules = rules;
+        let run = self.course.rules.run;
         // The file lowered the count: what is busy goes after its job.
         self.set_target(target, self.drain_busy || target < self.target);
         match program {
@@ -195,6 +203,11 @@ impl Roster {
                 }
             }
         }
+        if was_on_call && run != Run::OnCall {
+            for slot in self.slots.values_mut() {
+                slot.hasten(turn);
+            }
+        }
     }
 
     fn renew(&mut self, request: RequestId, turn: &mut Turn) {
@@ -211,10 +224,9 @@ impl Roster {
     /// Has every process replaced by one of the present program.
     fn roll_all(&mut self, turn: &mut Turn) {
         self.course.pacing = Pacing::new();
+        let run = self.course.rules.run;
         for slot in self.slots.values_mut() {
-            slot.forgive(turn);
-            slot.roll_wanted = slot.process().is_some();
-            slot.wear = None;
+            slot.renew(run, turn);
         }
         self.begin_trial(turn);
     }
@@ -331,7 +343,7 @@ impl Roster {
     fn recycle(&mut self, worker: WorkerId, reason: String) -> Change {
         let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get_mut(index));
         match slot {
-            Some(slot) if slot.is_current(worker) && matches!(slot.state, State::Running(_)) => {
+            Some(slot) if slot.is_current(worker) && slot.serves() => {
                 slot.wear_out(reason);
                 Change::Some
             }
@@ -431,15 +443,15 @@ impl Roster {
         if self.slots.values().any(|slot| matches!(slot.state, State::Running(_))) {
             self.is_failed = false;
         }
-        if self.is_failed || wanted.peek().is_none() {
+        // One that runs at times is tried again at the next of them.
+        let is_on_call = self.course.rules.run == Run::OnCall;
+        if self.is_failed || wanted.peek().is_none() || is_on_call {
             return;
         }
         let mut reason = None;
         let all_failed = wanted.all(|slot| {
-            let failed = matches!(
-                slot.state,
-                State::Backoff { until: None } | State::Exited { expected: false }
-            );
+            let failed =
+                matches!(slot.state, State::Backoff { until: None } | State::Exited(Rest::Failed));
             let told = || format!("{}: {}", self.pool.worker(slot.index), slot.trouble);
             reason = reason.take().or_else(|| (!slot.trouble.is_empty()).then(told));
             failed && slot.predecessor.is_none()
@@ -508,6 +520,9 @@ impl Roster {
     /// Makes the picked slots wanted and ends their pauses.
     fn raise_picked(&mut self, pick: &Pick, turn: &mut Turn) {
         let now = turn.now;
+        if self.intent == PoolIntent::Stopped {
+            self.course.entrance.shut();
+        }
         self.intent = PoolIntent::Up;
         self.course.pacing.hasten(now);
         let whole = matches!(pick, Pick::Pool);
@@ -516,10 +531,14 @@ impl Roster {
             if slot.wanted == Wanted::Held {
                 slot.wanted = if whole { Wanted::Down } else { Wanted::Up };
             }
-            slot.hasten(turn);
         }
         if whole {
             self.raise(now);
+        }
+        for index in self.picked(pick) {
+            if let Some(slot) = self.slots.get_mut(&index) {
+                slot.hasten(turn);
+            }
         }
     }
 }

@@ -4,11 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::entrance::Entrance;
 use super::event::{Effect, ReadyRule, ReadyUntil, Rules};
 use super::leaving::Leaving;
 use super::pacing::Pacing;
 use super::trial::{Proof, Trial};
 use super::why::{Cause, Why};
+use crate::config::Run;
 use crate::model::{Exit, WorkerId};
 use crate::pool::{LastExit, SlotState, WorkerIds};
 
@@ -21,7 +23,9 @@ pub(super) struct Process {
     /// When its start was decided, then when it was started.
     pub(super) started: Instant,
     pub(super) is_started: bool,
-    /// What it is ready by; the rules may have changed since.
+    /// How long it is to run; the rules may have changed since.
+    pub(super) run: Run,
+    /// What it is ready by, likewise.
     pub(super) ready: ReadyRule,
     /// What its readiness waits for has come about.
     pub(super) is_told: bool,
@@ -39,10 +43,19 @@ pub(super) enum State {
     Starting(Process),
     Running(Process),
     Stopping(Leaving),
-    /// Ended by itself, and not to be started again.
-    Exited {
-        expected: bool,
-    },
+    /// Not to be started again by itself.
+    Exited(Rest),
+}
+
+/// Why a slot that is to run rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Its time has not come.
+    NotYet,
+    /// Its process has done its work.
+    Done,
+    /// Its process failed.
+    Failed,
 }
 
 /// The process that a successor replaces.
@@ -145,6 +158,7 @@ pub(super) struct Course {
     pub(super) trial: Trial,
     pub(super) ids: WorkerIds,
     pub(super) pacing: Pacing,
+    pub(super) entrance: Entrance,
 }
 
 /// The event being handled, and what comes of it.
@@ -163,14 +177,14 @@ impl State {
     /// The state in supervisord's words.
     pub(super) fn shown(&self) -> SlotState {
         match self {
-            Self::Stopped => SlotState::Stopped,
+            Self::Stopped | Self::Exited(Rest::NotYet) => SlotState::Stopped,
             // It waits for its turn, since the pool's starts fail.
             Self::Backoff { until: None } => SlotState::Fatal,
             Self::Backoff { until: Some(_) } => SlotState::Backoff,
             Self::Starting(_) => SlotState::Starting,
             Self::Running(_) => SlotState::Running,
             Self::Stopping(_) => SlotState::Stopping,
-            Self::Exited { .. } => SlotState::Exited,
+            Self::Exited(Rest::Done | Rest::Failed) => SlotState::Exited,
         }
     }
 }
@@ -232,7 +246,7 @@ impl Slot {
     /// The process that counts, if there is one.
     pub(super) fn process(&self) -> Option<Process> {
         match &self.state {
-            State::Stopped | State::Backoff { .. } | State::Exited { .. } => None,
+            State::Stopped | State::Backoff { .. } | State::Exited(_) => None,
             State::Starting(process) | State::Running(process) => Some(*process),
             State::Stopping(leaving) => Some(leaving.process),
         }
@@ -252,7 +266,7 @@ impl Slot {
         let process = match &mut self.state {
             State::Starting(process) | State::Running(process) => process,
             State::Stopping(leaving) => &mut leaving.process,
-            State::Stopped | State::Backoff { .. } | State::Exited { .. } => return None,
+            State::Stopped | State::Backoff { .. } | State::Exited(_) => return None,
         };
         if process.worker != worker {
             return None;
@@ -287,13 +301,18 @@ impl Slot {
             | State::Stopped
             | State::Backoff { .. }
             | State::Stopping(_)
-            | State::Exited { .. } => None,
+            | State::Exited(_) => None,
         }
+    }
+
+    /// True when its process is ready and is to run for ever.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.state, State::Running(process) if process.run == Run::Serve)
     }
 
     /// True when it is down though it is to run.
     pub(super) fn is_failed(&self) -> bool {
-        matches!(self.state, State::Backoff { .. } | State::Exited { expected: false })
+        matches!(self.state, State::Backoff { .. } | State::Exited(Rest::Failed))
     }
 
     /// True when nothing of it lives.
@@ -303,14 +322,14 @@ impl Slot {
 
     /// True when it has one process, which is ready.
     pub(super) fn is_settled(&self) -> bool {
-        let rests = matches!(self.state, State::Running(_) | State::Exited { .. });
+        let rests = matches!(self.state, State::Running(_) | State::Exited(_));
         rests && self.predecessor.is_none() && !self.roll_wanted && self.proof.is_none()
     }
 
     /// When to send it [`SlotEvent::Deadline`].
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let current = match &self.state {
-            State::Stopped | State::Backoff { .. } | State::Exited { .. } => None,
+            State::Stopped | State::Backoff { .. } | State::Exited(_) => None,
             State::Running(process) => {
                 let expires = process.expires_at().filter(|_| !self.roll_wanted);
                 let proven = self.proof.and_then(|proof| proof.until());
@@ -337,7 +356,11 @@ impl Slot {
     pub(super) fn hasten(&mut self, turn: &mut Turn) {
         match &mut self.state {
             State::Backoff { until: Some(until) } => *until = turn.now,
-            State::Exited { .. } => self.enter(State::Stopped, Why::Forgiven, turn),
+            // It is shown as this already.
+            State::Exited(Rest::NotYet) => self.state = State::Stopped,
+            State::Exited(Rest::Done | Rest::Failed) => {
+                self.enter(State::Stopped, Why::Forgiven, turn);
+            }
             State::Stopped
             | State::Backoff { until: None }
             | State::Starting(_)

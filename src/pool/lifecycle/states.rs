@@ -14,7 +14,7 @@ impl Slot {
             State::Starting(process) => self.starting(process, event, course, turn),
             State::Running(process) => self.running(process, event, course, turn),
             State::Stopping(leaving) => self.stopping(leaving, event, course, turn),
-            State::Exited { .. } => self.exited(event, turn),
+            State::Exited(_) => self.exited(event, turn),
         }
         self.end_roll();
     }
@@ -299,7 +299,7 @@ impl Slot {
 
     /// The roll goes on to the next slot once this one has only its new process.
     fn end_roll(&mut self) {
-        let rests = matches!(self.state, State::Running(_) | State::Exited { .. });
+        let rests = matches!(self.state, State::Running(_) | State::Exited(_));
         let done = rests && self.predecessor.is_none();
         self.rolling &= self.wanted == Wanted::Up && !done;
     }

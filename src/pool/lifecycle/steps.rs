@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use super::event::{Edition, Effect, Move};
 use super::leaving::Leaving;
 use super::pacing::{Draw, Pause};
-use super::slot::{Asked, Course, Predecessor, Process, Slot, SlotEvent, State, Turn, Wanted};
+use super::slot::{
+    Asked, Course, Predecessor, Process, Rest, Slot, SlotEvent, State, Turn, Wanted,
+};
 use super::why::{Cause, Next, Why};
-use crate::config::{AgeMax, Restart};
+use crate::config::{AgeMax, Restart, Run};
 use crate::model::Exit;
 use crate::pool::{LastExit, SlotRole, SlotState};
 
@@ -98,13 +100,17 @@ impl Slot {
         let process = Process {
             worker,
             generation,
+            run: course.rules.run,
             started: turn.now,
             is_started: false,
             ready: course.rules.ready,
             is_told: false,
-            lifetime: course.rules.age_max.map(|AgeMax { age, variance }| {
-                age.saturating_add(variance.mul_f64(turn.random.clamp(0.0, 1.0)))
-            }),
+            // A run comes to its end, however long it takes.
+            lifetime: course.rules.age_max.filter(|_| course.rules.run == Run::Serve).map(
+                |AgeMax { age, variance }| {
+                    age.saturating_add(variance.mul_f64(turn.random.clamp(0.0, 1.0)))
+                },
+            ),
         };
         course.pacing.started(self.index);
         // What runs the old program while the new one is on trial follows with the others.
@@ -128,11 +134,17 @@ impl Slot {
     }
 
     pub(super) fn ready(&mut self, process: Process, course: &mut Course, turn: &mut Turn) {
-        course.pacing.succeeded();
-        if self.quick_failures == 0 {
-            self.failures = 0;
+        // What is to run to its end may still fail.
+        if process.run == Run::Serve {
+            course.pacing.succeeded();
+            if self.quick_failures == 0 {
+                self.failures = 0;
+            }
+            self.trouble.clear();
+        } else {
+            // Whether it fails may be known in hours: others are not to wait for that.
+            course.pacing.withdrawn(self.index, turn.now);
         }
-        self.trouble.clear();
         let asked = self.asked;
         let after = turn.now.saturating_duration_since(process.started);
         self.enter(State::Running(process), Why::Ready { after }, turn);
@@ -163,6 +175,9 @@ impl Slot {
         course: &mut Course,
         turn: &mut Turn,
     ) {
+        if process.run != Run::Serve && self.wanted == Wanted::Up {
+            return self.ran(process, exit, course, turn);
+        }
         let expected = course.rules.expects(exit);
         if !course.rules.restarts(exit) && (expected || course.rules.restart == Restart::Never) {
             course.pacing.withdrawn(self.index, turn.now);
@@ -248,6 +263,9 @@ impl Slot {
         course: &mut Course,
         turn: &mut Turn,
     ) {
+        if self.wanted == Wanted::Up && process.run != Run::Serve {
+            return self.ran(process, exit, course, turn);
+        }
         if self.wanted == Wanted::Up && !course.rules.restarts(exit) {
             return self.rest(process, exit, course, turn);
         }
@@ -281,6 +299,31 @@ impl Slot {
         }
     }
 
+    /// A process that was to run to its end has ended.
+    fn ran(&mut self, process: Process, exit: Exit, course: &mut Course, turn: &mut Turn) {
+        let is_done = course.rules.expects(exit) && self.blame_of(process).is_empty();
+        if is_done || course.rules.restart == Restart::Never {
+            if is_done {
+                course.pacing.succeeded();
+                self.failures = 0;
+                self.trouble.clear();
+            } else {
+                course.pacing.withdrawn(self.index, turn.now);
+            }
+            let is_outdated = process.generation != course.generation;
+            self.rest(process, exit, course, turn);
+            if is_outdated && course.rules.run == Run::Once {
+                self.hasten(turn);
+            }
+            return;
+        }
+        let after = turn.now.saturating_duration_since(process.started);
+        let blame = self.blame_of(process);
+        self.note_exit(process, exit, false, turn.now);
+        let reason = format!("{exit} after {}", short(after));
+        self.fail(reason, course, turn, |next| Why::Died { exit, after, blame, next });
+    }
+
     /// A canary ended by itself and has failed.
     fn canary_died(&mut self, process: Process, exit: Exit, course: &mut Course, turn: &mut Turn) {
         self.note_exit(process, exit, false, turn.now);
@@ -291,17 +334,19 @@ impl Slot {
 
     /// A process ended and is not started again.
     fn rest(&mut self, process: Process, exit: Exit, course: &mut Course, turn: &mut Turn) {
-        let expected = course.rules.expects(exit);
+        let expected = course.rules.expects(exit) && self.blame_of(process).is_empty();
         if self.proof.is_some() && !expected {
             return self.canary_died(process, exit, course, turn);
         }
-        let why = self.death(process, exit, Next::Rest, turn.now);
+        let next = if process.run != Run::Serve && expected { Next::Done } else { Next::Rest };
+        let why = self.death(process, exit, next, turn.now);
         if !expected {
             turn.failures.push((self.index, format!("{exit}, and is not started again")));
         }
         self.roll_wanted = false;
         self.wear = None;
-        self.enter(State::Exited { expected }, why, turn);
+        let rest = if expected { Rest::Done } else { Rest::Failed };
+        self.enter(State::Exited(rest), why, turn);
         if expected && self.proof.is_none() {
             // It has done what its predecessor was to do.
             self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
@@ -331,6 +376,12 @@ impl Slot {
             let why = |next| Why::Died { exit, after, blame, next };
             return self.fail(reason, course, turn, why);
         }
+        if leaving.process.run != Run::Serve
+            && self.wanted == Wanted::Up
+            && !leaving.cause.is_asked()
+        {
+            return self.ran(leaving.process, exit, course, turn);
+        }
         let next = if self.wanted == Wanted::Up { Next::Replaced } else { Next::Nothing };
         let why = self.departure(leaving, exit, next, turn.now);
         self.gone(why, course, turn);
@@ -347,8 +398,8 @@ impl Slot {
     pub(super) fn gone(&mut self, why: Why, course: &mut Course, turn: &mut Turn) {
         self.enter(State::Stopped, why, turn);
         match self.wanted {
-            Wanted::Up => self.begin(course, turn),
-            Wanted::Down | Wanted::Held => {}
+            Wanted::Up if course.entrance.is_open() => self.begin(course, turn),
+            Wanted::Up | Wanted::Down | Wanted::Held => {}
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::event::{DeployStep, Effect, Successor};
 use super::leaving::Leaving;
 use super::roster::Roster;
-use super::slot::{Course, Predecessor, Slot, SlotEvent, State, Turn, Wanted};
+use super::slot::{Course, Predecessor, Rest, Slot, SlotEvent, State, Turn, Wanted};
 use super::why::{Cause, Next, Why};
 use crate::pool::SlotState;
 
@@ -145,7 +145,7 @@ impl Roster {
                 proof.until = proof.until.or_else(|| turn.now.checked_add(alive));
                 proof.is_given(turn.now)
             }
-            State::Exited { expected } => expected,
+            State::Exited(rest) => rest == Rest::Done,
             State::Stopped | State::Backoff { .. } | State::Starting(_) | State::Stopping(_) => {
                 false
             }
@@ -261,7 +261,7 @@ impl Slot {
                 Leaving::drain(process, Cause::Replaced, &mut turn.effects)
             }
             State::Stopping(leaving) => leaving,
-            State::Stopped | State::Backoff { .. } | State::Exited { .. } => {
+            State::Stopped | State::Backoff { .. } | State::Exited(_) => {
                 self.predecessor = None;
                 self.rolling = false;
                 return self.enter(State::Running(old), Why::ServesOn, turn);

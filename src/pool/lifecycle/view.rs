@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::roster::Roster;
-use super::slot::{Predecessor, Process, Slot, State};
+use super::slot::{Predecessor, Process, Rest, Slot, State, Wanted};
 use crate::model::WorkerId;
 use crate::pool::{LastExit, SlotRole, SlotState};
 
@@ -38,20 +38,25 @@ impl Roster {
     /// Every process and empty slot, by number; a predecessor after its successor.
     pub fn seats(&self) -> impl Iterator<Item = SeatView> {
         let generation = self.course.generation;
+        let hurdle = self.hurdle().map_or("", |hurdle| &hurdle.why);
         self.slots.values().flat_map(move |slot| {
-            [Some(current(slot, generation)), predecessor(slot, generation)].into_iter().flatten()
+            [Some(current(slot, generation, hurdle)), predecessor(slot, generation)]
+                .into_iter()
+                .flatten()
         })
     }
 }
 
-fn current(slot: &Slot, generation: u32) -> SeatView {
+fn current(slot: &Slot, generation: u32, hurdle: &str) -> SeatView {
     let detail = match &slot.state {
+        State::Stopped if slot.wanted == Wanted::Up => hurdle.to_owned(),
         State::Stopped | State::Running(_) => String::new(),
         State::Backoff { until } => pause_detail(slot, *until),
         State::Starting(_) => slot.trouble.clone(),
         State::Stopping(leaving) => leaving.detail(),
-        State::Exited { expected: true } => "has done its work".to_owned(),
-        State::Exited { expected: false } => "failed, and is not started again".to_owned(),
+        State::Exited(Rest::NotYet) => "waits for its time".to_owned(),
+        State::Exited(Rest::Done) => "has done its work".to_owned(),
+        State::Exited(Rest::Failed) => "failed, and is not started again".to_owned(),
     };
     let shown = (slot.state.shown(), detail, slot.since);
     seat(slot, SlotRole::Current, slot.process(), generation, shown)

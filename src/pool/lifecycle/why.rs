@@ -88,6 +88,8 @@ pub enum Next {
     Turn,
     /// It is not started again, since `restart` says so.
     Rest,
+    /// It was to run to its end.
+    Done,
     /// Nothing: it is not wanted, or its successor is there.
     Nothing,
     /// The old program goes on: this was the canary of a new one.
@@ -173,6 +175,7 @@ impl fmt::Display for Next {
             Self::Replaced => f.write_str("replaced at once"),
             Self::Pause(pause) => write!(f, "next try in {}", short(*pause)),
             Self::Turn => f.write_str("its pool tries one worker at a time"),
+            Self::Done => f.write_str("it has done its work"),
             Self::Rest => f.write_str("not started again, as restart says"),
             Self::Nothing => f.write_str("not replaced"),
             Self::FallsBack => f.write_str("the old program goes on"),

@@ -81,6 +81,8 @@ impl Pool {
             PoolCommand::Configure { settings, target, reply } => {
                 self.configure(settings, target, reply)
             }
+            PoolCommand::Due => Event::Due,
+            PoolCommand::Hurdle(hurdle) => Event::Hurdle(hurdle),
             PoolCommand::Start { pick, reply } => {
                 Event::Start { pick, request: self.replies.open(Reply::Outcome(reply)) }
             }
@@ -235,6 +237,7 @@ impl Pool {
                 }
                 self.tell(moved).await;
             }
+            Effect::Skipped(why) => self.tell_skip(why).await,
             Effect::Await(worker) => {
                 if self.is_gated() {
                     self.gate.send(GateRequest::Await(worker));

@@ -18,7 +18,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -35,7 +35,7 @@ use self::watch::Watches;
 use super::health::{SIGNS_MAX, Sign};
 use super::lifecycle::{Event, Roster, Rules};
 use super::process::Processes;
-use super::{Gate, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
+use super::{Gate, Hurdle, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::LogsHandle;
 use crate::model::{InHand, Tally, WorkerId};
@@ -47,6 +47,8 @@ pub struct PoolOptions {
     pub settings: Arc<PoolSettings>,
     /// How many workers it is to have at first.
     pub target: u32,
+    /// What they have to wait for.
+    pub hurdle: Option<Hurdle>,
     /// The table of living processes.
     pub processes: Processes,
     /// Who hands out jobs; when the far end is closed every worker counts as idle.
@@ -111,6 +113,8 @@ pub struct Pool {
     tallies: mpsc::Receiver<Vec<Tally>>,
     tallies_in: mpsc::Sender<Vec<Tally>>,
     recycle_look: Option<Instant>,
+    /// The last run that was skipped: when, and why.
+    skipped: Option<(SystemTime, String)>,
     ids: WorkerIds,
     tracker: TaskTracker,
     publisher: Publisher,
@@ -143,15 +147,16 @@ impl Pool {
     /// Starts the task and its first workers.
     pub fn start(options: PoolOptions) -> PoolHandle {
         let PoolOptions { settings, target, processes, gate, logs, .. } = options;
-        let PoolOptions { ids, tracker, servers, news, intents, .. } = options;
+        let PoolOptions { ids, tracker, servers, news, intents, hurdle, .. } = options;
         let (sender, commands) = mpsc::channel(PoolHandle::COMMANDS_MAX);
         let mut roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids.clone());
         let mind = intents.of(&settings.name);
         roster.restore(mind.stopped, &mind.held, now());
+        roster.wait_for(hurdle.clone());
         let (signs_in, signs) = mpsc::channel(SIGNS_MAX);
         let (in_hand, jobs) = mpsc::channel(1);
         let (tallies_in, tallies) = mpsc::channel(1);
-        let (publisher, view) = Publisher::new(&settings, target);
+        let (publisher, view) = Publisher::new(&settings, (target, hurdle));
         let mut pool = Self {
             settings,
             former: None,
@@ -178,6 +183,7 @@ impl Pool {
             tallies,
             tallies_in,
             recycle_look: None,
+            skipped: None,
             ids,
             tracker: tracker.clone(),
             publisher,

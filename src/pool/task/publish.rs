@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Pool, now};
 use crate::config::PoolSettings;
-use crate::pool::{PoolIntent, PoolView, SlotView};
+use crate::pool::{Hurdle, PoolIntent, PoolView, SlotView};
 
 /// A burst of changes is published this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
@@ -27,13 +27,15 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(
         settings: &Arc<PoolSettings>,
-        target: u32,
+        (target, hurdle): (u32, Option<Hurdle>),
     ) -> (Self, watch::Receiver<Arc<PoolView>>) {
         let (view, receiver) = watch::channel(Arc::new(PoolView {
             name: settings.name.clone(),
             settings: Arc::clone(settings),
             intent: PoolIntent::Up,
             target,
+            hurdle,
+            skipped: None,
             deploy: None,
             slots: Vec::new(),
         }));
@@ -98,6 +100,8 @@ impl Pool {
             settings: Arc::clone(&self.settings),
             intent: self.roster.intent(),
             target: self.roster.target(),
+            hurdle: self.roster.hurdle().cloned(),
+            skipped: self.skipped.clone(),
             deploy: self.deploy.view(),
             slots: slots.collect(),
         };

@@ -37,6 +37,15 @@ impl Pool {
         self.news.moved(PoolEvent { at, worker, role, pid, from, to, why });
     }
 
+    /// Tells that it was time for a run, and none was begun.
+    pub(super) async fn tell_skip(&mut self, why: String) {
+        let pool = &self.settings.name;
+        info!(%pool, "run skipped: {why}");
+        self.mark(&pool.worker(1), format!("run skipped: {why}")).await;
+        self.skipped = Some((SystemTime::now(), why));
+        self.publisher.touch();
+    }
+
     /// Tells that no worker runs and none can be started.
     pub(super) fn tell_failure(&self, reason: String) {
         let pool = self.settings.name.clone();

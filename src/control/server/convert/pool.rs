@@ -1,14 +1,14 @@
 //! Pools and their workers, put together from what pools, broker and host each know.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
-use crate::config::PoolProtocol;
-use crate::control::api::{CanaryStatus, Intent, PoolStatus, WorkerStatus};
+use crate::config::{Count, PoolProtocol, Run, TimedAction};
+use crate::control::api::{CanaryStatus, CronStatus, Intent, PoolStatus, WorkerStatus};
 use crate::pool::{DeployView, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
-use crate::supervisor::{Brief, Snapshot};
+use crate::supervisor::{Brief, RaisedMin, Snapshot};
 
 /// What a conversion looks things up in.
 pub(super) struct Scene<'a> {
@@ -23,8 +23,7 @@ impl Scene<'_> {
         let is_ready =
             |slot: &&SlotView| slot.role == SlotRole::Current && slot.state == SlotState::Running;
         let running = view.slots.iter().filter(is_ready).count();
-        let count = view.settings.count;
-        let (min, max) = brief.hold.unwrap_or((count.min, count.max));
+        let Count { min, max } = brief.bounds;
         PoolStatus {
             name: view.name.to_string(),
             intent: match view.intent {
@@ -42,9 +41,41 @@ impl Scene<'_> {
             labels: view.settings.order.labels.clone(),
             functions: self.functions(view),
             protocol: protocol(view.settings.program.protocol).to_owned(),
+            waits: view.hurdle.as_ref().map(|hurdle| hurdle.why.clone()),
+            oneshot: view.settings.run.run == Run::Once,
+            cron: self.cron(brief),
+            stuck: view.hurdle.as_ref().is_some_and(|hurdle| hurdle.needs_help),
             canary: view.deploy.as_ref().map(canary),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
+    }
+
+    /// A timetable, and what came of the last time.
+    fn cron(&self, brief: &Brief) -> Option<CronStatus> {
+        let settings = &brief.view.settings;
+        let (table, outlook) = settings.run.timetable.as_ref().zip(brief.outlook.as_ref())?;
+        let exits = brief.view.slots.iter().filter_map(|slot| slot.last_exit.as_ref());
+        let ended = exits.max_by_key(|last| last.at).map(|last| {
+            let age = self.now.saturating_duration_since(last.at);
+            (SystemTime::now() - age, fate::sentence(last, None, self.names))
+        });
+        let skipped = brief.view.skipped.clone().map(|(at, why)| (at, format!("skipped: {why}")));
+        let (function, last) = match &table.action {
+            TimedAction::Start => (None, ended.into_iter().chain(skipped).max()),
+            TimedAction::Submit(function) => {
+                let last = outlook.last.clone().map(|last| (last.at, last.said));
+                (Some(function.clone()), last)
+            }
+        };
+        let (last_at, last) = last.unzip();
+        Some(CronStatus {
+            times: table.times.to_string(),
+            timezone: table.zone.iana_name().map_or_else(|| "local".to_owned(), str::to_owned),
+            function,
+            next: outlook.next.map(rfc3339),
+            last_at: last_at.map(rfc3339),
+            last,
+        })
     }
 
     /// The functions of the file, or else those that its workers have registered.
@@ -110,16 +141,33 @@ fn tied(view: &PoolView, slot: &SlotView, seen: Option<&WorkerView>) -> Option<b
 
 /// Why the pool has the count it has.
 pub(super) fn reason(brief: &Brief) -> String {
-    let count = brief.view.settings.count;
     if brief.view.intent == PoolIntent::Stopped {
         return "stopped by an operator".to_owned();
     }
+    let reason = unraised(brief);
+    match brief.raised {
+        None => reason,
+        Some(RaisedMin { min, until }) => {
+            format!("{reason}; min_at keeps at least {min} until {}", minute(until))
+        }
+    }
+}
+
+/// `2026-11-24 18:00`
+fn minute(at: SystemTime) -> String {
+    rfc3339(at).chars().take(16).collect::<String>().replace('T', " ")
+}
+
+fn unraised(brief: &Brief) -> String {
+    let count = brief.view.settings.count;
     match brief.hold {
         Some((min, max)) if min == max => format!("held at {min} by an operator"),
         Some((min, max)) if brief.reason.is_empty() => {
             format!("held at {min}..{max} by an operator")
         }
         Some(_) | None if !brief.reason.is_empty() => brief.reason.clone(),
+        _ if brief.view.settings.run.run == Run::Once => "runs once".to_owned(),
+        _ if brief.view.settings.run.run == Run::OnCall => "runs at times".to_owned(),
         _ if count.is_fixed() => format!("count = {} in the file", count.min),
         _ => format!("no decision yet between {} and {}", count.min, count.max),
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 
 use crate::broker::{JobLoss, JobView, LossOutcome, Overview, WorkerView};
-use crate::config::{Settings, Surroundings, load_text};
+use crate::config::{Count, Settings, Surroundings, load_text};
 use crate::host::{HostSample, ProcessUsage};
 use crate::model::{Exit, Priority, WorkerId};
 use crate::pool::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
@@ -123,6 +123,8 @@ fn brief() -> Brief {
         name: name.clone(),
         intent: PoolIntent::Up,
         target: 2,
+        hurdle: None,
+        skipped: None,
         deploy: None,
         slots,
         settings,
@@ -133,6 +135,9 @@ fn brief() -> Brief {
         decision: None,
         reason: String::new(),
         hold: None,
+        bounds: Count { min: 2, max: 2 },
+        raised: None,
+        outlook: None,
         changes: vec![Arc::new(CountChange {
             at: SystemTime::now(),
             pool: name,

@@ -8,12 +8,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::{World, rules, slots};
-use crate::config::Restart;
+use crate::config::{Restart, Run};
 use crate::model::{Exit, WorkerId};
 use crate::pool::lifecycle::{
     Event, ProgramChange, ReadyRule, ReadyUntil, RestartMode, Rules, Successor,
 };
-use crate::pool::{Pick, PoolIntent, SlotState};
+use crate::pool::{Hurdle, Pick, PoolIntent, SlotState};
 
 /// One random step; `usize` picks among what is there.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ enum Step {
     Start(Option<u32>),
     Stop(Option<u32>),
     Restart(Option<u32>, RestartMode),
+    Hurdle(bool),
+    Due,
     Renew,
     Back,
     Close,
@@ -53,6 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (slot(), any::<bool>()).prop_map(|(slot, now)| {
             Step::Restart(slot, if now { RestartMode::Now } else { RestartMode::Roll })
         }),
+        2 => any::<bool>().prop_map(Step::Hurdle),
+        2 => Just(Step::Due),
         1 => Just(Step::Renew),
         1 => Just(Step::Back),
         1 => prop::bool::weighted(0.1).prop_map(|close| if close { Step::Close } else { Step::Hurry }),
@@ -89,6 +93,11 @@ fn take(world: &mut World, step: &Step) {
         Step::Start(slot) => Some(Event::Start { pick: pick(slot), request }),
         Step::Stop(slot) => Some(Event::Stop { pick: pick(slot), request }),
         Step::Restart(slot, mode) => Some(Event::Restart { pick: pick(slot), mode, request }),
+        Step::Hurdle(needs_help) => {
+            let hurdle = Hurdle { why: "waits for db".to_owned(), needs_help };
+            Some(Event::Hurdle(Some(hurdle)))
+        }
+        Step::Due => Some(Event::Due),
         Step::Renew => Some(Event::Renew { request }),
         Step::Back => world.roster.is_proven().not().then(|| Event::Configure {
             rules: world.rules.clone(),
@@ -159,6 +168,9 @@ fn check(rules: Rules, steps: &[Step], jitter: f64) {
         take(&mut world, step);
     }
     world.calm();
+    // What it may have waited for is there in the end.
+    world.handle(Event::Hurdle(None));
+    world.calm();
     let answered: Vec<_> = world.answers.keys().collect();
     assert_eq!(answered, world.asked.iter().collect::<Vec<_>>(), "every request is answered");
     let rests = |state| matches!(state, SlotState::Stopped | SlotState::Exited);
@@ -171,7 +183,8 @@ fn check(rules: Rules, steps: &[Step], jitter: f64) {
         assert!(running <= target, "{running} run, {target} are wanted");
         assert!(running + held >= target, "{running} run, {target} are wanted, {held} held");
         // A successor that failed and is not started again leaves the old process at work.
-        let may_stay = world.rules.restart != Restart::Always;
+        // So does a run that was under way when the program changed.
+        let may_stay = world.rules.restart != Restart::Always || world.rules.run != Run::Serve;
         let may_stay = may_stay || world.roster.has_failed_trial();
         let is_new = world.roster.seats().all(|seat| !seat.outdated);
         assert!(is_new || may_stay, "all run the new program");
@@ -195,12 +208,15 @@ proptest! {
         restart in prop::sample::select(vec![
             Restart::Always, Restart::Always, Restart::Unexpected, Restart::Never,
         ]),
+        run in prop::sample::select(vec![Run::Serve, Run::Serve, Run::Once, Run::OnCall]),
     ) {
         let successor = if follows { Successor::Follows } else { Successor::Overlaps };
         let rules = rules(successor, 4);
         let ready = ReadyRule { until, timeout: Duration::from_secs(10), ..rules.ready };
         let limits = Rules { recycling_max: at_once, rolling_max: at_once, ..rules };
-        let limits = Rules { canary: canary.map(Duration::from_secs), ..limits };
-        check(Rules { ready, restart, ..limits }, &steps, jitter);
+        // What runs to its end has no canary.
+        let canary = canary.filter(|_| run == Run::Serve).map(Duration::from_secs);
+        let limits = Rules { canary, ..limits };
+        check(Rules { run, ready, restart, ..limits }, &steps, jitter);
     }
 }

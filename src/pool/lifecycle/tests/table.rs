@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::world::{World, slots};
+use super::world::{World, rules, slots};
+use crate::config::{Restart, Run};
 use crate::model::{Exit, WorkerId};
 use crate::pool::lifecycle::{
     Effect, Event, Move, Next, ReadyRule, ReadyUntil, Rules, Successor, Why,
 };
-use crate::pool::{Pick, SlotRole, SlotState};
+use crate::pool::{Hurdle, Pick, SlotRole, SlotState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -388,7 +389,7 @@ fn closing_an_empty_pool_ends_it_at_once() {
 }
 
 fn world_of(change: impl FnOnce(&mut Rules)) -> World {
-    let mut rules = super::world::rules(Successor::Overlaps, 1);
+    let mut rules = rules(Successor::Overlaps, 1);
     change(&mut rules);
     let mut world = World::with_rules(rules);
     world.target(1);
@@ -563,8 +564,8 @@ fn what_was_stopped_stays_stopped_in_the_next_life() {
 
 #[test]
 fn a_successor_that_fails_for_good_leaves_the_old_process_at_work() {
-    let mut rules = super::world::rules(Successor::Overlaps, 1);
-    rules.restart = crate::config::Restart::Never;
+    let mut rules = rules(Successor::Overlaps, 1);
+    rules.restart = Restart::Never;
     let mut world = World::with_rules(rules);
     world.target(1);
     world.all_ready();
@@ -596,7 +597,7 @@ fn an_old_process_is_replaced_by_a_ready_one_at_a_time_of_its_own() {
 
 #[test]
 fn only_so_many_workers_are_recycled_at_once() {
-    let mut rules = super::world::rules(Successor::Overlaps, 4);
+    let mut rules = rules(Successor::Overlaps, 4);
     rules.recycling_max = 2;
     let mut world = World::with_rules(rules);
     world.target(4);
@@ -609,4 +610,94 @@ fn only_so_many_workers_are_recycled_at_once() {
     world.calm();
     assert_eq!(world.live.len(), 4);
     assert!(world.live.keys().all(|worker| worker.0 > 4), "all are new");
+}
+
+#[test]
+fn a_pool_starts_when_what_it_waits_for_is_there_and_does_not_mind_its_end() {
+    let waits = |needs_help| Some(Hurdle { why: "waits for db".to_owned(), needs_help });
+    let mut world = World::new(Successor::Follows, 1);
+    world.roster.wait_for(waits(false));
+    world.target(1);
+    assert_eq!(world.states(), [(1, SlotState::Stopped)]);
+    assert_eq!(world.seat(1).detail, "waits for db");
+    let effects = world.handle(Event::Hurdle(None));
+    assert_eq!(starts(&effects), [1]);
+    world.all_ready();
+    world.handle(Event::Hurdle(waits(true)));
+    assert_eq!(world.seat(1).state, SlotState::Running);
+    let worker = world.worker(1);
+    assert_eq!(starts(&world.die(worker)), [1], "the others are of no matter to what runs");
+
+    let stop = world.stop(Pick::Pool);
+    let worker = world.worker(1);
+    world.drained(worker);
+    world.die(worker);
+    assert!(world.answers.contains_key(&stop));
+    let start = world.start(Pick::Pool);
+    assert_eq!(world.states(), [(1, SlotState::Stopped)], "it has to wait again");
+    assert!(!world.answers.contains_key(&start), "the others may be starting, too");
+    world.handle(Event::Hurdle(waits(true)));
+    assert_eq!(world.answers[&start], Err("p:1: waits for db".to_owned()));
+    assert_eq!(starts(&world.handle(Event::Hurdle(None))), [1]);
+}
+
+fn runs(run: Run, restart: Restart) -> World {
+    let rules = Rules { run, restart, ..rules(Successor::Follows, 1) };
+    let mut world = World::with_rules(rules);
+    world.target(1);
+    world
+}
+
+#[test]
+fn what_runs_once_rests_when_it_is_done_and_is_tried_again_when_it_fails() {
+    let mut world = runs(Run::Once, Restart::Unexpected);
+    world.handle(Event::Started(world.worker(1)));
+    world.pass(SECOND * 5);
+    assert_eq!(world.states(), [(1, SlotState::Running)]);
+    let worker = world.worker(1);
+    assert_eq!(next(&world.die(worker)), Some(Next::Pause(SECOND)), "it lived, and failed");
+    assert_eq!(starts(&world.pass(SECOND)), [1]);
+    let start = world.start(Pick::Pool);
+    world.handle(Event::Started(world.worker(1)));
+    world.pass(SECOND);
+    assert!(!world.answers.contains_key(&start), "it is answered when the run has ended");
+    let worker = world.worker(1);
+    let effects = world.handle(Event::Ended { worker, exit: Exit::Code(0) });
+    assert_eq!(next(&effects), Some(Next::Done));
+    assert_eq!((world.states(), &world.answers[&start]), (vec![(1, SlotState::Exited)], &Ok(())));
+    world.configure(true, 1);
+    assert_eq!(world.states(), [(1, SlotState::Starting)], "another program runs again");
+    world.configure(true, 1);
+    let worker = world.worker(1);
+    let effects = world.handle(Event::Ended { worker, exit: Exit::Code(0) });
+    assert_eq!(starts(&effects), [1], "so does one that came while it ran");
+}
+
+#[test]
+fn what_runs_at_times_runs_then_and_never_two_at_once() {
+    let mut world = runs(Run::OnCall, Restart::Never);
+    assert_eq!(world.states(), [(1, SlotState::Stopped)]);
+    assert_eq!(world.seat(1).detail, "waits for its time");
+    world.configure(true, 1);
+    assert!(world.live.is_empty(), "an edit begins no run");
+    assert_eq!(starts(&world.handle(Event::Due)), [1]);
+    world.handle(Event::Started(world.worker(1)));
+    world.pass(SECOND * 90);
+    assert_eq!(starts(&world.handle(Event::Due)), [0; 0]);
+    assert_eq!(world.skipped, ["p:1 has run for 90 s and has not ended"]);
+    world.configure(true, 1);
+    assert_eq!((world.live.len(), world.drains.len()), (1, 0), "an edit lets it come to its end");
+    let worker = world.worker(1);
+    world.die(worker);
+    assert_eq!(world.states(), [(1, SlotState::Exited)]);
+    assert!(world.seat(1).failed && world.failures.is_empty());
+    assert_eq!(starts(&world.handle(Event::Due)), [1]);
+    world.stop(Pick::Pool);
+    let worker = world.worker(1);
+    world.drained(worker);
+    world.die(worker);
+    assert_eq!(starts(&world.handle(Event::Due)), [0; 0]);
+    assert_eq!(world.skipped[1..], ["it is stopped by an operator"]);
+    world.start(Pick::Pool);
+    assert_eq!(world.states(), [(1, SlotState::Starting)], "an operator's start is a run");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Backoff, Restart, StopStep};
+use crate::config::{Backoff, Restart, Run, StopStep};
 use crate::model::{Exit, NamePattern, PoolName, WorkerId};
 use crate::pool::lifecycle::{
     DeployStep, Effect, Event, Move, ProgramChange, ReadyRule, ReadyUntil, RequestId, RestartMode,
@@ -29,11 +29,12 @@ pub(super) struct World {
     pub(super) asked: BTreeSet<RequestId>,
     requests: u64,
     pub(super) finished: bool,
-    /// Slots that were there before the event.
-    known: BTreeSet<u32>,
+    /// Slots that were there before the event, each with the moves before it was made.
+    known: BTreeMap<u32, usize>,
     /// What was told of the slots' states.
     pub(super) moves: Vec<Move>,
     pub(super) failures: Vec<String>,
+    pub(super) skipped: Vec<String>,
     /// How canaries did.
     pub(super) deploys: Vec<DeployStep>,
     pub(super) successor: Successor,
@@ -62,9 +63,10 @@ impl World {
             asked: BTreeSet::new(),
             requests: 0,
             finished: false,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             moves: Vec::new(),
             failures: Vec::new(),
+            skipped: Vec::new(),
             deploys: Vec::new(),
             successor,
             rules,
@@ -109,7 +111,11 @@ impl World {
         {
             self.asked.insert(*request);
         }
-        self.known = self.roster.seats().map(|seat| seat.index).collect();
+        let there: BTreeSet<_> = self.roster.seats().map(|seat| seat.index).collect();
+        self.known.retain(|index, _| there.contains(index));
+        for index in there {
+            self.known.entry(index).or_insert(self.moves.len());
+        }
         let effects = self.roster.handle(self.now, self.random, event);
         for effect in &effects {
             self.apply(effect);
@@ -144,6 +150,7 @@ impl World {
             Effect::Charge(worker) => {
                 assert!(self.live.contains_key(worker), "{worker} was charged after its end");
             }
+            Effect::Skipped(why) => self.skipped.push(why.clone()),
             Effect::Await(worker) => {
                 assert!(self.live.contains_key(worker), "{worker} was awaited after its end");
             }
@@ -160,8 +167,8 @@ impl World {
     fn note(&mut self, moved: &Move) {
         let of = |other: &&Move| (other.index, other.role) == (moved.index, moved.role);
         if moved.role == SlotRole::Current
-            && let Some(before) = self.moves.iter().rev().find(of)
-            && self.known.contains(&moved.index)
+            && let Some(made) = self.known.get(&moved.index)
+            && let Some(before) = self.moves.iter().skip(*made).rev().find(of)
         {
             assert_eq!(before.to, moved.from, "{moved:?} does not follow {before:?}");
         }
@@ -272,6 +279,10 @@ impl World {
             } else if let Some(at) = self.roster.next_deadline() {
                 self.now = self.now.max(at);
                 self.handle(Event::Deadline);
+            } else if self.rules.run != Run::Serve
+                && let Some(worker) = self.live.keys().next().copied()
+            {
+                self.handle(Event::Ended { worker, exit: Exit::Code(0) });
             } else {
                 return;
             }
@@ -292,6 +303,7 @@ pub(super) fn rules(successor: Successor, count_max: u32) -> Rules {
         },
         count_max,
         successor,
+        run: Run::Serve,
         ready: ReadyRule {
             until: ReadyUntil::Alive,
             after: Duration::from_secs(1),
