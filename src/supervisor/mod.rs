@@ -26,3 +26,4 @@ pub use handle::{
     Actor, Answer, Brief, CommandError, ConfigState, Progress, Rejected, ScaleTo, Snapshot,
     SupervisorCommand, SupervisorGone, SupervisorHandle,
 };
+pub use plan::PlannedStep;

@@ -87,6 +87,10 @@ async fn supervise(mut commands: mpsc::Receiver<SupervisorCommand>) {
                 reply.send(snapshot()).ok();
                 continue;
             }
+            SupervisorCommand::Plan { reply, .. } => {
+                reply.send(Ok(Vec::new())).ok();
+                continue;
+            }
             SupervisorCommand::Stop(_, _, answer) => {
                 unanswered.push(answer);
                 continue;
@@ -167,7 +171,11 @@ fn snapshot() -> Snapshot {
             brief(&settings, "flood", vec![slot("flood:1")]),
         ],
         settings: Arc::new(settings),
-        config: ConfigState { loaded_at: SystemTime::now(), rejected: Some(rejected) },
+        config: ConfigState {
+            loaded_at: SystemTime::now(),
+            is_copy: false,
+            rejected: Some(rejected),
+        },
         started: Instant::now(),
         broker: None,
         host: HostSample::default(),
@@ -180,7 +188,15 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     let name: PoolName = name.parse().unwrap();
     let target = u32::try_from(slots.len()).unwrap();
     let settings = Arc::clone(&settings.pools[&name]);
-    let view = PoolView { name, settings, intent: PoolIntent::Up, target, deploy: None, slots };
+    let view = PoolView {
+        name,
+        settings,
+        intent: PoolIntent::Up,
+        target,
+        deploy: None,
+        former: None,
+        slots,
+    };
     Brief {
         view: Arc::new(view),
         wanted: target,

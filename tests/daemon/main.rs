@@ -12,6 +12,7 @@ mod health;
 mod held;
 mod import;
 mod php;
+mod php_deploys;
 mod queue;
 mod raw;
 mod rig;

@@ -18,8 +18,8 @@ pub use logs::{LogQuery, LogReader, RecordReader};
 use wire::{Call, escape};
 
 use super::api::{
-    Done, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone, QueueRequest,
-    ReloadRequest, RestartRequest, ScaleRequest, SignalRequest, Status,
+    Done, Explanation, ExportedJob, Functions, JobStatus, Names, PlanStatus, QueueDone,
+    QueueRequest, ReloadRequest, RestartRequest, ScaleRequest, SignalRequest, Status,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -98,6 +98,15 @@ impl ControlClient {
     /// When nobody answers, or with a refusal.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.ask(Call::new(Method::GET, "/v1/status")).await
+    }
+
+    /// What a reload would do.
+    ///
+    /// # Errors
+    /// When nobody answers, or the file has mistakes.
+    pub async fn plan(&self, allow_empty: bool) -> Result<PlanStatus, ClientError> {
+        let path = format!("/v1/plan?allow_empty={allow_empty}");
+        self.ask(Call::new(Method::GET, &path)).await
     }
 
     /// Has a command carried out.

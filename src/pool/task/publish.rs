@@ -35,6 +35,7 @@ impl Publisher {
             intent: PoolIntent::Up,
             target,
             deploy: None,
+            former: None,
             slots: Vec::new(),
         }));
         (Self { view, published: None, stale_since: None }, receiver)
@@ -99,6 +100,7 @@ impl Pool {
             intent: self.roster.intent(),
             target: self.roster.target(),
             deploy: self.deploy.view(),
+            former: self.former.as_ref().map(|former| former.program.clone()),
             slots: slots.collect(),
         };
         self.publisher.view.send_replace(Arc::new(view));
