@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::state::{Exported, Sweep};
-use super::view::{DemandView, JobLoss, JobView, Overview};
+use super::view::{DemandView, JobEnding, JobLoss, JobView, Overview};
 use crate::config::BrokerRules;
 use crate::model::{
     Drain, Exit, FunctionName, InHand, JobId, PoolName, SessionId, Tally, WorkerId, WorkerName,
@@ -137,6 +137,8 @@ pub enum Command {
         /// Whose it is; `None` when it is no worker of ours.
         worker: Option<WorkerId>,
     },
+    /// Hear of every job that ends from now on.
+    Record(oneshot::Sender<broadcast::Receiver<JobEnding>>),
     /// Ask for a [`DemandView`].
     Demand(oneshot::Sender<DemandView>),
     /// Ask for an [`Overview`].

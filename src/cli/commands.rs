@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::{
-    Bounds, NamesArgs, PaceArgs, ReloadArgs, RestartArgs, Scale, ScaleArgs, SignalArgs,
+    Bounds, NamesArgs, PaceArgs, ReloadArgs, RestartArgs, Scale, ScaleArgs, SendArgs, SignalArgs,
 };
 use super::exit::{CliError, Exit};
 use super::format;
@@ -12,7 +12,7 @@ use super::interrupt::Interrupt;
 use super::output::Screen;
 use super::progress::ProgressLine;
 use crate::control::api::{
-    Done, Names, ReloadRequest, RestartRequest, ScaleRequest, SignalRequest,
+    Done, Names, ReloadRequest, RestartRequest, ScaleRequest, SendRequest, SignalRequest,
 };
 use crate::control::client::{ClientError, Command, ControlClient, Wait};
 
@@ -116,6 +116,15 @@ impl From<SignalArgs> for Order {
         Self::on_names(args.names, |Names { names }| {
             Command::Signal(SignalRequest { names, signal })
         })
+    }
+}
+
+impl From<SendArgs> for Order {
+    fn from(args: SendArgs) -> Self {
+        let names = vec![args.name];
+        let request = SendRequest { names: names.clone(), line: args.line };
+        let pace = PaceArgs { json: args.json, ..PaceArgs::default() };
+        Self { command: Command::Send(request), names, pace }
     }
 }
 

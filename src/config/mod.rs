@@ -6,6 +6,7 @@
 //! Nothing here knows what runs.
 
 mod accounts;
+mod cgroup;
 mod command;
 mod daemon;
 mod deploys;
@@ -17,9 +18,14 @@ mod files;
 mod function;
 mod health;
 mod last_good;
+mod limits;
 mod load;
+mod log;
+mod order;
 mod pool;
+mod powers;
 mod recycling;
+mod rlimit;
 mod runner;
 mod scaling;
 mod settings;
@@ -33,6 +39,7 @@ mod values;
 mod watch;
 mod wrong;
 
+pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
 pub use deploys::{Deploys, FilePattern};
 pub use diff::{Changes, PoolChange, diff};
@@ -40,8 +47,13 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};
 pub use health::{Check, Liveness, LivenessOn, Ready, ReadyOn};
 pub use last_good::{LastGood, keep_last_good, last_good};
+pub use limits::{CpuList, IoPriority, Limits};
 pub use load::{known_keys, load, load_text, socket_of};
+pub use log::LogSettings;
+pub use order::Order;
+pub use powers::{CgroupSight, Powers};
 pub use recycling::{AgeMax, Recycling};
+pub use rlimit::{Rlimit, RlimitKind};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};
 pub use surroundings::Surroundings;

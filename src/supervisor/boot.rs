@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
+use super::counts::CountNews;
 use super::handle::{ConfigState, Rejected, SupervisorHandle};
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
@@ -22,8 +23,9 @@ use crate::config::{
     self, ConfigErrors, LastGood, ProgramChanged, ProgramWatcher, Settings, Surroundings, Watcher,
 };
 use crate::control::server::{BindError, ControlServer};
+use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
+use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
@@ -178,15 +180,11 @@ async fn serve(
     let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
-    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let ledger = Some(state_dir.path().join("workers"));
-    let file_limit = Some(file_limit);
-    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
+    let (logs, logs_thread) = Logs::start()?;
     let intents = open_intents(&state_dir)?;
-    let processes = Processes::open(options, &tasks, stop.clone())?;
+    let processes = Processes::open(processes_of(&state_dir)?, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
     let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
@@ -209,7 +207,9 @@ async fn serve(
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
+    let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
+    let handle =
+        SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
     let Watching { watcher, programs, edits, deploys } = watch_files(&settings, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
@@ -225,6 +225,7 @@ async fn serve(
         watcher,
         programs,
         news,
+        counts,
         intents,
         state_dir: state_dir.path().to_owned(),
     };
@@ -262,6 +263,18 @@ fn watch_files(settings: &Settings, tasks: &TaskTracker) -> Watching {
         .inspect_err(|error| warn!(%error, "the key watch has no effect"))
         .ok();
     Watching { watcher, programs, edits, deploys }
+}
+
+/// How processes are started and known again; raises the limit of open files.
+fn processes_of(state_dir: &StateDir) -> Result<ProcessesOptions, DaemonError> {
+    let what = "the limit of open files is unknown";
+    let file_limit = raise_file_limit().map_err(|source| DaemonError::Io { what, source })?;
+    Ok(ProcessesOptions {
+        own_binary: OWN_BINARY.into(),
+        ledger: Some(state_dir.path().join("workers")),
+        file_limit: Some(file_limit),
+        cgroup: ControlGroup::of_process().ok().map(|group| group.folder),
+    })
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {

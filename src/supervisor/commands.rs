@@ -169,7 +169,7 @@ impl Supervisor {
                 ScaleTo::Auto => None,
             };
             entry.set_hold(hold, &self.rooms.intents);
-            entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
+            entry.change(format!("an operator set the count to {}", entry.bounds()), None);
             entry.follow_bounds(&self.rooms.gate).await;
             settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));
         }
@@ -200,7 +200,10 @@ impl Supervisor {
             }
             if picked.len() == before {
                 let name = pattern.to_string();
-                let hint = nearest(&name, self.pools.keys().map(ToString::to_string));
+                let labels = self.pools.values().flat_map(|entry| &entry.settings.order.labels);
+                let labels = labels.map(|label| format!("@{label}"));
+                let known = self.pools.keys().map(ToString::to_string).chain(labels);
+                let hint = nearest(&name, known);
                 return Err(CommandError::NoSuchName { name, hint });
             }
         }

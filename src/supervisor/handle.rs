@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counts::{CountChange, CountNews};
 use super::plan::PlannedStep;
 use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
@@ -51,8 +52,8 @@ pub struct Brief {
     pub reason: String,
     /// An operator's `scale`, while it holds.
     pub hold: Option<(u32, u32)>,
-    /// Past decisions with their times, the oldest first; bounded.
-    pub decisions: Vec<(SystemTime, String)>,
+    /// Changes of the last hour, the oldest first; bounded.
+    pub changes: Vec<Arc<CountChange>>,
 }
 
 /// What became of the file on disk.
@@ -211,6 +212,8 @@ pub struct SupervisorHandle {
     pub logs: LogsHandle,
     /// Changes of workers' states.
     pub news: PoolNews,
+    /// Changes of what pools are to run.
+    pub counts: CountNews,
 }
 
 impl SupervisorHandle {
@@ -224,8 +227,9 @@ impl SupervisorHandle {
         broker: Option<BrokerHandle>,
         logs: LogsHandle,
         news: PoolNews,
+        counts: CountNews,
     ) -> Self {
-        Self { commands, broker, logs, news }
+        Self { commands, broker, logs, news, counts }
     }
 
     /// Carries out a command and waits for its effect.

@@ -9,6 +9,7 @@
 mod boot;
 mod carrier;
 mod commands;
+mod counts;
 mod deploys;
 mod entry;
 mod handle;
@@ -22,6 +23,7 @@ mod task;
 
 pub use crate::pool::RestartMode;
 pub use boot::{DaemonError, OnStart, RunOptions, run};
+pub use counts::{CountChange, CountNews};
 pub use handle::{
     Actor, Answer, Brief, CommandError, ConfigState, Progress, Rejected, ScaleTo, Snapshot,
     SupervisorCommand, SupervisorGone, SupervisorHandle,

@@ -19,7 +19,7 @@ use gear_supervisor::logs::{
 use gear_supervisor::model::{NamePattern, PoolName, WorkerId, WorkerName};
 use gear_supervisor::pool::{PoolIntent, PoolNews, PoolView, SlotRole, SlotState, SlotView};
 use gear_supervisor::supervisor::{
-    Answer, Brief, CommandError, ConfigState, Rejected, Snapshot, SupervisorCommand,
+    Answer, Brief, CommandError, ConfigState, CountNews, Rejected, Snapshot, SupervisorCommand,
     SupervisorHandle,
 };
 use tokio::runtime::Runtime;
@@ -59,6 +59,7 @@ impl Daemon {
             None,
             LogsHandle::new(log_sender),
             PoolNews::new().0,
+            CountNews::default(),
         );
         let server = ControlServer::bind(&home.path().join("control.sock"), 0o600, None).unwrap();
         tasks.spawn(server.run(handle, CancellationToken::new(), tasks.clone()));
@@ -139,7 +140,7 @@ async fn write(filter: LogFilter, sender: mpsc::Sender<Vec<LogEntry>>) {
             worker: worker.parse().unwrap(),
             stream,
             text: Bytes::from_static(text),
-            continues: false,
+            part: false,
         })
     };
     if filter.names == [NamePattern::new("flood")] {
@@ -203,7 +204,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
         decision: None,
         reason: String::new(),
         hold: None,
-        decisions: Vec::new(),
+        changes: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, Deploys, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program,
+    Backoff, Count, Deploys, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
     ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
@@ -102,7 +102,11 @@ impl Stage {
     /// The start of a process's standard output.
     async fn output(&self, pid: i32) -> std::os::fd::OwnedFd {
         self.until_seen(|seen| seen.outputs.contains_key(&pid)).await;
-        self.seen.borrow().outputs[&pid].stdout.try_clone().unwrap()
+        match &self.seen.borrow().outputs[&pid] {
+            LogSource::Pipes { stdout: fd, .. } | LogSource::Terminal(fd) => {
+                fd.try_clone().unwrap()
+            }
+        }
     }
 
     async fn stop(&self, name: &str) -> Result<(), String> {
@@ -201,16 +205,21 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             protocol,
             stream: false,
             account: None,
+            login: None,
             directory: PathBuf::from("/"),
             env: BTreeMap::new(),
+            clean_env: false,
             umask: None,
+            limits: Limits::default(),
+            tty: false,
         },
         count: Count { min: count, max: count },
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
+        order: Order::default(),
         deploys: Deploys { canary: None, watch: None },
-        log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+        log: LogSettings::default(),
     }
 }
 

@@ -49,6 +49,7 @@ impl Core {
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),
+            Command::Record(reply) => answer(reply, self.record()),
             Command::Demand(reply) => answer(reply, self.state.demand(now())),
             Command::Overview(reply) => answer(reply, self.state.overview(now())),
             Command::Jobs { query, reply } => {
@@ -260,6 +261,7 @@ fn asks_about_jobs(command: &Command) -> bool {
         | Command::Annotate { .. }
         | Command::Configure(_)
         | Command::Listen { .. }
+        | Command::Record(_)
         | Command::Shutdown(_) => false,
     }
 }

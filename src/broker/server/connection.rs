@@ -12,12 +12,12 @@ use tracing::debug;
 
 use super::core::{Core, Turn, now};
 use super::job_list;
-use super::reader::Reader;
 use super::session::{Brought, Owed};
 use super::shell::Shell;
 use super::show::TARGET;
 use super::stream::{Got, Stream};
 use crate::model::{SessionId, WorkerId};
+use crate::protocol::Reader;
 
 /// Answers that wait for the disk at which a connection is read no further.
 const ANSWERS_OWED_MAX: usize = 4096;

@@ -16,17 +16,17 @@ use tracing::{debug, error, info, warn};
 use super::intake::understand;
 use super::ledger::Ledger;
 use super::news::News;
-use super::reader::Reader;
 use super::session::{Brought, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
+use super::tape::Tape;
 use crate::broker::record::Death;
 use crate::broker::state::{Effects, Input, State};
 use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
 use crate::broker::{BrokerEvent, Command};
 use crate::model::{JobId, Network, SessionId, WorkerId, WorkerName};
-use crate::protocol::{Decoder, FrameError, Incoming};
+use crate::protocol::{Decoder, FrameError, Incoming, Reader};
 
 /// Packets of one connection in one turn at most. While 200 workers register 5,000 functions each,
 /// a submission beside them takes 64–77 ms (p99) with 256 and 10–13 ms with 32; the rate of four
@@ -61,6 +61,8 @@ pub(super) struct Core {
     /// What is asked of jobs while stored ones are still to come.
     pub(super) postponed: Vec<Command>,
     pub(super) news: News,
+    /// While somebody records the jobs that end.
+    pub(super) tape: Option<Tape>,
     pub(super) drains: HashMap<WorkerId, Vec<oneshot::Sender<()>>>,
     pub(super) names: HashMap<WorkerId, WorkerName>,
     pub(super) signals: Rc<Signals>,
@@ -113,6 +115,7 @@ impl Core {
             jobs_read: 0,
             postponed: Vec::new(),
             news: News::new(events),
+            tape: None,
             drains: HashMap::new(),
             names: HashMap::new(),
             signals: Rc::default(),

@@ -24,7 +24,6 @@ mod listen;
 mod listeners;
 mod load;
 mod news;
-mod reader;
 mod seldom;
 mod session;
 mod shell;
@@ -32,6 +31,7 @@ mod show;
 mod signals;
 mod start;
 mod stream;
+mod tape;
 #[cfg(test)]
 mod tests;
 

@@ -12,13 +12,12 @@ use tokio::sync::mpsc;
 
 use super::core::{Core, Turn};
 use super::ledger::Ledger;
-use super::reader::Reader;
 use super::stream::Stream;
 use crate::broker::state::{Habits, State, StateSettings};
 use crate::broker::store::{MemoryStore, StoreThread};
 use crate::config::StoreKind;
 use crate::model::{JobId, SessionId};
-use crate::protocol::{Decoder, Request};
+use crate::protocol::{Decoder, Reader, Request};
 
 const PACKET_LEN_MAX: usize = 1 << 20;
 

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::busy::BusyClock;
 use super::effects::{Effects, Outgoing};
 use super::functions::Sleeper;
 use super::sessions::{Identity, Rest};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
+use crate::model::BusyClock;
 use crate::model::Drain;
 use crate::model::{JobId, PoolName, SessionId, WorkerId, WorkerName};
 use crate::protocol::{ErrorCode, Response};
@@ -343,6 +343,8 @@ impl State {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         // Unlisting needs the process to be found in its pool, so it comes before the change.
         for session in process.sessions.clone() {
+            // Soon asleep, it can be nudged.
+            self.cut_hold(now, session);
             self.unlist(session);
             if let Rest::Woken(Some(function)) = self.forget_wake(session) {
                 // What it was woken for is to go to another one, at the next deadline.

@@ -1,10 +1,11 @@
 //! What of a daemon is not as it is wanted.
 
-use super::select::is_meant_whole;
+use super::select::{is_meant_whole, spelled_out};
 use crate::control::api::{Intent, PoolStatus, Status, WorkerStatus};
 
 /// A sentence for each trouble of a status that these names selected; none when all is as wanted.
 pub(super) fn troubles(status: &Status, names: &[String]) -> Vec<String> {
+    let names = &spelled_out(status, names)[..];
     let mut troubles = Vec::new();
     if status.config.rejected.is_some() {
         let what = if status.config.is_copy {

@@ -1,4 +1,4 @@
-//! Changes of workers' states as a stream of JSON lines.
+//! Changes of workers' states, and of pools' counts, as a stream of JSON lines.
 
 use std::sync::Arc;
 
@@ -6,29 +6,49 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
-use super::convert::rfc3339;
+use super::convert::{self, rfc3339};
 use crate::control::api::EventRecord;
 use crate::pool::{PoolNewsItem, SlotRole};
+use crate::supervisor::CountChange;
+
+/// What one client hears of.
+struct Hearing {
+    moves: Receiver<Arc<PoolNewsItem>>,
+    counts: Receiver<Arc<CountChange>>,
+    stop: CancellationToken,
+}
 
 pub(super) async fn stream(State(app): State<App>) -> Response {
-    let events = app.supervisor.news.subscribe();
-    let lines = futures_util::stream::unfold((events, app.stop), |(mut events, stop)| async {
-        let next = tokio::select! {
-            next = events.recv() => next,
-            () = stop.cancelled() => Err(RecvError::Closed),
-        };
-        let record = match next {
-            Ok(event) => record(&event),
+    let moves = app.supervisor.news.subscribe();
+    let counts = app.supervisor.counts.subscribe();
+    let hearing = Hearing { moves, counts, stop: app.stop };
+    let lines = futures_util::stream::unfold(hearing, |mut hearing| async {
+        let record = match hearing.next().await {
+            Ok(record) => record,
             Err(RecvError::Lagged(missed)) => EventRecord::Missed { missed },
             Err(RecvError::Closed) => return None,
         };
-        Some((render(&record), (events, stop)))
+        Some((render(&record), hearing))
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::from_stream(lines)).into_response()
+}
+
+impl Hearing {
+    async fn next(&mut self) -> Result<EventRecord, RecvError> {
+        tokio::select! {
+            moved = self.moves.recv() => moved.map(|event| record(&event)),
+            change = self.counts.recv() => {
+                change.map(|change| EventRecord::Count(convert::count(&change)))
+            }
+            () = self.stop.cancelled() => Err(RecvError::Closed),
+        }
+    }
 }
 
 fn record(item: &Arc<PoolNewsItem>) -> EventRecord {

@@ -21,7 +21,7 @@ use crate::control::client::{ClientError, Command, ControlClient, LogQuery, Wait
 use crate::logs::{LogEntry, LogLine, LogStream, LogsHandle, LogsRequest, Subscription};
 use crate::model::NamePattern;
 use crate::pool::PoolNews;
-use crate::supervisor::{Answer, CommandError, ScaleTo, SupervisorCommand};
+use crate::supervisor::{Answer, CommandError, CountNews, ScaleTo, SupervisorCommand};
 
 /// A server on a socket of its own, its client, and the ends that the fakes hold.
 struct Stage {
@@ -189,7 +189,7 @@ async fn logs_stream_lines_of_any_bytes_and_tell_what_was_missed() {
             worker: "slow:2".parse().unwrap(),
             stream: LogStream::Stdout,
             text: Bytes::from_static(text),
-            continues: false,
+            part: false,
         })
     };
     let batch = vec![line(b"plain"), LogEntry::Missed(12), line(b"\xff\n\x00")];
@@ -251,7 +251,7 @@ async fn explain_gives_the_decisions_of_one_pool() {
     let (told, ()) = tokio::join!(client.explain("slow:1"), stage.answer_snapshot());
     let told = told.unwrap();
     assert_eq!((told.pool.as_str(), told.now.as_str()), ("slow", "count = 2 in the file"));
-    assert_eq!(told.history[0].1, "1→2: 3 jobs wait");
+    assert_eq!(told.history[0].reason, "1→2: 3 jobs wait");
 }
 
 #[tokio::test]
@@ -276,6 +276,7 @@ impl Stage {
             Some(broker),
             LogsHandle::new(log_sender),
             PoolNews::new().0,
+            CountNews::default(),
         );
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let server = tasks.spawn(server.run(supervisor, stop.clone(), tasks.clone()));

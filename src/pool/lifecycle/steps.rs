@@ -75,10 +75,19 @@ impl Slot {
     /// Starts a process, unless the pool's starts fail just now.
     pub(super) fn begin(&mut self, course: &mut Course, turn: &mut Turn) {
         if course.pacing.is_open() {
-            let why = self.wear.take().map_or(Why::Wanted, Why::Recycles);
+            let why = self.why_begun(course);
             self.start(why, course, turn);
         } else {
             self.enter(State::Backoff { until: None }, Why::Broken, turn);
+        }
+    }
+
+    fn why_begun(&mut self, course: &Course) -> Why {
+        match (self.wear.take(), self.outgoing().filter(|_| self.roll_wanted)) {
+            (Some(reason), _) => Why::Recycles(reason),
+            (None, Some(old)) if old.generation == course.generation => Why::Restarts,
+            (None, Some(_)) => Why::Renews,
+            (None, None) => Why::Wanted,
         }
     }
 

@@ -67,6 +67,10 @@ pub enum Why {
     Broken,
     /// Its successor failed for good, so the old process stays.
     ServesOn,
+    /// It is to replace a process that serves: an operator asked for it.
+    Restarts,
+    /// It is to replace a process of a program that has changed since.
+    Renews,
     /// It replaces a process that was well, for this.
     Recycles(String),
     /// It was given a new chance: an operator asks for it, or its program changed.
@@ -124,6 +128,8 @@ impl Why {
             | Self::Ready { .. }
             | Self::Stopped(_)
             | Self::Withdrawn
+            | Self::Restarts
+            | Self::Renews
             | Self::Recycles(_)
             | Self::Forgiven => false,
             Self::Leaves(cause, _) => !cause.is_asked(),
@@ -153,6 +159,8 @@ impl fmt::Display for Why {
             Self::Withdrawn => f.write_str("no longer wanted before it was started"),
             Self::Broken => f.write_str("the pool's starts fail: one worker is tried at a time"),
             Self::ServesOn => f.write_str("its successor failed, and the old process serves on"),
+            Self::Restarts => f.write_str("restarted: a newer process takes its place"),
+            Self::Renews => f.write_str("its program has changed: a newer process takes its place"),
             Self::Recycles(reason) => write!(f, "replaces a process that {reason}"),
             Self::Forgiven => f.write_str("given a new chance"),
         }

@@ -19,7 +19,7 @@ use crate::model::{Exit, WorkerId, WorkerName};
 use crate::pool::environment::{Place, fill, launch};
 use crate::pool::health::NotifySocket;
 use crate::pool::lifecycle::{Effect, Event, RequestId, Rules};
-use crate::pool::process::{Child, Ended, Launch, MARK, StartError, mark};
+use crate::pool::process::{Child, End, Ended, Launch, MARK, StartError, mark};
 use crate::pool::{GateRequest, PoolCommand, PoolIntent, SlotState};
 
 /// What the gate is told of a process that never became its program.
@@ -338,14 +338,19 @@ impl Pool {
         launch.env.insert(MARK.into(), mark(worker).into());
         let notify = self.prepare_notify(worker, &mut launch);
         let notify = notify.map_err(failed("open its notification socket"))?;
-        let child = self.processes.spawn(worker, name, &launch)?;
-        Ok(Begun { child, listener, launch, health, notify })
+        let (pid, source, end) = if self.settings.program.tty {
+            let child = self.processes.spawn_on_terminal(worker, name, &launch)?;
+            (child.pid, LogSource::Terminal(child.terminal), child.end)
+        } else {
+            let Child { pid, stdout, stderr, end } = self.processes.spawn(worker, name, &launch)?;
+            (pid, LogSource::Pipes { stdout, stderr }, end)
+        };
+        Ok(Begun { pid, source, end, listener, launch, health, notify })
     }
 
     /// Takes a process that was started into the pool's care.
     async fn attach(&mut self, worker: WorkerId, name: WorkerName, begun: Begun) {
-        let Begun { child, listener, launch, health, notify } = begun;
-        let Child { pid, stdout, stderr, end } = child;
+        let Begun { pid, source, end, listener, launch, health, notify } = begun;
         self.pids.insert(worker, pid);
         if let Some(listener) = listener {
             let name = name.clone();
@@ -359,7 +364,6 @@ impl Pool {
         }));
         self.tell_start(&name, pid).await;
         let line = self.begin_vigil(worker, &name, (launch, health), notify);
-        let source = LogSource { stdout, stderr };
         let attach = LogsRequest::Attach { worker: name, pid, source, line };
         if let Err(error) = self.logs.tell(attach).await {
             debug!(pid, %error, "the output of a process is lost");
@@ -378,7 +382,9 @@ pub(super) struct Begin {
 /// A process that was started, and what belongs to it.
 #[derive(Debug)]
 struct Begun {
-    child: Child,
+    pid: i32,
+    source: LogSource,
+    end: End,
     listener: Option<TcpListener>,
     launch: Launch,
     health: Health,

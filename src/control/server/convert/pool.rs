@@ -39,6 +39,7 @@ impl Scene<'_> {
             max,
             hold: brief.hold,
             reason: reason(brief),
+            labels: view.settings.order.labels.clone(),
             functions: self.functions(view),
             protocol: protocol(view.settings.program.protocol).to_owned(),
             canary: view.deploy.as_ref().map(canary),

@@ -12,7 +12,7 @@ use crate::config::{Settings, Surroundings, load_text};
 use crate::host::{HostSample, ProcessUsage};
 use crate::model::{Exit, Priority, WorkerId};
 use crate::pool::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
-use crate::supervisor::{Brief, ConfigState, Rejected, Snapshot};
+use crate::supervisor::{Brief, ConfigState, CountChange, Rejected, Snapshot};
 
 const PID: i32 = 4711;
 const FILE: &str = r#"
@@ -138,7 +138,12 @@ fn brief() -> Brief {
         decision: None,
         reason: String::new(),
         hold: None,
-        decisions: vec![(SystemTime::now(), "1→2: 3 jobs wait".to_owned())],
+        changes: vec![Arc::new(CountChange {
+            at: SystemTime::now(),
+            pool: name,
+            reason: "1→2: 3 jobs wait".to_owned(),
+            decision: None,
+        })],
     }
 }
 

@@ -280,6 +280,7 @@ fn a_roll_has_the_successor_ready_before_the_predecessor_leaves() {
     let (first, second) = (world.worker(1), world.worker(2));
     let request = world.configure(true, 2);
     assert_eq!(world.live.len(), 3, "one more at a time");
+    assert_eq!(world.moves.last().unwrap().why, Why::Renews);
     let seat = world.roster.seats().nth(1).unwrap();
     assert_eq!((seat.index, seat.role, seat.worker), (1, SlotRole::Predecessor, Some(first)));
     assert!(seat.outdated && world.drains.is_empty());
@@ -294,6 +295,8 @@ fn a_roll_has_the_successor_ready_before_the_predecessor_leaves() {
     world.calm();
     assert_eq!(world.answers[&request], Ok(()));
     assert_eq!(world.live.len(), 2);
+    world.restart(Pick::Pool);
+    assert_eq!(world.moves.last().unwrap().why, Why::Restarts);
 }
 
 #[test]
