@@ -379,6 +379,9 @@ pub(super) struct ReloadArgs {
     /// Apply a file even if it has no pool at all
     #[arg(long)]
     pub(super) allow_empty: bool,
+    /// Tell what would be done, and do nothing
+    #[arg(long, conflicts_with_all = ["timeout", "no_wait"])]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) pace: PaceArgs,
 }

@@ -49,7 +49,7 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Signal(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Send(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Scale(args) => commands::run(&client?, screen, &args.into()).await,
-        Question::Reload(args) => commands::run(&client?, screen, &args.into()).await,
+        Question::Reload(args) => commands::reload(&client?, screen, args).await,
         Question::Shutdown(pace) => commands::shutdown(&client?, screen, pace).await,
     }
 }

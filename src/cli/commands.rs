@@ -31,6 +31,29 @@ pub(super) async fn run(
     show(screen, &done, order.pace)
 }
 
+/// Has the file read again, or tells what that would do.
+pub(super) async fn reload(
+    client: &ControlClient,
+    screen: &mut Screen,
+    args: ReloadArgs,
+) -> Result<Exit, CliError> {
+    if !args.dry_run {
+        return run(client, screen, &args.into()).await;
+    }
+    let plan = client.plan(args.allow_empty).await?;
+    if args.pace.json {
+        screen.json(&plan)?;
+        return Ok(Exit::Done);
+    }
+    for step in &plan.steps {
+        screen.line(&step.text)?;
+    }
+    if plan.steps.is_empty() {
+        screen.line("the file changes nothing that runs")?;
+    }
+    Ok(Exit::Done)
+}
+
 /// Lets the daemon finish and end, and waits until its process has gone.
 pub(super) async fn shutdown(
     client: &ControlClient,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::accounts;
 use super::function;
 use super::settings::{
-    BrokerRules, BrokerSettings, ListenAddress, LogFormat, ReloadOnEdit, StoreKind,
+    BrokerRules, BrokerSettings, ListenAddress, LogFormat, OnBadFile, ReloadOnEdit, StoreKind,
     SupervisorSettings,
 };
 use super::surroundings::Surroundings;
@@ -66,6 +66,7 @@ pub(super) fn supervisor(
         log_format: table.read("log_format", log_format).unwrap_or(LogFormat::Text),
         shutdown_grace: table.read("shutdown_grace", Value::duration).unwrap_or(SHUTDOWN_GRACE),
         reload_on_edit: table.read("reload_on_edit", reload_on_edit).unwrap_or(ReloadOnEdit::Apply),
+        on_bad_file: table.read("on_bad_file", on_bad_file).unwrap_or(OnBadFile::Refuse),
         name,
         state_dir,
     }
@@ -191,6 +192,11 @@ fn reload_on_edit(value: &Value<'_>) -> Parsed<ReloadOnEdit> {
         ("check", ReloadOnEdit::Check),
         ("off", ReloadOnEdit::Off),
     ];
+    value.parse(|text| one_of(text, &choices))
+}
+
+fn on_bad_file(value: &Value<'_>) -> Parsed<OnBadFile> {
+    let choices = [("refuse", OnBadFile::Refuse), ("last-good", OnBadFile::LastGood)];
     value.parse(|text| one_of(text, &choices))
 }
 

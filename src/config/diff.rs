@@ -81,6 +81,12 @@ impl Changes {
         let added = self.added.iter().map(|pool| format!("{} added: {}", pool.name, pool.count));
         let removed = self.removed.iter().map(|name| format!("{name} removed"));
         let changed = self.changed.iter().map(ToString::to_string);
+        added.chain(removed).chain(changed).chain(self.of_daemon()).collect()
+    }
+
+    /// One sentence for each change of the daemon itself.
+    #[must_use]
+    pub fn of_daemon(&self) -> Vec<String> {
         let listening = self.listen_added.iter().map(|at| format!("listening on {at} too"));
         let closed = self.listen_removed.iter().map(|at| format!("listening on {at} no more"));
         let live = self.live.iter().map(|key| format!("{key} changed"));
@@ -88,8 +94,7 @@ impl Changes {
             .at_restart
             .iter()
             .map(|key| format!("{key} changed: takes effect when the daemon is started again"));
-        let pools = added.chain(removed).chain(changed);
-        pools.chain(listening).chain(closed).chain(live).chain(waiting).collect()
+        listening.chain(closed).chain(live).chain(waiting).collect()
     }
 }
 
@@ -166,6 +171,7 @@ fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
     named([
         ("supervisor.shutdown_grace", was.shutdown_grace != is.shutdown_grace),
         ("supervisor.reload_on_edit", was.reload_on_edit != is.reload_on_edit),
+        ("supervisor.on_bad_file", was.on_bad_file != is.on_bad_file),
         ("host.max_workers", old.host.workers_max != new.host.workers_max),
         ("host.reserve_memory", old.host.memory_reserve != new.host.memory_reserve),
         ("host.max_load", differ(old.host.load_max, new.host.load_max)),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::env_file;
 use super::error::{ConfigError, Place};
 use super::expand::Variables;
+use super::last_good::Copy;
 use super::source::{self, Source};
 use super::sources::{IncludePattern, Sources};
 use super::surroundings::Surroundings;
@@ -20,11 +21,18 @@ use super::wrong::{Parsed, Wrong};
 pub(super) struct Files<'a> {
     surroundings: &'a Surroundings,
     sources: RefCell<Sources>,
+    /// What is read in place of the disk.
+    copy: Option<&'a Copy>,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(surroundings: &'a Surroundings) -> Self {
-        Self { surroundings, sources: RefCell::default() }
+        Self { surroundings, sources: RefCell::default(), copy: None }
+    }
+
+    /// Reads what was kept of them.
+    pub(super) fn kept(copy: &'a Copy, surroundings: &'a Surroundings) -> Self {
+        Self { copy: Some(copy), ..Self::new(surroundings) }
     }
 
     pub(super) fn surroundings(&self) -> &'a Surroundings {
@@ -96,12 +104,19 @@ impl<'a> Files<'a> {
             return Ok(vec![path.to_owned()]);
         }
         let pattern = IncludePattern { folder: folder.to_owned(), name: name.to_owned() };
-        let found = pattern.expand();
+        let found = self.copy.map_or_else(
+            || pattern.expand(),
+            |copy| copy.paths().filter(|path| pattern.means(path)).map(Path::to_owned).collect(),
+        );
         self.sources.borrow_mut().add_pattern(pattern);
         Ok(found)
     }
 
     fn text(&self, path: &Path, user: Option<u32>) -> Result<String, Unreadable> {
+        if let Some(copy) = self.copy {
+            let gone = || Wrong::new("it was not kept");
+            return copy.text(path).map(str::to_owned).ok_or_else(|| gone().into());
+        }
         let bytes = self.sources.borrow_mut().read(path).map_err(|error| {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => "there is no such file".to_owned(),

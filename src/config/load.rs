@@ -10,11 +10,12 @@ use super::daemon;
 use super::error::ConfigErrors;
 use super::expand::Variables;
 use super::files::Files;
+use super::last_good::Copy;
 use super::order;
 use super::pool::Reader;
 use super::run::Run;
 use super::scaling;
-use super::settings::{PoolSettings, Settings};
+use super::settings::{OnBadFile, PoolSettings, Settings, SupervisorSettings};
 use super::source::Source;
 use super::sources::Sources;
 use super::surroundings::Surroundings;
@@ -51,9 +52,33 @@ pub fn load_text(
     settings(&main, Files::new(surroundings))
 }
 
+/// Checks what was kept of a file and all that belongs to it.
+pub(super) fn load_copy(
+    file: &Path,
+    copy: &Copy,
+    surroundings: &Surroundings,
+) -> Result<Settings, ConfigErrors> {
+    let path = surroundings.directory.join(file);
+    let text = copy.text(&path).unwrap_or_default().to_owned();
+    let main = Source { name: file.to_owned(), path, text };
+    settings(&main, Files::kept(copy, surroundings))
+}
+
 /// The control socket that a file names, even while the file is broken.
 #[must_use]
 pub fn socket_of(file: &Path, surroundings: &Surroundings) -> PathBuf {
+    supervisor_of(file, surroundings).settings.socket
+}
+
+/// What can be read of `[supervisor]` in a file that may be broken.
+#[derive(Debug)]
+pub(super) struct BestEffort {
+    pub(super) settings: SupervisorSettings,
+    /// Whether it asks for no other file in its place.
+    pub(super) refuses: bool,
+}
+
+pub(super) fn supervisor_of(file: &Path, surroundings: &Surroundings) -> BestEffort {
     let (files, report) = (Files::new(surroundings), Report::default());
     let main = files
         .open(file, &surroundings.directory.join(file))
@@ -62,7 +87,10 @@ pub fn socket_of(file: &Path, surroundings: &Surroundings) -> PathBuf {
     let variables = variables(&main, entries.get_ref(), &files, &report);
     let scope = Scope { source: &main, variables: &variables, report: &report };
     let table = scope.root(entries.get_ref()).table("supervisor");
-    daemon::supervisor(&table, &main.path, surroundings).socket
+    let settings = daemon::supervisor(&table, &main.path, surroundings);
+    let is_said = table.get("on_bad_file").is_some();
+    let refuses = is_said && settings.on_bad_file == OnBadFile::Refuse;
+    BestEffort { settings, refuses }
 }
 
 /// Every key that a file may have, as in `pool.NAME.count.min`.

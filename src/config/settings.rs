@@ -63,6 +63,8 @@ pub struct SupervisorSettings {
     pub shutdown_grace: Duration,
     /// What a changed file does.
     pub reload_on_edit: ReloadOnEdit,
+    /// What a start with a broken file does.
+    pub on_bad_file: OnBadFile,
 }
 
 /// What an edit of the file does while the daemon runs.
@@ -74,6 +76,15 @@ pub enum ReloadOnEdit {
     Check,
     /// Nothing.
     Off,
+}
+
+/// What a start with a broken file does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBadFile {
+    /// The daemon does not start.
+    Refuse,
+    /// It runs the files that were applied last.
+    LastGood,
 }
 
 /// Shape of log lines.

@@ -61,6 +61,16 @@ impl Sources {
         Self { files: files.collect(), patterns: self.patterns.clone() }
     }
 
+    /// Whether the file was there.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        matches!(self.files.get(path), Some(Content::Hash(_)))
+    }
+
+    /// Whether the file held these bytes.
+    pub(super) fn is_of(&self, path: &Path, bytes: &[u8]) -> bool {
+        self.files.get(path) == Some(&Content::of(bytes))
+    }
+
     /// Reads a file and remembers what was in it.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let read = read_bounded(path);
@@ -106,6 +116,13 @@ impl IncludePattern {
             && WildMatch::new(&self.name).matches(name)
     }
 
+    /// True for the paths that it means.
+    #[must_use]
+    pub fn means(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        path.parent() == Some(&self.folder) && name.is_some_and(|name| self.matches(name))
+    }
+
     /// The files that match now, in the order of their names.
     #[must_use]
     pub fn expand(&self) -> Vec<PathBuf> {
@@ -118,7 +135,7 @@ impl IncludePattern {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_LEN_MAX {

@@ -53,6 +53,9 @@ pub struct ConfigStatus {
     pub file: String,
     /// When the settings in force were read.
     pub loaded_at: String,
+    /// Whether they are those of an earlier file, since the present one was broken at the start.
+    #[serde(default)]
+    pub is_copy: bool,
     /// A later version that was not applied.
     pub rejected: Option<RejectedStatus>,
 }
@@ -360,6 +363,28 @@ pub struct ScaleRequest {
 pub struct ReloadRequest {
     /// Whether a file without any pool may be applied.
     pub allow_empty: bool,
+}
+
+/// `GET /v1/plan?allow_empty=…`: what a reload would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStatus {
+    /// Each change; none when the file says what is in force.
+    pub steps: Vec<PlanStep>,
+}
+
+/// One change that a reload would make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStep {
+    /// The pool; absent for the daemon itself.
+    pub pool: Option<String>,
+    /// `wordcount 2→4: 2 to start`
+    pub text: String,
+    /// Workers to start.
+    pub start: u32,
+    /// Workers to replace.
+    pub replace: u32,
+    /// Workers to stop.
+    pub stop: u32,
 }
 
 /// The answer to a command: what was done, a sentence each.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::handle::Hurdle;
-use crate::config::PoolSettings;
+use crate::config::{PoolSettings, Program};
 use crate::model::{Exit, PoolName, WorkerId, WorkerName};
 
 /// A pool at one moment; published at most every 20 ms.
@@ -24,6 +24,8 @@ pub struct PoolView {
     pub skipped: Option<(SystemTime, String)>,
     /// How the last roll of its workers goes, while there is something to say of it.
     pub deploy: Option<DeployView>,
+    /// The program that its workers run, while that of the settings has not proved itself.
+    pub former: Option<Program>,
     /// Its slots in the order of their numbers; in a roll a slot stands here twice, the
     /// predecessor after its successor.
     pub slots: Vec<SlotView>,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -13,14 +13,14 @@ use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
 use super::counts::CountNews;
-use super::handle::SupervisorHandle;
+use super::handle::{ConfigState, Rejected, SupervisorHandle};
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
 use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{
-    self, ConfigErrors, ProgramChanged, ProgramWatcher, Settings, Surroundings, Watcher,
+    self, ConfigErrors, LastGood, ProgramChanged, ProgramWatcher, Settings, Surroundings, Watcher,
 };
 use crate::control::server::{BindError, ControlServer};
 use crate::host::ControlGroup;
@@ -143,8 +143,7 @@ impl DaemonError {
 /// # Errors
 /// When it cannot start.
 pub fn run(options: RunOptions) -> Result<(), DaemonError> {
-    let settings =
-        config::load(&options.file, &Surroundings::of_process()).map_err(DaemonError::BadFile)?;
+    let (settings, config) = read(&options.file)?;
     let own = &settings.supervisor;
     telemetry::start(&own.log_level, own.log_format, options.verbosity)?;
     let failed = |source| DaemonError::Io { what: "the runtime cannot be started", source };
@@ -153,10 +152,34 @@ pub fn run(options: RunOptions) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    runtime.block_on(serve(Arc::new(settings), options.on_start))
+    runtime.block_on(serve(Arc::new(settings), config, options.on_start))
 }
 
-async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonError> {
+/// Reads the file, or what was kept of it while it is broken.
+fn read(file: &Path) -> Result<(Settings, ConfigState), DaemonError> {
+    let surroundings = Surroundings::of_process();
+    let now = SystemTime::now();
+    let errors = match config::load(file, &surroundings) {
+        Ok(settings) => {
+            let config = ConfigState { loaded_at: now, is_copy: false, rejected: None };
+            return Ok((settings, config));
+        }
+        Err(errors) => errors,
+    };
+    let Some(LastGood { settings, applied_at }) = config::last_good(file, &surroundings) else {
+        return Err(DaemonError::BadFile(errors));
+    };
+    let rejected = Some(Rejected { at: now, errors: errors.lines() });
+    // What is watched for an edit is the file that is broken.
+    let settings = Settings { sources: errors.sources, ..settings };
+    Ok((settings, ConfigState { loaded_at: applied_at, is_copy: true, rejected }))
+}
+
+async fn serve(
+    settings: Arc<Settings>,
+    config: ConfigState,
+    on_start: OnStart,
+) -> Result<(), DaemonError> {
     let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -209,10 +232,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         counts,
         intents,
         submitted: submitted_in,
+        state_dir: state_dir.path().to_owned(),
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
     let inbox = Inbox { commands, demand, edits, deploys, signals, failures, submitted };
-    let failure = Supervisor::new(settings, rooms).run(inbox).await;
+    let failure = Supervisor::new(settings, config, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {
         warn!(%error, "the control socket ended badly");
@@ -236,7 +260,6 @@ fn processes_of(state_dir: &StateDir) -> Result<ProcessesOptions, DaemonError> {
         cgroup: ControlGroup::of_process().ok().map(|group| group.folder),
     })
 }
-
 /// What tells of edits and of changed programs.
 struct Watching {
     watcher: Option<Watcher>,

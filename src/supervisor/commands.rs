@@ -60,6 +60,11 @@ impl Supervisor {
                 info!(actor, "reload");
                 self.reload(allow_empty, answer).await;
             }
+            SupervisorCommand::Plan { allow_empty, reply } => {
+                if reply.send(self.plan(allow_empty)).is_err() {
+                    tracing::debug!("whoever asked for the plan has gone");
+                }
+            }
             SupervisorCommand::Shutdown(actor, answer) => {
                 info!(actor, "shutdown");
                 self.stop(Some(answer)).await;

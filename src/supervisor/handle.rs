@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
 use super::counts::{CountChange, CountNews};
+use super::plan::PlannedStep;
 use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
 use crate::host::{HostSample, ProcessUsage};
@@ -93,6 +94,8 @@ pub struct Occasion {
 pub struct ConfigState {
     /// When the settings in force were read.
     pub loaded_at: SystemTime,
+    /// Whether they are those of an earlier file, since the present one was broken at the start.
+    pub is_copy: bool,
     /// Why a later version of the file is not in force: one line per mistake.
     pub rejected: Option<Rejected>,
 }
@@ -214,6 +217,13 @@ pub enum SupervisorCommand {
         /// The answer.
         answer: Answer,
     },
+    /// Tell what a reload would do, and do nothing.
+    Plan {
+        /// Whether a file without any pool may be applied.
+        allow_empty: bool,
+        /// The plan.
+        reply: oneshot::Sender<Result<Vec<PlannedStep>, CommandError>>,
+    },
     /// Stop everything; answered when only the control socket is left.
     Shutdown(Actor, Answer),
     /// The daemon at this moment.
@@ -266,6 +276,17 @@ impl SupervisorHandle {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.or(Err(SupervisorGone))?;
         answered.await.or(Err(SupervisorGone))?
+    }
+
+    /// What a reload would do.
+    ///
+    /// # Errors
+    /// When the file has mistakes, or the supervisor has stopped.
+    pub async fn plan(&self, allow_empty: bool) -> Result<Vec<PlannedStep>, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let command = SupervisorCommand::Plan { allow_empty, reply };
+        self.commands.send(command).await.or(Err(SupervisorGone))?;
+        answer.await.or(Err(SupervisorGone))?
     }
 
     /// The daemon at this moment.

@@ -32,3 +32,4 @@ pub use handle::{
     Actor, Answer, Brief, CommandError, ConfigState, Occasion, Outlook, Progress, RaisedMin,
     Rejected, ScaleTo, Snapshot, SupervisorCommand, SupervisorGone, SupervisorHandle,
 };
+pub use plan::PlannedStep;

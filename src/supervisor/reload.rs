@@ -12,7 +12,7 @@ use super::commands::reply;
 use super::entry::{Entry, settle};
 use super::floor::Floor;
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
-use super::plan::Plan;
+use super::plan::{self, Plan, PlannedStep};
 use super::task::{Rooms, Supervisor};
 use super::timing::Timing;
 use super::usher::usher;
@@ -21,6 +21,7 @@ use crate::config::{
     self, Changes, PoolChange, ReloadOnEdit, Run, Settings, Sources, Surroundings,
 };
 use crate::logs::LogsRequest;
+use crate::model::PoolName;
 use crate::pool::PoolCommand;
 
 /// An edit that removes pools is applied after so long without another one: a file that was cut
@@ -63,7 +64,35 @@ impl Supervisor {
             );
         }
         info!("{} of {}", self.serving(), self.settings.file.display());
-        self.service.ready(&self.serving());
+        if self.config.rejected.is_some() {
+            self.say_bad_start();
+        } else {
+            self.keep_good();
+            self.service.ready(&self.serving());
+        }
+    }
+
+    /// The daemon was started with a broken file.
+    fn say_bad_start(&mut self) {
+        for line in self.config.rejected.iter().flat_map(|rejected| &rejected.errors) {
+            error!("{line}");
+        }
+        let then = plan::at_clock(self.config.loaded_at);
+        let said = format!(
+            "the file has mistakes: running the last good one, applied at {then}, as on_bad_file \
+             says; it is applied when it is mended"
+        );
+        error!("{said}");
+        self.service.ready(&said);
+    }
+
+    /// Keeps the files that are in force, for a start with a broken one.
+    fn keep_good(&self) {
+        let surroundings = Surroundings::of_process();
+        let kept = config::keep_last_good(&self.settings, &surroundings, &self.rooms.state_dir);
+        if let Err(error) = kept {
+            warn!(%error, "the last good file cannot be kept");
+        }
     }
 
     fn serving(&self) -> String {
@@ -122,6 +151,23 @@ impl Supervisor {
         }
     }
 
+    /// What a reload would do. The file is read as it is now, and nothing else happens.
+    pub(super) fn plan(&self, allow_empty: bool) -> Result<Vec<PlannedStep>, CommandError> {
+        let read = config::load(&self.settings.file, &Surroundings::of_process());
+        let new = read.map_err(|errors| errors.lines());
+        let new = new.and_then(|new| self.refuse_empty(new, allow_empty));
+        let new = new.map_err(CommandError::BadFile)?;
+        let changes = config::diff(&self.settings, &new);
+        let view = |name: &PoolName| self.pools.get(name).map(|entry| entry.handle.view());
+        let counts = |change: &PoolChange| {
+            let Some(entry) = self.pools.get(change.name()) else { return (0, 0) };
+            let hold = entry.hold.filter(|_| !change.changes_count());
+            let bounds = hold.map_or(change.new.count, |hold| hold.bounds);
+            (entry.target, entry.target.clamp(bounds.min, bounds.max))
+        };
+        Ok(plan::steps(&changes, view, counts))
+    }
+
     fn is_doubtful(&self, new: &Settings) -> bool {
         let kept = |name| new.pools.contains_key(name);
         !self.pools.keys().all(kept)
@@ -162,7 +208,7 @@ impl Supervisor {
         for line in &errors {
             error!("{line}");
         }
-        let running = at_clock(self.config.loaded_at);
+        let running = plan::at_clock(self.config.loaded_at);
         let said = format!("the file was not applied; still running the file of {running}");
         error!("{said}");
         self.service.ready(&said);
@@ -173,10 +219,11 @@ impl Supervisor {
     async fn take(&mut self, new: Settings, answer: Option<Answer>) {
         self.quiet_until = None;
         let was_rejected = self.config.rejected.is_some();
-        self.config = ConfigState { loaded_at: SystemTime::now(), rejected: None };
+        self.config = ConfigState { loaded_at: SystemTime::now(), is_copy: false, rejected: None };
         let changes = config::diff(&self.settings, &new);
         if changes.is_empty() {
             self.settings = Arc::new(new);
+            self.keep_good();
             self.service.ready(&self.serving());
             let again = if was_rejected { " right again" } else { " right" };
             let said = format!("the file is{again}, and changes nothing that runs");
@@ -186,6 +233,7 @@ impl Supervisor {
             warn!("{key} changed: takes effect when the daemon is started again");
         }
         let effects = self.apply(Arc::new(new), &changes).await;
+        self.keep_good();
         self.service.ready(&self.serving());
         self.say_when_done(effects, answer);
     }
@@ -311,7 +359,7 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
     let (before, bounds) = (entry.target, entry.bounds());
     entry.target = before.clamp(bounds.min, bounds.max);
     entry.wanted = entry.target;
-    let plan = Plan::of(change, entry.handle.view().intent, before, entry.target);
+    let plan = Plan::of(change, &entry.handle.view(), before, entry.target);
     info!("{said}: {}", plan.begun());
     let (reply, done) = oneshot::channel();
     let settings = Arc::clone(&change.new);
@@ -334,14 +382,4 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
         }
     };
     Effect { done: Box::pin(done), is_told: !plan.takes_time() }
-}
-
-/// The time of day, as a person says it.
-fn at_clock(time: SystemTime) -> String {
-    match Timestamp::try_from(time) {
-        Ok(time) => {
-            time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
-        }
-        Err(error) => error.to_string(),
-    }
 }

@@ -1,8 +1,9 @@
 //! The one owner of what is in force: the settings, the pools, the holds.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -51,6 +52,7 @@ pub(super) struct Rooms {
     pub(super) counts: CountNews,
     pub(super) intents: Intents,
     pub(super) submitted: mpsc::Sender<Submitted>,
+    pub(super) state_dir: PathBuf,
 }
 
 /// What comes in.
@@ -99,10 +101,10 @@ enum Event {
 }
 
 impl Supervisor {
-    pub(super) fn new(settings: Arc<Settings>, rooms: Rooms) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, config: ConfigState, rooms: Rooms) -> Self {
         Self {
             rooms,
-            config: ConfigState { loaded_at: SystemTime::now(), rejected: None },
+            config,
             settings,
             quiet_until: None,
             started: Instant::now(),

@@ -88,6 +88,10 @@ async fn supervise(mut commands: mpsc::Receiver<SupervisorCommand>) {
                 reply.send(snapshot()).ok();
                 continue;
             }
+            SupervisorCommand::Plan { reply, .. } => {
+                reply.send(Ok(Vec::new())).ok();
+                continue;
+            }
             SupervisorCommand::Stop(_, _, answer) => {
                 unanswered.push(answer);
                 continue;
@@ -169,7 +173,11 @@ fn snapshot() -> Snapshot {
             brief(&settings, "flood", vec![slot("flood:1")]),
         ],
         settings: Arc::new(settings),
-        config: ConfigState { loaded_at: SystemTime::now(), rejected: Some(rejected) },
+        config: ConfigState {
+            loaded_at: SystemTime::now(),
+            is_copy: false,
+            rejected: Some(rejected),
+        },
         started: Instant::now(),
         broker: None,
         host: HostSample::default(),
@@ -190,6 +198,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
         hurdle: None,
         skipped: None,
         deploy: None,
+        former: None,
         slots,
     };
     Brief {

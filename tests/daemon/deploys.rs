@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::rig::{Daemon, PROGRAM, kill, until};
+use crate::rig::{Daemon, PROGRAM, kill, spawn, until};
 
 /// Workers that answer with what they are.
 fn pool(word: &str, keys: &str) -> String {
@@ -134,4 +134,76 @@ fn changed_files_of_the_program_replace_the_workers_once() {
     assert_eq!(daemon.says(&["submit", "say", "x"]), "new\n");
     fs::copy(at("one/run.sh"), at("two/run.sh")).unwrap();
     until("it is mended", || daemon.ask(&["status"]).status.success() && done() == 4);
+}
+
+#[test]
+fn a_dry_run_tells_what_a_reload_would_do_and_does_nothing() {
+    let daemon = Daemon::with_pools(&pool("old", ""));
+    daemon.edit("[supervisor]", "[supervisor]\nreload_on_edit = \"off\"");
+    daemon.says(&["reload"]);
+    let dry = ["reload", "--dry-run"];
+    assert_eq!(daemon.says(&dry), "the file changes nothing that runs\n");
+    let old = pids(&daemon);
+    daemon.edit("echo old", "echo new");
+    daemon.edit("count = 3", "count = 5");
+    daemon.edit("[broker]", "[host]\nmax_load = 3\n[broker]");
+    let added =
+        "[pool.more]\nuser = \"${USER}\"\ncommand = \"wc\"\nprotocol = \"exec\"\n[pool.say]";
+    daemon.edit("[pool.say]", added);
+    let plan = "more added, 1 workers: 1 to start\n\
+                say 3→5: command changed: 2 to start, 3 to replace behind a canary\n\
+                host.max_load changed\n";
+    assert_eq!(daemon.says(&dry), plan);
+    let json = daemon.says(&["reload", "--dry-run", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let step = &json["steps"][1];
+    assert_eq!(
+        (&step["pool"], &step["start"], &step["replace"]),
+        (&"say".into(), &2.into(), &3.into())
+    );
+    assert_eq!(pids(&daemon), old);
+    daemon.edit("[pool.more]", "[pool.more]\nwizardry = 1");
+    let wrong = daemon.ask(&dry);
+    assert_eq!(wrong.status.code(), Some(3));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("more.wizardry: unknown key"));
+    assert!(daemon.ask(&["status"]).status.success(), "nothing was taken note of");
+    daemon.edit("[pool.more]\nwizardry = 1", "[pool.more]");
+    daemon.says(&["reload"]);
+    assert_eq!(daemon.says(&dry), "the file changes nothing that runs\n");
+}
+
+#[test]
+fn a_start_with_a_broken_file_runs_the_last_good_one_until_it_is_mended() {
+    let mut daemon = Daemon::with_pools(&pool("old", ""));
+    daemon.edit("[supervisor]", "[supervisor]\non_bad_file = \"last-good\"");
+    daemon.says(&["reload"]);
+    for is_kept in [true, false] {
+        daemon.signal("-TERM");
+        assert!(daemon.child.wait().unwrap().success());
+        daemon.edit("[pool.say]", "[pool.say]\nwizardry = 1");
+        if !is_kept {
+            daemon.edit("\"last-good\"", "\"refuse\"");
+        }
+        daemon.child = spawn(daemon.folder.path());
+        if !is_kept {
+            assert_eq!(daemon.child.wait().unwrap().code(), Some(78));
+            break;
+        }
+        until("it serves", || daemon.running("say").len() == 3);
+        assert_eq!(daemon.says(&["submit", "say", "x"]), "old\n");
+        let status = daemon.ask(&["status"]);
+        assert_eq!(status.status.code(), Some(3));
+        let shown = String::from_utf8(status.stdout).unwrap();
+        assert!(shown.contains("running the last good file, of "), "{shown}");
+        assert!(shown.contains("say.wizardry: unknown key"), "{shown}");
+        assert!(daemon.log().contains("running the last good one, applied at"), "{}", daemon.log());
+        daemon.edit("wizardry = 1", "count_me_out = 1");
+        until("it is read again", || daemon.log().contains("count_me_out: unknown key"));
+        daemon.edit("count_me_out = 1\n", "");
+        daemon.edit("echo old", "echo new");
+        until("it is applied", || {
+            daemon.ask(&["status"]).status.success()
+                && daemon.says(&["submit", "say", "x"]) == "new\n"
+        });
+    }
 }

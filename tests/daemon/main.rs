@@ -16,6 +16,7 @@ mod logs;
 mod min_at;
 mod order;
 mod php;
+mod php_deploys;
 mod queue;
 mod raw;
 mod rig;

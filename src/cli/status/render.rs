@@ -45,7 +45,8 @@ impl View {
         let mut lines = vec![self.daemon(status), self.file(status)];
         if let Some(rejected) = &status.config.rejected {
             let at = format::clock(&rejected.at, &self.today);
-            let sentence = format!("the edit of {at} was not applied:");
+            let what = if status.config.is_copy { "file" } else { "edit" };
+            let sentence = format!("the {what} of {at} was not applied:");
             lines.push(self.paint(&sentence, Ink::Red));
             lines.extend(rejected.errors.iter().map(|error| format!("  {error}")));
         }
@@ -77,6 +78,10 @@ impl View {
     fn file(&self, status: &Status) -> String {
         let config = &status.config;
         let at = format::clock(&config.loaded_at, &self.today);
+        if config.is_copy {
+            let said = format!("running the last good file, of {at}, in place of {}", config.file);
+            return self.paint(&said, Ink::Red);
+        }
         let still = if config.rejected.is_some() { "still " } else { "" };
         format!("{still}running the file of {at}: {}", config.file)
     }

@@ -37,6 +37,7 @@ pub(in crate::cli) fn healthy() -> Status {
         config: ConfigStatus {
             file: "/etc/gear-supervisor/workers.toml".to_owned(),
             loaded_at: "2026-11-24T14:02:11.250+01:00".to_owned(),
+            is_copy: false,
             rejected: None,
         },
         broker: Some(broker()),

@@ -8,7 +8,12 @@ pub(super) fn troubles(status: &Status, names: &[String]) -> Vec<String> {
     let names = &spelled_out(status, names)[..];
     let mut troubles = Vec::new();
     if status.config.rejected.is_some() {
-        troubles.push("the last edit of the file is not applied".to_owned());
+        let what = if status.config.is_copy {
+            "the file has mistakes, and the last good one runs in its place"
+        } else {
+            "the last edit of the file is not applied"
+        };
+        troubles.push(what.to_owned());
     }
     if let Some(error) = status.broker.as_ref().and_then(|broker| broker.store_error.as_ref()) {
         troubles.push(format!("background jobs cannot be stored: {error}"));

@@ -20,9 +20,9 @@ pub use terminal::{KeyboardQuery, TerminalQuery};
 use wire::{Call, escape};
 
 use super::api::{
-    Done, EventRecord, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone,
-    QueueRequest, ReloadRequest, RestartRequest, ScaleRequest, SendRequest, SignalRequest, Status,
-    TraceRecord,
+    Done, EventRecord, Explanation, ExportedJob, Functions, JobStatus, Names, PlanStatus,
+    QueueDone, QueueRequest, ReloadRequest, RestartRequest, ScaleRequest, SendRequest,
+    SignalRequest, Status, TraceRecord,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -103,6 +103,15 @@ impl ControlClient {
     /// When nobody answers, or with a refusal.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.ask(Call::new(Method::GET, "/v1/status")).await
+    }
+
+    /// What a reload would do.
+    ///
+    /// # Errors
+    /// When nobody answers, or the file has mistakes.
+    pub async fn plan(&self, allow_empty: bool) -> Result<PlanStatus, ClientError> {
+        let path = format!("/v1/plan?allow_empty={allow_empty}");
+        self.ask(Call::new(Method::GET, &path)).await
     }
 
     /// Has a command carried out.

@@ -105,6 +105,7 @@ fn router(app: App) -> Router {
         .route("/v1/signal", post(commands::signal))
         .route("/v1/scale", post(commands::scale))
         .route("/v1/reload", post(commands::reload))
+        .route("/v1/plan", get(queries::plan))
         .route("/v1/shutdown", post(commands::shutdown))
         .route("/v1/logs", get(logs::stream))
         .route("/v1/terminal/{worker}", get(terminal::view))

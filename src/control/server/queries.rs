@@ -12,7 +12,7 @@ use super::App;
 use super::convert::{self, WorkerNames};
 use super::refusal::Refusal;
 use crate::broker::{self, BrokerHandle, Command, JobsOf};
-use crate::control::api::{Done, Explanation, JobStatus, Status};
+use crate::control::api::{Done, Explanation, JobStatus, PlanStatus, Status};
 use crate::control::{is_label, nearest};
 use crate::model::{FunctionName, NamePattern, WorkerId};
 use crate::supervisor::{Brief, Snapshot};
@@ -26,6 +26,21 @@ pub(super) struct JobsQuery {
     limit: Option<usize>,
     /// `oldest`, `newest` or `dead`.
     of: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct PlanQuery {
+    #[serde(default)]
+    allow_empty: bool,
+}
+
+pub(super) async fn plan(
+    State(app): State<App>,
+    query: Result<Query<PlanQuery>, QueryRejection>,
+) -> Result<Json<PlanStatus>, Refusal> {
+    let Query(PlanQuery { allow_empty }) = query?;
+    let steps = app.supervisor.plan(allow_empty).await?;
+    Ok(Json(PlanStatus { steps: steps.into_iter().map(convert::planned).collect() }))
 }
 
 pub(super) async fn status(State(app): State<App>) -> Result<Json<Status>, Refusal> {

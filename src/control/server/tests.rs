@@ -330,7 +330,9 @@ fn describe(command: SupervisorCommand) -> (String, String, Answer) {
             (format!("kill {handle} of {worker}"), actor, answer)
         }
         SupervisorCommand::Shutdown(actor, answer) => ("shutdown".to_owned(), actor, answer),
-        SupervisorCommand::Snapshot(_) => panic!("a question where a command was due"),
+        SupervisorCommand::Plan { .. } | SupervisorCommand::Snapshot(_) => {
+            panic!("a question where a command was due")
+        }
     }
 }
 

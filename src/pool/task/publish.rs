@@ -37,6 +37,7 @@ impl Publisher {
             hurdle,
             skipped: None,
             deploy: None,
+            former: None,
             slots: Vec::new(),
         }));
         (Self { view, published: None, stale_since: None }, receiver)
@@ -103,6 +104,7 @@ impl Pool {
             hurdle: self.roster.hurdle().cloned(),
             skipped: self.skipped.clone(),
             deploy: self.deploy.view(),
+            former: self.former.as_ref().map(|former| former.program.clone()),
             slots: slots.collect(),
         };
         self.publisher.view.send_replace(Arc::new(view));

@@ -13,14 +13,14 @@ use crate::broker::record::{Death, DeathCause, JobRecord};
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::control::api::{
     BrokerStatus, ConfigStatus, CountRecord, DaemonState, DeathStatus, ExitStory, Explanation,
-    ExportedJob, FunctionStatus, HostStatus, JobStatus, RejectedStatus, ScalingNumbers, Status,
-    Text, WorkerStatus,
+    ExportedJob, FunctionStatus, HostStatus, JobStatus, PlanStep, RejectedStatus, ScalingNumbers,
+    Status, Text, WorkerStatus,
 };
 use crate::control::spelled_out;
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
 use crate::scaler::Decision;
-use crate::supervisor::{Brief, ConfigState, CountChange, Snapshot};
+use crate::supervisor::{Brief, ConfigState, CountChange, PlannedStep, Snapshot};
 
 /// The slots' names by their processes, for jobs that know their worker by its id.
 #[derive(Debug)]
@@ -189,10 +189,22 @@ pub(super) fn rfc3339(at: SystemTime) -> String {
     }
 }
 
+/// One change that a reload would make.
+pub(super) fn planned(step: PlannedStep) -> PlanStep {
+    PlanStep {
+        pool: step.pool.map(|pool| pool.to_string()),
+        text: step.text,
+        start: step.start,
+        replace: step.replace,
+        stop: step.stop,
+    }
+}
+
 fn config(file: &str, state: &ConfigState) -> ConfigStatus {
     ConfigStatus {
         file: file.to_owned(),
         loaded_at: rfc3339(state.loaded_at),
+        is_copy: state.is_copy,
         rejected: state.rejected.as_ref().map(|rejected| RejectedStatus {
             at: rfc3339(rejected.at),
             errors: rejected.errors.clone(),

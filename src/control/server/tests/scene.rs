@@ -32,7 +32,11 @@ pub(super) fn snapshot() -> Snapshot {
     };
     Snapshot {
         settings: Arc::new(settings()),
-        config: ConfigState { loaded_at: SystemTime::now(), rejected: Some(rejected) },
+        config: ConfigState {
+            loaded_at: SystemTime::now(),
+            is_copy: false,
+            rejected: Some(rejected),
+        },
         started: Instant::now(),
         pools: vec![brief()],
         broker: Some(overview()),
@@ -126,6 +130,7 @@ fn brief() -> Brief {
         hurdle: None,
         skipped: None,
         deploy: None,
+        former: None,
         slots,
         settings,
     };
