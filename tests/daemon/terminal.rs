@@ -153,7 +153,7 @@ fn the_screen_of_a_full_screen_program_is_painted_for_whoever_attaches() {
         ((80, 24), &["attach", "-i", "t"]),
     ] {
         let mut tty = Tty::open(&daemon, arguments, size);
-        tty.until_text("middle");
+        tty.until_text("last!");
         let rows = tty.rows();
         assert_eq!((rows[0].as_str(), rows[4].as_str()), ("top", "         middle"), "{tty}");
         assert_eq!(&rows[23][75..], "last!", "{tty}");
