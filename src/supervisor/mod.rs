@@ -11,6 +11,7 @@ mod carrier;
 mod commands;
 mod counts;
 mod entry;
+mod fleet;
 mod handle;
 mod look;
 mod plan;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::carrier::{Demand, Routes};
 use super::counts::CountNews;
 use super::entry::{Entry, Hold};
+use super::fleet::FleetWatch;
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
@@ -68,6 +69,8 @@ pub(super) struct Supervisor {
     /// Pools that were removed and still finish their jobs.
     pub(super) leaving: Vec<PoolHandle>,
     pub(super) scaling: Scaling,
+    /// Other hosts; `None`: the queues are ours alone.
+    pub(super) fleet: Option<FleetWatch>,
     pub(super) host: HostReader,
     pub(super) usage: ProcessReader,
     pub(super) service: Service,
@@ -98,6 +101,7 @@ impl Supervisor {
             pools: BTreeMap::new(),
             leaving: Vec::new(),
             scaling: Scaling::default(),
+            fleet: None,
             host: HostReader::new(),
             usage: ProcessReader::new(),
             service: Service::default(),
