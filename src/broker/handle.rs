@@ -25,7 +25,12 @@ pub enum BrokerEvent {
     Registered(WorkerId),
     /// A worker that was busy when it was to be drained has ended a job. Others end theirs unheard:
     /// news for every job would cost more than the job.
-    JobEnded(WorkerId),
+    JobEnded {
+        /// The process.
+        worker: WorkerId,
+        /// Whether the job has a result.
+        well: bool,
+    },
     /// A performer came through a public listener; who is it? Answer with [`BrokerHandle::tie`].
     ///
     /// It is given no job until then, for 20 ms at most.
@@ -100,6 +105,8 @@ pub enum Command {
     },
     /// The process is about to be killed for its job: that is charged, though it may drain.
     Charge(WorkerId),
+    /// Tell when the process ends its next job.
+    Await(WorkerId),
     /// Who of a pool's workers holds which job, since when.
     InHand {
         /// The pool.

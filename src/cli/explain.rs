@@ -71,7 +71,9 @@ async fn show(
                 EventRecord::Missed { missed } => {
                     output::remark(&format!("-- {missed} changes were missed --"));
                 }
-                EventRecord::Count(_) | EventRecord::Moved { .. } => {}
+                EventRecord::Count(_)
+                | EventRecord::Moved { .. }
+                | EventRecord::Deployed { .. } => {}
             }
         }
     }

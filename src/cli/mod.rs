@@ -33,6 +33,7 @@ mod status;
 mod submit;
 mod supervisord;
 mod table;
+mod terminal;
 mod wait;
 mod work;
 

@@ -3,6 +3,7 @@
 //! Parsed once at the edge and trusted afterwards. No behaviour beyond parsing and printing, and
 //! no wire or file shapes: those belong to `protocol`, `config` and `control::api`.
 
+mod busy;
 mod cron;
 mod exit;
 mod ids;
@@ -12,6 +13,7 @@ mod names;
 mod network;
 mod tally;
 
+pub use busy::BusyClock;
 pub use cron::{CronTimes, InvalidCron};
 pub use exit::{Drain, Exit};
 pub use ids::{JobId, SessionId, WorkerId};

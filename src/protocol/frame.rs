@@ -37,6 +37,28 @@ pub struct Frame {
     pub body: Bytes,
 }
 
+impl Frame {
+    /// What goes before the body on the wire.
+    #[must_use]
+    pub fn header(&self) -> [u8; HEADER_LEN] {
+        let [m0, m1, m2, m3] = self.magic.bytes();
+        let [k0, k1, k2, k3] = self.kind.number().to_be_bytes();
+        // A body that came with a packet fits into one.
+        let len = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        let [l0, l1, l2, l3] = len.to_be_bytes();
+        [m0, m1, m2, m3, k0, k1, k2, k3, l0, l1, l2, l3]
+    }
+}
+
+impl Magic {
+    fn bytes(self) -> [u8; 4] {
+        match self {
+            Self::Request => REQ,
+            Self::Response => RES,
+        }
+    }
+}
+
 /// One complete thing a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
@@ -142,10 +164,7 @@ fn next_line(buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
 pub(super) fn put_packet(out: &mut BytesMut, magic: Magic, kind: Kind, parts: &[&[u8]]) {
     let len = parts.iter().map(|part| part.len()).sum::<usize>() + parts.len().saturating_sub(1);
     out.reserve(HEADER_LEN + len);
-    out.put_slice(match magic {
-        Magic::Request => &REQ,
-        Magic::Response => &RES,
-    });
+    out.put_slice(&magic.bytes());
     out.put_u32(kind.number());
     // Bodies are bounded by max_packet, which is itself below 4 GiB.
     out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
@@ -178,6 +197,15 @@ mod tests {
                 assert_eq!(&frame.body[..], b"f\0u\0pay\0load");
             }
         }
+    }
+
+    #[test]
+    fn a_frame_is_passed_on_as_it_came() {
+        let mut sent = BytesMut::new();
+        put_packet(&mut sent, Magic::Response, Kind::JobAssign, &[b"H:x:1", b"f", b"pay\0load"]);
+        let wire = sent.clone();
+        let Ok(Some(Incoming::Frame(frame))) = Decoder::new(100).next(&mut sent) else { panic!() };
+        assert_eq!([&frame.header()[..], &frame.body[..]].concat(), wire);
     }
 
     #[test]

@@ -11,17 +11,19 @@ mod args;
 mod error_code;
 mod frame;
 mod kind;
+mod reader;
 mod request;
 mod response;
 
 pub use admin::{
-    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobRow,
-    OutstandingRow, PriorityRow,
+    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobListing,
+    JobRow, OutstandingRow, PriorityRow,
 };
 pub use args::MalformedPacket;
 pub use error_code::ErrorCode;
 pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, Incoming, LINE_LEN_MAX, Magic};
 pub use kind::Kind;
+pub use reader::{READ_LEN_MAX, Reader};
 pub use request::{GrabStyle, Request, Schedule, Submission, SubmitMode, WorkReport};
 pub use response::{JobStatus, Response};
 

@@ -21,8 +21,9 @@ use crate::broker::store::{StateDir, StateDirError};
 use crate::broker::{BrokerEvent, BrokerHandle, Command};
 use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
+use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
+use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
@@ -152,15 +153,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
-    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let ledger = Some(state_dir.path().join("workers"));
-    let file_limit = Some(file_limit);
-    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
+    let (logs, logs_thread) = Logs::start()?;
     let intents = open_intents(&state_dir)?;
-    let processes = Processes::open(options, &tasks, stop.clone())?;
+    let processes = Processes::open(processes_of(&state_dir)?, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
     let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
@@ -217,6 +214,18 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     end_tasks(&tasks).await;
     info!("stopped");
     failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// How processes are started and known again; raises the limit of open files.
+fn processes_of(state_dir: &StateDir) -> Result<ProcessesOptions, DaemonError> {
+    let what = "the limit of open files is unknown";
+    let file_limit = raise_file_limit().map_err(|source| DaemonError::Io { what, source })?;
+    Ok(ProcessesOptions {
+        own_binary: OWN_BINARY.into(),
+        ledger: Some(state_dir.path().join("workers")),
+        file_limit: Some(file_limit),
+        cgroup: ControlGroup::of_process().ok().map(|group| group.folder),
+    })
 }
 
 fn watch_file(

@@ -104,6 +104,7 @@ impl Carrier {
             GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
             GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
             GateRequest::Charge(worker) => Command::Charge(worker),
+            GateRequest::Await(worker) => Command::Await(worker),
             GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
             GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
             GateRequest::Nudge(worker) => Command::Nudge(worker),
@@ -125,7 +126,9 @@ impl Carrier {
                 }
                 self.ask_for_a_look();
             }
-            BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
+            BrokerEvent::JobEnded { worker, well } => {
+                self.hint(worker, PoolCommand::JobEnded { worker, well });
+            }
             BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
             BrokerEvent::Lost(loss) => {
                 let (job, function) = (&loss.handle, &loss.function);

@@ -14,7 +14,7 @@ use crate::config::{Count, Settings};
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
 use crate::model::{NamePattern, WorkerId};
-use crate::pool::{PoolNews, PoolView};
+use crate::pool::{PoolNews, PoolView, RestartMode};
 use crate::scaler::Decision;
 
 /// The daemon at one moment.
@@ -135,8 +135,17 @@ pub enum SupervisorCommand {
     Start(Vec<NamePattern>, Actor, Answer),
     /// Drain and stop them.
     Stop(Vec<NamePattern>, Actor, Answer),
-    /// Replace their processes one by one.
-    Restart(Vec<NamePattern>, Actor, Answer),
+    /// Replace their processes.
+    Restart {
+        /// Which.
+        names: Vec<NamePattern>,
+        /// One by one, or all at once.
+        mode: RestartMode,
+        /// Who.
+        actor: Actor,
+        /// The answer.
+        answer: Answer,
+    },
     /// Send a signal to them.
     Signal(Vec<NamePattern>, Signal, Actor, Answer),
     /// Kill the worker that holds a job; the job is charged.

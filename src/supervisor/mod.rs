@@ -21,6 +21,7 @@ mod service;
 mod stop;
 mod task;
 
+pub use crate::pool::RestartMode;
 pub use boot::{DaemonError, OnStart, RunOptions, run};
 pub use counts::{CountChange, CountNews};
 pub use handle::{

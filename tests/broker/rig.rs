@@ -134,6 +134,11 @@ impl Client {
         Self { stream, buffer: BytesMut::new() }
     }
 
+    /// The same connection for another thread.
+    pub(crate) fn try_clone(&self) -> Self {
+        Self::new(self.stream.try_clone().unwrap())
+    }
+
     pub(crate) fn send(&mut self, request: &Request) {
         let mut bytes = BytesMut::new();
         request.encode(&mut bytes);
@@ -175,6 +180,8 @@ impl Client {
                 len > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A signal ends a read with a timeout, also one whose handler restarts calls.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!("{error}"),
         }
     }

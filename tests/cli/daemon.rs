@@ -95,7 +95,7 @@ async fn supervise(mut commands: mpsc::Receiver<SupervisorCommand>) {
             SupervisorCommand::Start(_, _, answer) => {
                 (answer, Ok(vec!["slow: 2 started".to_owned()]))
             }
-            SupervisorCommand::Restart(_, _, answer) => {
+            SupervisorCommand::Restart { answer, .. } => {
                 (answer, failed("slow:1 did not become ready"))
             }
             SupervisorCommand::Signal(names, _, _, answer) => {
@@ -136,7 +136,7 @@ async fn write(filter: LogFilter, sender: mpsc::Sender<Vec<LogEntry>>) {
             worker: worker.parse().unwrap(),
             stream,
             text: Bytes::from_static(text),
-            continues: false,
+            part: false,
         })
     };
     if filter.names == [NamePattern::new("flood")] {
@@ -181,7 +181,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     let name: PoolName = name.parse().unwrap();
     let target = u32::try_from(slots.len()).unwrap();
     let settings = Arc::clone(&settings.pools[&name]);
-    let view = PoolView { name, settings, intent: PoolIntent::Up, target, slots };
+    let view = PoolView { name, settings, intent: PoolIntent::Up, target, deploy: None, slots };
     Brief {
         view: Arc::new(view),
         wanted: target,

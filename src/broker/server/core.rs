@@ -16,7 +16,6 @@ use tracing::{debug, error, info, warn};
 use super::intake::understand;
 use super::ledger::Ledger;
 use super::news::News;
-use super::reader::Reader;
 use super::session::{Brought, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
@@ -27,7 +26,7 @@ use crate::broker::state::{Effects, Input, State};
 use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
 use crate::broker::{BrokerEvent, Command};
 use crate::model::{JobId, Network, SessionId, WorkerId, WorkerName};
-use crate::protocol::{Decoder, FrameError, Incoming};
+use crate::protocol::{Decoder, FrameError, Incoming, Reader};
 
 /// Packets of one connection in one turn at most. While 200 workers register 5,000 functions each,
 /// a submission beside them takes 64–77 ms (p99) with 256 and 10–13 ms with 32; the rate of four

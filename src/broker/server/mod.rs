@@ -18,12 +18,12 @@ mod deliver;
 mod door;
 mod holder;
 mod intake;
+mod job_list;
 mod ledger;
 mod listen;
 mod listeners;
 mod load;
 mod news;
-mod reader;
 mod seldom;
 mod session;
 mod shell;
@@ -32,6 +32,8 @@ mod signals;
 mod start;
 mod stream;
 mod tape;
+#[cfg(test)]
+mod tests;
 
 pub use broker::Broker;
 pub use listen::{ListenError, SocketOptions};

@@ -9,9 +9,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::broker::Peer;
-
-/// Bytes that one read takes at most.
-pub(super) const READ_LEN_MAX: usize = 64 * 1024;
+use crate::protocol::READ_LEN_MAX;
 
 /// A connected TCP or unix socket.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::busy::BusyClock;
 use super::effects::{Effects, Outgoing};
 use super::functions::Sleeper;
 use super::sessions::{Identity, Rest};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
+use crate::model::BusyClock;
 use crate::model::Drain;
 use crate::model::{JobId, PoolName, SessionId, WorkerId, WorkerName};
 use crate::protocol::{ErrorCode, Response};
@@ -170,6 +170,15 @@ impl State {
     pub fn charge_at_end(&mut self, worker: WorkerId) {
         if let Some(process) = self.crews.workers.get_mut(&worker) {
             process.is_charged = true;
+        }
+    }
+
+    /// Has [`BrokerEvent::JobEnded`] told of the next job that the process ends.
+    ///
+    /// [`BrokerEvent::JobEnded`]: crate::broker::BrokerEvent::JobEnded
+    pub fn await_job(&mut self, worker: WorkerId) {
+        if let Some(process) = self.crews.workers.get_mut(&worker) {
+            process.awaited = true;
         }
     }
 
@@ -334,6 +343,8 @@ impl State {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         // Unlisting needs the process to be found in its pool, so it comes before the change.
         for session in process.sessions.clone() {
+            // Soon asleep, it can be nudged.
+            self.cut_hold(now, session);
             self.unlist(session);
             if let Rest::Woken(Some(function)) = self.forget_wake(session) {
                 // What it was woken for is to go to another one, at the next deadline.

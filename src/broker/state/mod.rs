@@ -10,6 +10,7 @@
 //! | `delayed` | jobs whose time has not come |
 //! | `dispatch` | what a session performs, and the job it is given |
 //! | `sleepers` | who sleeps, and who is woken |
+//! | `holds` | grabs that are answered a moment later |
 //! | `reports` | what workers report, and how a job ends |
 //! | `deaths`, `losses` | jobs whose worker was lost |
 //! | `dead`, `sweep` | dead letters, and orders about many jobs |
@@ -19,7 +20,7 @@
 //! | `crews` | worker processes, draining, a pool's max |
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
-//! | `admin`, `overview` | text commands, and what is shown |
+//! | `admin`, `job_lists`, `overview` | text commands, and what is shown |
 //! | `habits` | what can be set to gearmand's way |
 //! | `loading` | what waits until all stored jobs are read |
 //! | `tape` | jobs that end, for whoever records them |
@@ -28,7 +29,6 @@
 
 mod admin;
 mod answers;
-mod busy;
 mod commits;
 mod contents;
 mod crews;
@@ -42,8 +42,11 @@ mod expiry;
 mod functions;
 mod habits;
 mod handles;
+mod holds;
 mod input;
+mod job_lists;
 mod jobs;
+
 mod loading;
 mod losses;
 mod overview;
@@ -75,6 +78,7 @@ use self::deaths::Deaths;
 use self::delayed::Delayed;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
+use self::holds::Holds;
 use self::jobs::{Job, Jobs, Moment, Record};
 use self::loading::{Loading, Postponed};
 use self::reports::not_found;
@@ -91,6 +95,7 @@ use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkRepor
 pub use effects::{Effects, Outgoing};
 pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
+pub use job_lists::Piece;
 pub use overview::Payload;
 pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
@@ -151,6 +156,7 @@ pub struct State {
     /// Patterns of paused functions.
     paused: BTreeSet<String>,
     timers: Timers,
+    holds: Holds,
     /// Sleepers that perform too many functions to be listed with each.
     generalists: BTreeSet<Sleeper>,
     /// The last rank given out; see [`Session::rank`].
@@ -213,6 +219,7 @@ impl State {
             schedules: Schedules::default(),
             paused: BTreeSet::new(),
             timers: Timers::default(),
+            holds: Holds::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
             is_recorded: false,
@@ -248,6 +255,9 @@ impl State {
     /// Takes one input and appends what is to be done about it.
     pub fn handle(&mut self, now: Instant, input: Input, fx: &mut Effects) {
         self.reserve_handles(fx);
+        if let Some(session) = input.speaker() {
+            self.end_hold(session, fx);
+        }
         match input {
             Input::Opened { session, peer, worker } => {
                 self.opened(session, peer);
@@ -292,7 +302,7 @@ impl State {
     /// When [`Input::Deadline`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.holds.next()).min()
     }
 
     /// How many answers a session is owed; one that sends on without end is to be read no further
@@ -354,6 +364,7 @@ impl State {
                 Timer::Redo => self.redo(now, fx),
             }
         }
+        self.end_holds(now, fx);
     }
 
     fn request(&mut self, now: Instant, id: SessionId, request: Request, fx: &mut Effects) {

@@ -4,6 +4,7 @@
 
 mod error;
 mod logs;
+mod terminal;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +15,14 @@ use tokio_util::task::TaskTracker;
 
 pub use error::ClientError;
 pub use logs::{LogQuery, LogReader, RecordReader};
+pub use terminal::{KeyboardQuery, TerminalQuery};
 
 use wire::{Call, escape};
 
 use super::api::{
     Done, EventRecord, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone,
-    QueueRequest, ReloadRequest, ScaleRequest, SignalRequest, Status, TraceRecord,
+    QueueRequest, ReloadRequest, RestartRequest, ScaleRequest, SendRequest, SignalRequest, Status,
+    TraceRecord,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -37,9 +40,11 @@ pub enum Command {
     /// Drain and stop them.
     Stop(Names),
     /// Replace their processes one by one.
-    Restart(Names),
+    Restart(RestartRequest),
     /// Send a signal to them.
     Signal(SignalRequest),
+    /// Type a line into their terminals.
+    Send(SendRequest),
     /// Hold pools at a count, or release them.
     Scale(ScaleRequest),
     /// Read the file again and apply it.
@@ -108,8 +113,9 @@ impl ControlClient {
         let (route, call) = match command {
             Command::Start(names) => ("start", Call::json(names)),
             Command::Stop(names) => ("stop", Call::json(names)),
-            Command::Restart(names) => ("restart", Call::json(names)),
+            Command::Restart(request) => ("restart", Call::json(request)),
             Command::Signal(request) => ("signal", Call::json(request)),
+            Command::Send(request) => ("send", Call::json(request)),
             Command::Scale(request) => ("scale", Call::json(request)),
             Command::Reload(request) => ("reload", Call::json(request)),
             Command::Shutdown => ("shutdown", Ok(Call::new(Method::POST, ""))),

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use super::convert::{self, rfc3339};
 use crate::control::api::EventRecord;
-use crate::pool::{PoolEvent, SlotRole};
+use crate::pool::{PoolNewsItem, SlotRole};
 use crate::supervisor::CountChange;
 
 /// What one client hears of.
 struct Hearing {
-    moves: Receiver<Arc<PoolEvent>>,
+    moves: Receiver<Arc<PoolNewsItem>>,
     counts: Receiver<Arc<CountChange>>,
     stop: CancellationToken,
 }
@@ -51,15 +51,23 @@ impl Hearing {
     }
 }
 
-fn record(event: &PoolEvent) -> EventRecord {
-    EventRecord::Moved {
-        time: rfc3339(event.at),
-        worker: event.worker.to_string(),
-        outgoing: event.role == SlotRole::Predecessor,
-        pid: event.pid,
-        from: event.from.as_str().to_owned(),
-        to: event.to.as_str().to_owned(),
-        why: event.why.clone(),
+fn record(item: &Arc<PoolNewsItem>) -> EventRecord {
+    match &**item {
+        PoolNewsItem::Moved(event) => EventRecord::Moved {
+            time: rfc3339(event.at),
+            worker: event.worker.to_string(),
+            outgoing: event.role == SlotRole::Predecessor,
+            pid: event.pid,
+            from: event.from.as_str().to_owned(),
+            to: event.to.as_str().to_owned(),
+            why: event.why.clone(),
+        },
+        PoolNewsItem::Deployed(event) => EventRecord::Deployed {
+            time: rfc3339(event.at),
+            worker: event.worker.to_string(),
+            deploy: event.what.to_owned(),
+            reason: event.reason.clone(),
+        },
     }
 }
 

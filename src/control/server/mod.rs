@@ -13,6 +13,7 @@ mod logs;
 mod queries;
 mod queue;
 mod refusal;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -106,6 +107,10 @@ fn router(app: App) -> Router {
         .route("/v1/reload", post(commands::reload))
         .route("/v1/shutdown", post(commands::shutdown))
         .route("/v1/logs", get(logs::stream))
+        .route("/v1/terminal/{worker}", get(terminal::view))
+        .route("/v1/terminal/{worker}/keys", post(terminal::keys))
+        .route("/v1/terminal/{worker}/size", post(terminal::size))
+        .route("/v1/send", post(terminal::send))
         .route("/v1/events", get(events::stream))
         .route("/v1/jobs", get(queries::jobs))
         .route("/v1/jobs/{handle}", get(queries::job).delete(queries::cancel))

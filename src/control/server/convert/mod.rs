@@ -16,6 +16,7 @@ use crate::control::api::{
     ExportedJob, FunctionStatus, HostStatus, JobStatus, RejectedStatus, ScalingNumbers, Status,
     Text, WorkerStatus,
 };
+use crate::control::spelled_out;
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
 use crate::scaler::Decision;
@@ -151,6 +152,16 @@ fn numbers(decision: &Decision) -> ScalingNumbers {
         startup: inputs.startup.as_secs_f64(),
         window: inputs.window.as_secs_f64(),
     }
+}
+
+/// What names mean in a daemon.
+pub(super) fn patterns(snapshot: &Snapshot, names: &[String]) -> Vec<NamePattern> {
+    let pools: Vec<_> = snapshot
+        .pools
+        .iter()
+        .map(|Brief { view, .. }| (view.name.as_str(), view.settings.order.labels.as_slice()))
+        .collect();
+    spelled_out(names, &pools).iter().map(|name| NamePattern::new(name)).collect()
 }
 
 /// True when the pattern means the pool or a slot that it has or may have.

@@ -119,7 +119,14 @@ fn brief() -> Brief {
         ..slot(2, SlotState::Running)
     };
     let slots = vec![empty, running];
-    let view = PoolView { name: name.clone(), intent: PoolIntent::Up, target: 2, slots, settings };
+    let view = PoolView {
+        name: name.clone(),
+        intent: PoolIntent::Up,
+        target: 2,
+        deploy: None,
+        slots,
+        settings,
+    };
     Brief {
         view: Arc::new(view),
         wanted: 2,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A number of busy parts and the sum of the times that each has been busy.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BusyClock {
+pub struct BusyClock {
     count: u32,
     total: Duration,
     /// Up to when the total is right; `None` before the first change.
@@ -13,21 +13,21 @@ pub(super) struct BusyClock {
 
 impl BusyClock {
     /// One more is busy from now on.
-    pub(super) fn start(&mut self, now: Instant) {
+    pub fn start(&mut self, now: Instant) {
         self.total = self.total(now);
         self.until = Some(now);
         self.count += 1;
     }
 
     /// One is busy no more.
-    pub(super) fn stop(&mut self, now: Instant) {
+    pub fn stop(&mut self, now: Instant) {
         self.total = self.total(now);
         self.until = Some(now);
         self.count = self.count.saturating_sub(1);
     }
 
     /// The sum up to now.
-    pub(super) fn total(&self, now: Instant) -> Duration {
+    pub fn total(&self, now: Instant) -> Duration {
         let since = self.until.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.total.saturating_add(since.saturating_mul(self.count))
     }

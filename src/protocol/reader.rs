@@ -2,22 +2,22 @@
 
 use bytes::BytesMut;
 
-use super::stream::READ_LEN_MAX;
-
+/// Bytes that one read of a connection takes at most.
+pub const READ_LEN_MAX: usize = 64 * 1024;
 /// Bytes of a cut packet up to which they are copied aside, so that the shared buffer stays.
 const ASIDE_LEN_MAX: usize = 16 * 1024;
 
 /// The front of a packet that has not wholly come; an idle connection holds no memory here.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub struct Reader {
     partial: BytesMut,
     /// Whether `partial` may begin with whole packets: the last turn ended before it was through.
-    pub(super) backlog: bool,
+    pub backlog: bool,
 }
 
 impl Reader {
     /// The buffer to read on into: the shared one unless a large packet is under way.
-    pub(super) fn take(&mut self, shared: &mut BytesMut) -> BytesMut {
+    pub fn take(&mut self, shared: &mut BytesMut) -> BytesMut {
         if self.partial.len() > ASIDE_LEN_MAX {
             let mut own = std::mem::take(&mut self.partial);
             // The decoder made room as far as it believes the header; this is for its end.
@@ -35,7 +35,7 @@ impl Reader {
     }
 
     /// Puts the rest aside, and the buffer back where it can be shared.
-    pub(super) fn put_back(&mut self, mut buffer: BytesMut, shared: &mut BytesMut) {
+    pub fn put_back(&mut self, mut buffer: BytesMut, shared: &mut BytesMut) {
         if buffer.len() > ASIDE_LEN_MAX {
             self.partial = buffer;
             return;
