@@ -206,7 +206,7 @@ impl Connection {
     }
 }
 
-async fn connect(server: &ServerAddress) -> io::Result<Box<dyn Socket>> {
+pub(super) async fn connect(server: &ServerAddress) -> io::Result<Box<dyn Socket>> {
     match server {
         ServerAddress::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;

@@ -8,10 +8,12 @@ mod address;
 mod backoff;
 mod client;
 mod connection;
+mod listing;
 mod worker;
 
 pub use address::{InvalidAddress, ServerAddress};
 pub use backoff::Backoff;
 pub use client::{Client, ClientError, JobEvent, JobStream};
 pub use connection::{CONNECT_TIMEOUT, ConnectError, Connection, ConnectionError, Socket};
+pub use listing::{ListedConnection, ListedFunction, Listing};
 pub use worker::{Assignment, Undelivered, Worker, WorkerEvent};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::budget::{Budget, Claim, Grant, Limit, apportion};
 use super::decision::{Decision, Take};
 use super::estimate::FunctionState;
+use super::fleet::FleetState;
 use super::gate::{Bearing, HostGate, HostLimit, Relief};
 use super::need::{Demand, Need, PoolState};
 use super::sample::{FunctionSample, Look, PoolSample, real, to_workers};
@@ -35,6 +36,7 @@ pub struct ScalerState {
     functions: BTreeMap<FunctionName, FunctionState>,
     pools: BTreeMap<PoolName, PoolState>,
     gate: HostGate,
+    fleet: FleetState,
 }
 
 /// What is to be done.
@@ -83,6 +85,7 @@ pub fn decide(state: &mut ScalerState, now: Instant, look: &Look, host: &HostSet
 impl ScalerState {
     /// Takes the histories on; what is no longer looked at is forgotten.
     fn observe(&mut self, now: Instant, look: &Look) {
+        self.fleet.observe(now, look.fleet.as_ref());
         self.functions.retain(|name, _| look.functions.contains_key(name));
         self.pools.retain(|name, _| look.pools.contains_key(name));
         for (name, sample) in &look.functions {
@@ -110,7 +113,8 @@ impl ScalerState {
                 self.pools.insert(name.clone(), PoolState::default());
             }
             let Some(pool) = self.pools.get_mut(name) else { continue };
-            let need = pool.need(now, sample, &demands);
+            let whole = self.fleet.whole(now, look, (name, sample));
+            let need = pool.need(now, sample, &demands, whole.as_ref());
             let own = pool.own_target(now, sample, &need);
             let before = pool.level.unwrap_or_else(|| sample.have());
             let first = sample.have() == 0 && need.inputs.queued > 0.0 && need.up > 0;

@@ -53,20 +53,33 @@ impl Decision {
 
     fn demand(&self) -> String {
         let Inputs { queued, oldest, service, running, busy, .. } = self.inputs;
+        let workers = self.workers();
         if queued > 0.0 {
             let wait = humantime::format_duration(self.max_wait);
             return format!(
-                "{} wait, oldest {:.1} s, {} a job: {} workers meet max_wait = {wait}",
+                "{} wait, oldest {:.1} s, {} a job: {workers} meet max_wait = {wait}",
                 queued.ceil(),
                 oldest.as_secs_f64(),
                 seconds(service),
-                self.wanted
             );
         }
         if running == 0 && busy < 0.05 {
             return "nothing waits or runs".to_owned();
         }
-        format!("{running} run, {busy:.1} on average, none wait: {} workers needed", self.wanted)
+        format!("{running} run, {busy:.1} on average, none wait: {workers} needed")
+    }
+
+    /// `14 workers`, or `14 workers, 5 of them here and the others on 2 hosts,`
+    fn workers(&self) -> String {
+        let Inputs { hosts, needed, .. } = self.inputs;
+        let Self { wanted, .. } = self;
+        match hosts {
+            0 | 1 => format!("{wanted} workers"),
+            2 => format!("{needed} workers, {wanted} here and the others on another host,"),
+            hosts => {
+                format!("{needed} workers, {wanted} here and the others on {} hosts,", hosts - 1)
+            }
+        }
     }
 
     fn change(&self) -> String {

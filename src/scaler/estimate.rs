@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sample::{FunctionSample, real64};
+use super::sample::{FunctionSample, real, real64};
 
 /// Weight that every further completion leaves to the older ones.
 const DECAY_PER_JOB: f64 = 0.995;
@@ -56,7 +56,9 @@ impl FunctionState {
             let busy = sample.busy.saturating_sub(last.busy).as_secs_f64();
             self.busy_seconds = self.busy_seconds * kept + busy;
             self.ended = self.ended * kept + ended;
-            let came = real64(arrived(sample).saturating_sub(arrived(&last)));
+            // What other hosts end is reckoned from what they have in hand.
+            let elsewhere = real(last.elsewhere) * passed / self.service_seconds().max(1e-6);
+            let came = (arrived(sample) - arrived(&last) + elsewhere).max(0.0);
             self.span += passed;
             let (came, span) = ((came, passed), self.span);
             self.arrivals = follow(self.arrivals, came, span, ARRIVALS_HALF_LIFE);
@@ -78,8 +80,8 @@ impl FunctionState {
     }
 }
 
-fn arrived(sample: &FunctionSample) -> u64 {
-    sample.ended + u64::try_from(sample.running + sample.queued).unwrap_or(u64::MAX)
+fn arrived(sample: &FunctionSample) -> f64 {
+    real64(sample.ended) + real(sample.running + sample.elsewhere + sample.queued)
 }
 
 /// An exponentially weighted rate, moved on by `passed` seconds in which `came` events came; the

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::estimate::FunctionState;
+use super::fleet::Whole;
 use super::load::Load;
 use super::sample::{FunctionSample, PoolSample, real, to_workers, workers};
 use super::window::DownWindow;
@@ -38,6 +39,11 @@ pub(super) struct PoolState {
     /// What the pool was told to run; `None` before the first look.
     pub(super) level: Option<u32>,
     fell: Option<Instant>,
+    rose: Option<Instant>,
+    /// When it was looked at last, and jobs in the hands of other hosts' workers then.
+    seen_elsewhere: Option<(Instant, u32)>,
+    /// For how long those have run, all added up.
+    busy_elsewhere: Duration,
     /// Since when it has more than its share while others have less.
     pub(super) over_since: Option<Instant>,
 }
@@ -75,6 +81,10 @@ pub struct Inputs {
     pub startup: Duration,
     /// How far back the shrink rule looks.
     pub window: Duration,
+    /// Hosts that share the need, this one among them; 1: it is alone.
+    pub hosts: u32,
+    /// Workers that all of them need.
+    pub needed: u32,
 }
 
 /// What a pool needs.
@@ -100,21 +110,26 @@ impl PoolState {
         now: Instant,
         sample: &PoolSample,
         demands: &[Demand<'_>],
+        whole: Option<&Whole>,
     ) -> Need {
         let scaling = &sample.scaling;
         remember(&mut self.startups, &sample.startups, STARTUPS_MAX);
         remember(&mut self.sizes, &sample.sizes, SIZES_MAX);
         let backlog = Backlog::of(demands);
-        self.load.observe(now, sample.busy, scaling.max_wait, backlog.service);
+        let running = to_workers(sample.running).saturating_add(backlog.elsewhere);
+        let busy = sample.busy + self.elsewhere(now, backlog.elsewhere);
+        self.load.observe(now, busy, scaling.max_wait, backlog.service);
         let startup = self.startup(scaling);
-        let more = backlog.more_workers(sample, scaling.max_wait, startup);
+        let more = backlog.more_workers(running, scaling.max_wait, startup);
         let margin = margin(scaling.mode);
         let busy = self.load.busy();
         let staffed = staffed(busy, margin);
-        let by_queue = to_workers(sample.running).saturating_add(workers(more));
-        let spare = if sample.running > 0 { scaling.spare } else { 0 };
-        let wanted = by_queue.max(staffed).saturating_add(spare);
-        let floor = self.floor(now, sample, staffed, backlog.queued > 0.0);
+        let by_queue = running.saturating_add(workers(more));
+        let spare = if running > 0 { scaling.spare } else { 0 };
+        let needed = by_queue.max(staffed).saturating_add(spare);
+        let ours = |need: u32| whole.map_or(need, |whole| whole.share(need));
+        let wanted = ours(needed);
+        let floor = self.floor(now, sample, ours(staffed), backlog.queued > 0.0);
         let inputs = Inputs {
             queued: backlog.queued,
             oldest: backlog.oldest,
@@ -125,17 +140,40 @@ impl PoolState {
             have: sample.have(),
             startup,
             window: self.window.length(),
+            hosts: whole.map_or(1, Whole::hosts),
+            needed,
         };
         let left = backlog.time_left(scaling.max_wait, startup).max(1e-3);
         Need {
             inputs,
             wanted,
-            up: wanted.clamp(sample.count.min, sample.count.max),
+            up: self.beside(now, sample, (whole, wanted, startup)),
             floor,
             erlangs: (busy.max(real(sample.running)) + backlog.queued * backlog.service / left)
                 .min(f64::from(wanted)),
             size: quantile(&self.sizes, QUICKER),
         }
+    }
+
+    /// What is wanted within the pool's bounds, and no faster than beside strangers.
+    fn beside(
+        &self,
+        now: Instant,
+        sample: &PoolSample,
+        (whole, wanted, startup): (Option<&Whole>, u32, Duration),
+    ) -> u32 {
+        let up = wanted.clamp(sample.count.min, sample.count.max);
+        let level = self.level.unwrap_or_else(|| sample.have());
+        let rose = self.rose.map(|at| now.saturating_duration_since(at));
+        whole.map_or(up, |whole| whole.thinned(up, level, (rose, startup)))
+    }
+
+    /// For how long jobs have run in other hosts' hands, all added up, where so many do now.
+    fn elsewhere(&mut self, now: Instant, running: u32) -> Duration {
+        if let Some((at, before)) = self.seen_elsewhere.replace((now, running)) {
+            self.busy_elsewhere += now.saturating_duration_since(at) * before;
+        }
+        self.busy_elsewhere
     }
 
     /// The count by the pool's own rule: growth at once, a fall in steps and of idle workers only.
@@ -166,6 +204,9 @@ impl PoolState {
         if self.level.is_some_and(|level| target < level) {
             self.fell = Some(now);
         }
+        if self.level.is_some_and(|level| target > level) {
+            self.rose = Some(now);
+        }
         self.level = Some(target);
     }
 
@@ -195,6 +236,8 @@ struct Backlog {
     oldest: Duration,
     service: f64,
     arrivals: f64,
+    /// Jobs in the hands of other hosts' workers.
+    elsewhere: u32,
     orphan: bool,
 }
 
@@ -203,7 +246,7 @@ impl Backlog {
     /// come in.
     fn of(demands: &[Demand<'_>]) -> Self {
         let mut all = Self::default();
-        let (mut work, mut weights, mut services) = (0.0, 0.0, 0.0);
+        let (mut work, mut weights, mut services, mut elsewhere) = (0.0, 0.0, 0.0, 0.0);
         for demand in demands {
             let queued = demand.queued;
             let service = demand.history.service_seconds();
@@ -212,6 +255,7 @@ impl Backlog {
             all.queued += queued;
             all.arrivals += arrivals;
             all.orphan |= demand.orphan;
+            elsewhere += real(demand.sample.elsewhere) * demand.share;
             if queued > 0.0 {
                 all.oldest = all.oldest.max(demand.sample.oldest);
             }
@@ -219,6 +263,7 @@ impl Backlog {
             weights += weight;
             services += service;
         }
+        all.elsewhere = workers(elsewhere);
         all.service = match demands.len() {
             0 => 1.0,
             _ if weights > 0.0 => work / weights,
@@ -238,12 +283,12 @@ impl Backlog {
     /// Workers beyond the busy ones that start everything that waits in the time left.
     ///
     /// A free worker starts `1 + T/s` jobs in the time `T`, a busy one `T/s`.
-    fn more_workers(&self, sample: &PoolSample, max_wait: Duration, startup: Duration) -> f64 {
+    fn more_workers(&self, running: u32, max_wait: Duration, startup: Duration) -> f64 {
         if self.queued <= 0.0 {
             return 0.0;
         }
         let left = self.time_left(max_wait, startup);
-        let freed = real(sample.running) * left / self.service;
+        let freed = f64::from(running) * left / self.service;
         let uncovered = self.queued + self.arrivals * left - freed;
         let usable = (left - startup.as_secs_f64()).max(0.0);
         let more = (uncovered / (1.0 + usable / self.service)).clamp(0.0, self.queued);

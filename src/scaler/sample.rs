@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fleet::Fleet;
 use crate::config::{Count, ScalingSettings};
 use crate::host::HostSample;
 use crate::model::{FunctionName, PoolName};
@@ -17,6 +18,8 @@ pub struct Look {
     pub pools: BTreeMap<PoolName, PoolSample>,
     /// The host.
     pub host: HostSample,
+    /// Other hosts at the same servers; `None`: the queues are ours alone.
+    pub fleet: Option<Fleet>,
 }
 
 /// One function's queue.
@@ -26,11 +29,13 @@ pub struct FunctionSample {
     pub queued: usize,
     /// How long the oldest of them has waited.
     pub oldest: Duration,
-    /// Jobs in workers' hands.
+    /// Jobs in the hands of this host's workers.
     pub running: usize,
-    /// Jobs ended since the start.
+    /// Jobs in the hands of other hosts' workers.
+    pub elsewhere: usize,
+    /// Jobs that this host's workers ended since the start.
     pub ended: u64,
-    /// Time that jobs of it have been in workers' hands since the start, all added up.
+    /// Time that jobs of it have been in their hands since the start, all added up.
     pub busy: Duration,
 }
 

@@ -69,6 +69,7 @@ impl Eyes {
                         queued: seen.queued,
                         oldest: seen.oldest,
                         running: seen.running,
+                        elsewhere: 0,
                         ended: seen.ended,
                         busy: seen.busy,
                     },

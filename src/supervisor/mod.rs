@@ -13,6 +13,7 @@ mod commands;
 mod counts;
 mod deploys;
 mod entry;
+mod fleet;
 mod floor;
 mod handle;
 mod look;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use super::fleet;
 use super::look::Eyes;
 use super::task::Supervisor;
 use crate::config::Count;
@@ -50,14 +51,24 @@ impl Supervisor {
         let none_elastic = !self.pools.values().any(Entry::is_elastic);
         let Some(broker) = self.rooms.broker.clone().filter(|_| !none_elastic) else { return };
         let Ok(demand) = broker.demand().await else { return };
+        if self.fleet.is_none() {
+            self.watch_fleet();
+        }
         let ticked = &mut self.scaling.ticked;
         let is_tick = ticked.is_none_or(|at| now.saturating_duration_since(at) >= TICK);
         if is_tick {
             *ticked = Some(now);
         }
         let pools = self.pools.values_mut();
-        let look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
+        let mut look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
+        if let Some(fleet) = &self.fleet {
+            fleet::elsewhere(&mut look.functions, &fleet.running(now));
+            look.fleet = Some(fleet.fleet(now));
+        }
         let plan = decide(&mut self.scaling.state, now, &look, &self.settings.host);
+        if let Some(fleet) = &self.fleet {
+            fleet.publish(&plan, look.pools.iter());
+        }
         if let Some(after) = plan.again_after {
             self.scaling.ask_at(now + after);
         }

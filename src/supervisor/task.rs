@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::carrier::{Demand, Routes};
 use super::counts::CountNews;
 use super::entry::{Entry, Hold};
+use super::fleet::FleetWatch;
 use super::floor::Floor;
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
@@ -79,6 +80,8 @@ pub(super) struct Supervisor {
     /// Pools that were removed and still finish their jobs.
     pub(super) leaving: Vec<PoolHandle>,
     pub(super) scaling: Scaling,
+    /// Other hosts; `None`: the queues are ours alone.
+    pub(super) fleet: Option<FleetWatch>,
     pub(super) host: HostReader,
     pub(super) usage: ProcessReader,
     pub(super) service: Service,
@@ -111,6 +114,7 @@ impl Supervisor {
             pools: BTreeMap::new(),
             leaving: Vec::new(),
             scaling: Scaling::default(),
+            fleet: None,
             host: HostReader::new(),
             usage: ProcessReader::new(),
             service: Service::default(),

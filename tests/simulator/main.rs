@@ -7,6 +7,7 @@
 )]
 
 mod baselines;
+mod fleet;
 mod runs;
 mod scenarios;
 

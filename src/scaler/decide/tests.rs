@@ -25,6 +25,7 @@ fn queue(queued: usize) -> FunctionSample {
 fn look(pools: &[(&str, PoolSample, FunctionSample)]) -> Look {
     let functions = pools.iter().map(|(n, _, queue)| (FunctionName::from(*n), *queue));
     Look {
+        fleet: None,
         functions: functions.collect(),
         pools: pools.iter().map(|(n, pool, _)| (name(n), pool.clone())).collect(),
         host: HostSample { cores: 64, ..HostSample::default() },

@@ -7,6 +7,7 @@
 
 mod chance;
 mod crew;
+mod hosts;
 mod outcome;
 mod plot;
 mod policy;
@@ -17,6 +18,7 @@ mod world;
 
 pub use chance::Chance;
 pub use crew::CrewView;
+pub use hosts::{Hosts, Knows};
 pub use outcome::{Moment, Outcome, PoolOutcome};
 pub use plot::plot;
 pub use policy::{Autoscaler, Policy, Shrink};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::crew::CrewView;
 use super::world::World;
-use crate::config::HostSettings;
+use crate::config::{Count, HostSettings, ScalingSettings};
 use crate::model::{FunctionName, PoolName};
 use crate::scaler::{Decision, FRESH, FunctionSample, Look, PoolSample, ScalerState, Take, decide};
 
@@ -92,6 +93,7 @@ impl Autoscaler {
                 queued: queue.queued,
                 oldest: Duration::from_secs_f64(queue.oldest),
                 running: queue.running,
+                elsewhere: 0,
                 ended: queue.ended,
                 busy: Duration::from_secs_f64(queue.busy_seconds),
             };
@@ -103,26 +105,10 @@ impl Autoscaler {
             let Some(pool) = world.stage().pools.get(index) else { continue };
             let (count, scaling) = (pool.count, pool.scaling);
             let crew = world.crew(index, scaling.idle_ttl.as_secs_f64(), FRESH.as_secs_f64());
-            pools.insert(
-                name.clone(),
-                PoolSample {
-                    running: crew.running,
-                    busy: Duration::from_secs_f64(crew.busy_seconds),
-                    idle: crew.idle,
-                    idle_long: crew.idle_long,
-                    starting: crew.starting,
-                    fresh: crew.fresh,
-                    leaving: crew.leaving,
-                    failing: crew.failing,
-                    startups: crew.startups.iter().map(|s| Duration::from_secs_f64(*s)).collect(),
-                    sizes: crew.sizes,
-                    young: crew.young,
-                    young_bytes: crew.young_bytes,
-                    ..PoolSample::new(count, scaling, Arc::clone(served))
-                },
-            );
+            let bounds = (count, scaling, Arc::clone(served));
+            pools.insert(name.clone(), pool_sample(crew, bounds));
         }
-        Look { functions, pools, host: world.host_sample() }
+        Look { functions, pools, host: world.host_sample(), fleet: None }
     }
 }
 
@@ -159,5 +145,27 @@ impl Policy for Autoscaler {
             world.set_target(*index, decision.target, shrink);
         }
         plan.again_after.map(|after| after.as_secs_f64())
+    }
+}
+
+/// A crew as the scaler sees a pool.
+pub(super) fn pool_sample(
+    crew: CrewView,
+    (count, scaling, served): (Count, ScalingSettings, Arc<[FunctionName]>),
+) -> PoolSample {
+    PoolSample {
+        running: crew.running,
+        busy: Duration::from_secs_f64(crew.busy_seconds),
+        idle: crew.idle,
+        idle_long: crew.idle_long,
+        starting: crew.starting,
+        fresh: crew.fresh,
+        leaving: crew.leaving,
+        failing: crew.failing,
+        startups: crew.startups.iter().map(|s| Duration::from_secs_f64(*s)).collect(),
+        sizes: crew.sizes,
+        young: crew.young,
+        young_bytes: crew.young_bytes,
+        ..PoolSample::new(count, scaling, served)
     }
 }
