@@ -23,8 +23,9 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
     let screen = &mut screen;
     let client = socket::find(target).map(|socket| ControlClient::new(socket, TaskTracker::new()));
     match question {
-        // The only one that may do without a daemon.
+        // These two may do without a daemon.
         Question::Submit(args) => submit::run(args, client, screen).await,
+        Question::Queue(args) => queue::run(client, screen, &args.verb).await,
         Question::Status(args) => status::run(&client?, screen, &args).await,
         Question::Attach(args) => attach::attach(&client?, screen, args).await,
         Question::Logs(args) => attach::logs(&client?, screen, args).await,
@@ -32,7 +33,6 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Jobs(args) => jobs::list(&client?, screen, &args).await,
         Question::Job(args) => jobs::show(&client?, screen, &args).await,
         Question::Cancel(args) => jobs::cancel(&client?, screen, &args).await,
-        Question::Queue(args) => queue::run(&client?, screen, &args.verb).await,
         Question::Pause(args) => queue::pause(&client?, screen, &args).await,
         Question::Resume(args) => queue::resume(&client?, screen, &args).await,
         Question::Kill(args) => jobs::kill(&client?, screen, &args).await,

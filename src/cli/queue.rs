@@ -6,23 +6,30 @@ use super::format;
 use super::moving;
 use super::output::Screen;
 use super::paint::Ink;
+use super::submit::server_of;
 use super::table::{Cell, Column, Table};
 use crate::control::api::{Done, FunctionStatus, Functions, QueueDone, QueueRequest};
 use crate::control::client::{ControlClient, QueueAction};
 
 /// Runs one of the verbs of `queue`.
 pub(super) async fn run(
-    client: &ControlClient,
+    client: Result<ControlClient, CliError>,
     screen: &mut Screen,
     verb: &QueueVerb,
 ) -> Result<Exit, CliError> {
     match verb {
-        QueueVerb::List(args) => list(client, screen, args).await,
-        QueueVerb::Retry(args) => sweep(client, screen, QueueAction::Retry, args).await,
-        QueueVerb::Purge(args) => sweep(client, screen, QueueAction::Purge, args).await,
-        QueueVerb::Import(args) => moving::import(client, screen, args).await,
-        QueueVerb::Export(args) => moving::export(client, screen, args).await,
-        QueueVerb::Cancel(args) => sweep(client, screen, QueueAction::Cancel, args).await,
+        QueueVerb::List(args) => list(&client?, screen, args).await,
+        QueueVerb::Retry(args) => sweep(&client?, screen, QueueAction::Retry, args).await,
+        QueueVerb::Purge(args) => sweep(&client?, screen, QueueAction::Purge, args).await,
+        QueueVerb::Import(args) => {
+            let server = match &args.to {
+                Some(server) => server.clone(),
+                None => server_of(&client?).await?,
+            };
+            moving::import(&server, screen, args).await
+        }
+        QueueVerb::Export(args) => moving::export(&client?, screen, args).await,
+        QueueVerb::Cancel(args) => sweep(&client?, screen, QueueAction::Cancel, args).await,
     }
 }
 

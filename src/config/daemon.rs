@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts;
+use super::direct;
 use super::function;
 use super::settings::{
     BrokerRules, BrokerSettings, ListenAddress, LogFormat, ReloadOnEdit, StoreKind,
@@ -89,9 +90,11 @@ pub(super) fn broker(table: &Table<'_>, functions: &Table<'_>) -> BrokerSettings
         stale_after: table.read("stale_after", Value::duration).unwrap_or(default.stale_after),
         functions: function::functions(functions, store),
     };
+    let servers = table.read("servers", |v| v.each(values::server)).unwrap_or_default();
     BrokerSettings {
         listen,
-        servers: table.read("servers", |v| v.each(values::server)).unwrap_or_default(),
+        way: direct::way(table, &servers),
+        servers,
         store,
         memory_budget: table.read("memory_budget", memory_budget).unwrap_or(MEMORY_BUDGET),
         packet_len_max: table.read("max_packet", packet_len).unwrap_or(PACKET_LEN_MAX),

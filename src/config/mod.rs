@@ -9,6 +9,7 @@ mod accounts;
 mod command;
 mod daemon;
 mod diff;
+mod direct;
 mod env_file;
 mod error;
 mod expand;

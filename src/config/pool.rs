@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::accounts::{self, Person};
 use super::command;
+use super::direct;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
@@ -19,7 +20,7 @@ use super::runner::Runner;
 use super::scaling;
 use super::settings::{
     Account, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
-    StopStep,
+    ServersWay, StopStep,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -43,6 +44,7 @@ pub(super) struct Reader<'a> {
     pub(super) surroundings: &'a Surroundings,
     pub(super) files: &'a Files<'a>,
     pub(super) log_dir: &'a Path,
+    pub(super) way: ServersWay,
 }
 
 /// The keys of a pool; `None` for those left out.
@@ -106,11 +108,20 @@ impl<'a> Reader<'a> {
         };
         let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
         let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
+        let count = keys.count.unwrap_or(COUNT);
+        let protocol = keys.protocol.unwrap_or(PoolProtocol::Gearman);
+        let usual_stop = match self.way {
+            ServersWay::Direct if protocol != PoolProtocol::None => {
+                direct::check(table, count, &keys.upkeep);
+                direct::stop()
+            }
+            ServersWay::Direct | ServersWay::Forward => vec![term, kill],
+        };
         Some(Arc::new(PoolSettings {
             name: name.clone(),
-            count: keys.count.unwrap_or(COUNT),
+            count,
             scaling: keys.scaling,
-            stop: keys.stop.clone().unwrap_or_else(|| vec![term, kill]),
+            stop: keys.stop.clone().unwrap_or(usual_stop),
             upkeep: keys.upkeep.clone(),
             log: LogSettings {
                 file: log_file,

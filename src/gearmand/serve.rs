@@ -250,8 +250,8 @@ fn tell_notices(args: &Args, settings: &Settings) {
     }
     if settings.store == StoreKind::Disk {
         warn!(
-            "--queue-type={}: jobs are kept in a store of this server's own; jobs of the old queue \
-             are not read",
+            "--queue-type={}: jobs are kept in a store of this server's own; to move those of an old \
+             libsqlite3 queue into it, run `gear-supervisor queue import --from FILE --to HOST:PORT`",
             args.queue_type
         );
     }

@@ -25,12 +25,8 @@ pub enum AdminCommand {
     GetPid,
     /// `verbose`
     Verbose,
-    /// `show jobs`
-    ShowJobs,
-    /// `show unique jobs`
-    ShowUniqueJobs,
-    /// `jobs`, of Gearman::Server
-    Jobs,
+    /// A listing of all jobs.
+    List(JobListing),
     /// `clients`, of Gearman::Server
     Clients,
     /// `cancel job HANDLE`
@@ -46,6 +42,17 @@ pub enum AdminCommand {
         /// Most jobs that wait or run, by the priority of the one that comes.
         limits: [Option<u64>; 3],
     },
+}
+
+/// What a listing of jobs tells of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobListing {
+    /// `show jobs`: handles and states.
+    Handles,
+    /// `show unique jobs`: uniques.
+    Uniques,
+    /// `jobs`, of Gearman::Server: functions, uniques, workers.
+    Outstanding,
 }
 
 /// Why a text command is refused.
@@ -185,13 +192,13 @@ impl AdminCommand {
             b"prioritystatus" => Ok(Self::PriorityStatus),
             b"workers" => Ok(Self::Workers),
             b"version" => Ok(Self::Version),
-            b"jobs" => Ok(Self::Jobs),
+            b"jobs" => Ok(Self::List(JobListing::Outstanding)),
             b"clients" => Ok(Self::Clients),
             b"getpid" => Ok(Self::GetPid),
             b"verbose" => Ok(Self::Verbose),
             b"show" => match (word().as_deref(), word().as_deref()) {
-                (Some(b"jobs"), _) => Ok(Self::ShowJobs),
-                (Some(b"unique"), Some(b"jobs")) => Ok(Self::ShowUniqueJobs),
+                (Some(b"jobs"), _) => Ok(Self::List(JobListing::Handles)),
+                (Some(b"unique"), Some(b"jobs")) => Ok(Self::List(JobListing::Uniques)),
                 (None, _) => Err(unknown(verb)),
                 _ => Err(AdminError::UnknownShowArguments),
             },
@@ -216,22 +223,39 @@ impl AdminReply {
     /// The text to send, line ends included.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
+        let mut out = self.render_rows();
+        match self {
+            Self::Ok | Self::Value(_) | Self::Error(_) => {}
+            Self::Status(_)
+            | Self::PriorityStatus(_)
+            | Self::Workers(_)
+            | Self::ShowJobs(_)
+            | Self::Jobs(_)
+            | Self::Clients(_)
+            | Self::UniqueJobs(_) => out.extend_from_slice(b".\n"),
+        }
+        out
+    }
+
+    /// The text without the dot that ends a table: a piece of one.
+    #[must_use]
+    pub fn render_rows(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
             Self::Ok => out.extend_from_slice(b"OK\r\n"),
             Self::Value(value) => out.extend_from_slice(format!("OK {value}\n").as_bytes()),
             Self::Error(error) => out.extend_from_slice(format!("ERR {error}\r\n").as_bytes()),
-            Self::Status(rows) => table(&mut out, rows, |row, out| {
+            Self::Status(rows) => lines(&mut out, rows, |row, out| {
                 let FunctionRow { function, total, running, workers } = row;
                 out.extend_from_slice(&function.0);
                 append(out, format_args!("\t{total}\t{running}\t{workers}"));
             }),
-            Self::PriorityStatus(rows) => table(&mut out, rows, |row, out| {
+            Self::PriorityStatus(rows) => lines(&mut out, rows, |row, out| {
                 let PriorityRow { function, queued: [high, normal, low], workers } = row;
                 out.extend_from_slice(&function.0);
                 append(out, format_args!("\t{high}\t{normal}\t{low}\t{workers}"));
             }),
-            Self::Workers(rows) => table(&mut out, rows, |row, out| {
+            Self::Workers(rows) => lines(&mut out, rows, |row, out| {
                 append(out, format_args!("{} {} ", row.id, row.address));
                 out.extend_from_slice(row.client_id.as_deref().unwrap_or(b"-"));
                 out.extend_from_slice(b" :");
@@ -240,24 +264,24 @@ impl AdminReply {
                     out.extend_from_slice(&function.0);
                 }
             }),
-            Self::Jobs(rows) => table(&mut out, rows, |row, out| {
+            Self::Jobs(rows) => lines(&mut out, rows, |row, out| {
                 put_outstanding(row, out);
                 append(out, format_args!("\t{}", row.listeners));
             }),
-            Self::Clients(rows) => table(&mut out, rows, |row, out| {
+            Self::Clients(rows) => lines(&mut out, rows, |row, out| {
                 out.extend_from_slice(row.address.as_bytes());
                 for job in &row.jobs {
                     out.extend_from_slice(b"\n\t");
                     put_outstanding(job, out);
                 }
             }),
-            Self::ShowJobs(rows) => table(&mut out, rows, |row, out| {
+            Self::ShowJobs(rows) => lines(&mut out, rows, |row, out| {
                 out.extend_from_slice(&row.handle);
                 let (ignored, background) = (u8::from(row.ignored), u8::from(row.background));
                 append(out, format_args!("\t{}\t{ignored}\t{background}", row.retries));
             }),
             Self::UniqueJobs(rows) => {
-                table(&mut out, rows, |unique, out| out.extend_from_slice(&unique.0));
+                lines(&mut out, rows, |unique, out| out.extend_from_slice(&unique.0));
             }
         }
         out
@@ -293,12 +317,11 @@ fn spread(limits: [Option<u64>; 3]) -> [Option<u64>; 3] {
     all.map(|limit| limit.filter(|limit| *limit > 0))
 }
 
-fn table<T>(out: &mut Vec<u8>, rows: &[T], put: impl Fn(&T, &mut Vec<u8>)) {
+fn lines<T>(out: &mut Vec<u8>, rows: &[T], put: impl Fn(&T, &mut Vec<u8>)) {
     for row in rows {
         put(row, out);
         out.push(b'\n');
     }
-    out.extend_from_slice(b".\n");
 }
 
 /// Gearman::Client reads words, so what is empty is a dash.
@@ -334,7 +357,7 @@ mod tests {
         let cases = [
             ("STATUS", AdminCommand::Status),
             ("status please", AdminCommand::Status),
-            ("show unique jobs", AdminCommand::ShowUniqueJobs),
+            ("show unique jobs", AdminCommand::List(JobListing::Uniques)),
             ("cancel job H:x:1", AdminCommand::CancelJob("H:x:1".into())),
             ("create function ghijkl", AdminCommand::CreateFunction("ghijkl".into())),
             ("drop function f", AdminCommand::DropFunction("f".into())),

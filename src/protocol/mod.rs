@@ -16,8 +16,8 @@ mod request;
 mod response;
 
 pub use admin::{
-    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobRow,
-    OutstandingRow, PriorityRow,
+    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobListing,
+    JobRow, OutstandingRow, PriorityRow,
 };
 pub use args::MalformedPacket;
 pub use error_code::ErrorCode;

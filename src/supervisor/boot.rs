@@ -13,17 +13,22 @@ use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
 use super::handle::SupervisorHandle;
+use super::source::JobSource;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
 use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StateDirError};
-use crate::broker::{BrokerEvent, BrokerHandle, Command};
-use crate::config::{self, ConfigErrors, Settings, Surroundings, Watcher};
+use crate::broker::{BrokerEvent, Command};
+use crate::config::{self, ConfigErrors, ServersWay, Settings, Surroundings, Watcher};
 use crate::control::server::{BindError, ControlServer};
+use crate::forward::ForwardEvent;
+use crate::forward::server::{Forward, ForwardOptions, ForwardStartError, ForwardThread};
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
-use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
+use crate::pool::process::{
+    FileLimit, Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit,
+};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
 use crate::telemetry::{self, TelemetryError};
 
@@ -31,6 +36,8 @@ use crate::telemetry::{self, TelemetryError};
 const GATE_REQUESTS_MAX: usize = 1024;
 /// News of the broker under way at most; the broker drops what does not fit.
 const BROKER_EVENTS_MAX: usize = 4096;
+/// The same of the way to servers outside; registrations wait for room.
+const FORWARD_EVENTS_MAX: usize = 1024;
 /// Deaths of its workers at which a job is given up.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -70,6 +77,9 @@ pub enum DaemonError {
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerStartError),
+    /// The way to servers outside did not start.
+    #[error(transparent)]
+    Forward(#[from] ForwardStartError),
     /// The control socket is held or cannot be made.
     #[error(transparent)]
     Control(#[from] BindError),
@@ -119,6 +129,7 @@ impl DaemonError {
             Self::Broker(error) => error.is_held(),
             Self::Control(error) => matches!(error, BindError::Held { .. }),
             Self::BadFile(_)
+            | Self::Forward(_)
             | Self::Logs(_)
             | Self::Identity(_)
             | Self::Processes(_)
@@ -155,22 +166,21 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
-    let ledger = Some(state_dir.path().join("workers"));
-    let file_limit = Some(file_limit);
-    let options = ProcessesOptions { own_binary: OWN_BINARY.into(), ledger, file_limit };
     let intents = open_intents(&state_dir)?;
-    let processes = Processes::open(options, &tasks, stop.clone())?;
-    end_leftovers(&processes).await;
+    let processes = open_processes(&state_dir, file_limit, (&tasks, &stop)).await?;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
-    let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
+    let (forward_in, forward_events) = mpsc::channel(FORWARD_EVENTS_MAX);
+    let (source, source_thread) = open_source(&settings, &state_dir, (events_in, forward_in))?;
+    let broker = source.broker().cloned();
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
     let (routes_in, routes) = watch::channel(Arc::new(BTreeMap::new()));
     let (demand_in, demand) = mpsc::channel(1);
     let identity = Identity::start()?;
     let carrier = Carrier {
-        broker: broker.clone(),
+        source: source.clone(),
         requests,
         events,
+        forward_events,
         routes,
         identity,
         demand: demand_in,
@@ -182,7 +192,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let handle = SupervisorHandle::new(commands_in, broker.clone(), logs.clone(), news.clone());
+    let handle = SupervisorHandle::new(commands_in, broker, logs.clone(), news.clone());
     let (edits_in, edits) = mpsc::channel(1);
     let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
         .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
@@ -191,7 +201,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
     let rooms = Rooms {
-        broker: broker.clone(),
+        source: source.clone(),
         logs: logs.clone(),
         processes,
         gate,
@@ -209,7 +219,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     if let Err(error) = control.await {
         warn!(%error, "the control socket ended badly");
     }
-    close_broker(broker, broker_thread).await;
+    close_source(source, source_thread).await;
     close_logs(&logs, logs_thread).await;
     stop.cancel();
     end_tasks(&tasks).await;
@@ -223,14 +233,27 @@ fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
         .map_err(|source| DaemonError::Io { what, source })
 }
 
-/// Starts the broker, unless servers outside are used.
-fn open_broker(
+/// The thread of who hands out jobs.
+enum SourceThread {
+    Broker(BrokerThread),
+    Forward(ForwardThread),
+}
+
+/// Starts the broker, or the way to servers outside.
+fn open_source(
     settings: &Settings,
     state_dir: &Arc<StateDir>,
-    events: mpsc::Sender<BrokerEvent>,
-) -> Result<Option<(BrokerHandle, BrokerThread)>, BrokerStartError> {
+    (events, forward_events): (mpsc::Sender<BrokerEvent>, mpsc::Sender<ForwardEvent>),
+) -> Result<(JobSource, SourceThread), DaemonError> {
     if !settings.broker.servers.is_empty() {
-        return Ok(None);
+        let servers = settings.broker.servers.clone();
+        let options = ForwardOptions { servers, events: forward_events };
+        let (forward, thread) = Forward::start(options)?;
+        let source = match settings.broker.way {
+            ServersWay::Forward => JobSource::Forward(forward),
+            ServersWay::Direct => JobSource::Direct(forward),
+        };
+        return Ok((source, SourceThread::Forward(thread)));
     }
     let options = BrokerOptions {
         listen: settings.broker.listen.clone(),
@@ -245,18 +268,25 @@ fn open_broker(
         sockets: SocketOptions::default(),
         events,
     };
-    Broker::start(options).map(Some)
+    let (broker, thread) = Broker::start(options)?;
+    Ok((JobSource::Broker(broker), SourceThread::Broker(thread)))
 }
 
-/// The broker goes last: until then background jobs are still stored and acknowledged.
-async fn close_broker(broker: Option<BrokerHandle>, thread: Option<BrokerThread>) {
-    if let Some(broker) = broker
-        && broker.ask(Command::Shutdown).await.is_err()
-    {
-        warn!("the broker had ended before");
-    }
-    if let Some(Err(error)) = thread.map(BrokerThread::join) {
-        warn!(%error, "the broker ended badly");
+/// Who hands out jobs goes last: until then background jobs are still stored and acknowledged, or
+/// passed on.
+async fn close_source(source: JobSource, thread: SourceThread) {
+    let closed = match source {
+        JobSource::Broker(broker) => broker.ask(Command::Shutdown).await.is_ok(),
+        JobSource::Forward(forward) | JobSource::Direct(forward) => {
+            forward.ask(crate::forward::Command::Shutdown).await.is_ok()
+        }
+    };
+    let joined = match thread {
+        SourceThread::Broker(thread) => thread.join().is_ok(),
+        SourceThread::Forward(thread) => thread.join().is_ok(),
+    };
+    if !closed || !joined {
+        warn!("the thread that hands out jobs ended badly");
     }
 }
 
@@ -276,8 +306,19 @@ async fn end_tasks(tasks: &TaskTracker) {
 }
 
 /// What an earlier daemon left behind when it was killed goes before our own workers come.
-async fn end_leftovers(processes: &Processes) {
+async fn open_processes(
+    state_dir: &StateDir,
+    file_limit: FileLimit,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<Processes, DaemonError> {
+    let options = ProcessesOptions {
+        own_binary: OWN_BINARY.into(),
+        ledger: Some(state_dir.path().join("workers")),
+        file_limit: Some(file_limit),
+    };
+    let processes = Processes::open(options, tasks, stop.clone())?;
     for Leftover { worker, pid } in processes.end_leftovers().await {
         info!(worker, pid, "ended a worker that an earlier daemon had left behind");
     }
+    Ok(processes)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::handle::Brief;
 use super::look::SeenReady;
 use crate::config::{Count, PoolSettings};
+use crate::model::FunctionName;
 use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::Decision;
 
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     /// The last decision; `None` while an order holds.
     pub(super) decision: Option<Decision>,
     pub(super) seen_ready: SeenReady,
+    /// What its workers have registered, when the file does not name it; kept while none runs.
+    pub(super) learned: Arc<[FunctionName]>,
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
     reason: String,
@@ -72,6 +75,7 @@ impl Entry {
             wanted: target,
             decision: None,
             seen_ready: SeenReady::default(),
+            learned: Arc::default(),
             drain_busy: false,
             reason: String::new(),
             decisions: VecDeque::new(),

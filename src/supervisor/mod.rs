@@ -16,6 +16,7 @@ mod plan;
 mod reload;
 mod scaling;
 mod service;
+mod source;
 mod stop;
 mod task;
 

@@ -14,8 +14,8 @@ use super::entry::{Entry, Hold};
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
+use super::source::JobSource;
 use super::stop::Stopping;
-use crate::broker::BrokerHandle;
 use crate::config::{Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
 use crate::logs::{LogsHandle, LogsRequest};
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The other rooms, as far as the supervisor calls them.
 #[derive(Debug)]
 pub(super) struct Rooms {
-    pub(super) broker: Option<BrokerHandle>,
+    pub(super) source: JobSource,
     pub(super) logs: LogsHandle,
     pub(super) processes: Processes,
     pub(super) gate: Gate,
@@ -183,7 +183,6 @@ impl Supervisor {
     pub(super) async fn open_pool(&mut self, settings: &Arc<crate::config::PoolSettings>) {
         let pool = settings.name.clone();
         self.tell_logs(LogsRequest::Configure { pool, settings: settings.log.clone() }).await;
-        let external = &self.settings.broker.servers;
         let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
         entry_hold =
             entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
@@ -196,10 +195,11 @@ impl Supervisor {
             logs: self.rooms.logs.clone(),
             ids: self.rooms.ids.clone(),
             tracker: self.rooms.tasks.clone(),
-            servers: if external.is_empty() {
-                Servers::Own
-            } else {
-                Servers::External(external.as_slice().into())
+            servers: match &self.rooms.source {
+                JobSource::Broker(_) | JobSource::Forward(_) => Servers::Own,
+                JobSource::Direct(_) => {
+                    Servers::External(self.settings.broker.servers.as_slice().into())
+                }
             },
             news: self.rooms.news.clone(),
             intents: self.rooms.intents.clone(),
@@ -226,10 +226,7 @@ impl Supervisor {
     }
 
     pub(super) async fn snapshot(&mut self) -> Snapshot {
-        let broker = match &self.rooms.broker {
-            Some(broker) => broker.overview().await.ok(),
-            None => None,
-        };
+        let (broker, servers) = self.rooms.source.overview().await.unzip();
         self.leaving.retain(|pool| pool.view().slots.iter().any(|slot| slot.pid.is_some()));
         let pools: Vec<_> = self.pools.values().map(Entry::brief).collect();
         let slots = pools.iter().flat_map(|brief| &brief.view.slots);
@@ -241,6 +238,7 @@ impl Supervisor {
             started: self.started,
             pools,
             broker,
+            servers: servers.unwrap_or_default(),
             host: self.host.sample(),
             usage,
             stopping: self.stopping.is_some(),

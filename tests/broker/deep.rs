@@ -1,6 +1,6 @@
 //! Queues that are deeper than memory.
 
-use gear_supervisor::protocol::{Request, SubmitMode};
+use gear_supervisor::protocol::{Request, Response, SubmitMode};
 
 use crate::rig::{ChildBroker, SERVE_MEMORY, job};
 
@@ -47,4 +47,44 @@ fn a_queue_far_above_the_memory_budget_is_served_in_order_also_after_a_restart()
     // The kill may have come before the last completion was recorded.
     let from = if text.recv_text().starts_with("f\t1299\t") { 701 } else { 700 };
     serve(&broker, from, 2000);
+}
+
+#[test]
+fn a_listing_of_many_jobs_comes_whole_and_others_are_served_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = ChildBroker::with(folder.path(), [(SERVE_MEMORY, "10000".to_owned())]);
+    let mut client = broker.connect();
+    let mut bytes = bytes::BytesMut::new();
+    for n in 0..20_000 {
+        let mut job = job("f", "x", SubmitMode::Background);
+        job.unique = format!("{n:064}").as_str().into();
+        Request::Submit(job).encode(&mut bytes);
+    }
+    let mut sender = client.try_clone();
+    let sending = std::thread::spawn(move || sender.send_raw(&bytes));
+    let handles: Vec<_> = (0..20_000).map(|_| client.created()).collect();
+    sending.join().unwrap();
+
+    // More than the kernel holds for a reader that takes its time.
+    let mut slow = broker.connect();
+    slow.send_raw(b"show unique jobs\nshow jobs\nversion\n");
+    for _ in 0..100 {
+        assert!(
+            client.ask(&Request::Echo("still here".into())) == Response::Echo("still here".into())
+        );
+    }
+    let mut text = String::new();
+    while !text.contains("\nOK ") {
+        text += &slow.recv_text();
+    }
+    let mut lines = text.lines();
+    for n in 0..20_000 {
+        assert_eq!(lines.next(), Some(format!("{n:064}").as_str()));
+    }
+    assert_eq!(lines.next(), Some("."));
+    for handle in handles {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(std::str::from_utf8(&handle).unwrap()), "{line}");
+    }
+    assert_eq!(lines.next(), Some("."));
 }

@@ -134,6 +134,11 @@ impl Client {
         Self { stream, buffer: BytesMut::new() }
     }
 
+    /// The same connection for another thread.
+    pub(crate) fn try_clone(&self) -> Self {
+        Self::new(self.stream.try_clone().unwrap())
+    }
+
     pub(crate) fn send(&mut self, request: &Request) {
         let mut bytes = BytesMut::new();
         request.encode(&mut bytes);

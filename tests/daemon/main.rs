@@ -10,6 +10,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod outside;
 mod php;
 mod queue;
 mod raw;

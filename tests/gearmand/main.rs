@@ -216,6 +216,17 @@ fn a_queue_type_keeps_background_jobs_over_a_kill() {
     client.write_all(b"\0REQ\0\0\0\x12\0\0\0\x04f\0\0x").unwrap();
     client.read_exact(&mut [0; 12]).unwrap();
     drop(server);
-    let _again = start();
+    let again = start();
     assert_eq!(ask(&mut connect(port), "status"), "f\t1\t0\t0\n");
+
+    // Jobs of an older queue move in beside it, as its log says.
+    let file = folder.path().join("jobs.jsonl");
+    let job = r#"{"handle":"H:old:1","function":"f","unique":"","priority":"high","payload":"y"}"#;
+    fs::write(&file, format!("{job}\n{job}\n")).unwrap();
+    let mut import = Command::new(PROGRAM);
+    import.args(["queue", "import", "--to", &format!("127.0.0.1:{port}"), "--from"]).arg(&file);
+    let said = import.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "2 jobs imported\n", "{said:?}");
+    assert_eq!(ask(&mut connect(port), "status"), "f\t3\t0\t0\n");
+    drop(again);
 }

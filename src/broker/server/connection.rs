@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::core::{Core, Turn, now};
-use super::session::Brought;
+use super::job_list;
+use super::session::{Brought, Owed};
 use super::shell::Shell;
 use super::show::TARGET;
 use super::stream::{Got, Stream};
@@ -30,6 +31,8 @@ const FAREWELL_READ_LEN: usize = 4096;
 enum Standing {
     Gone,
     Closing,
+    /// The next piece of a listing is to be sent.
+    Listing,
     Open(Waits),
 }
 
@@ -65,6 +68,10 @@ async fn run(shell: Rc<Shell>, session: SessionId, stream: Rc<Stream>, wake: Rc<
         match standing {
             Standing::Gone => return farewell(&stream).await,
             Standing::Closing => return close(&shell, session, &stream, &wake).await,
+            Standing::Listing => {
+                job_list::go_on(&shell, session).await;
+                tokio::task::yield_now().await;
+            }
             Standing::Open(waits) => {
                 let at_once = waits.reads && reader.backlog;
                 if !at_once && !may_read(&shell, session, &stream, &wake, waits).await {
@@ -109,6 +116,9 @@ fn standing(core: &mut Core, id: SessionId) -> Standing {
     match core.sessions.get_mut(&id) {
         None => Standing::Gone,
         Some(open) if open.is_closing() => Standing::Closing,
+        Some(open) if open.owed == Owed::JobList && open.output.is_empty() && !core.stopping => {
+            Standing::Listing
+        }
         Some(open) => {
             open.held = owed > ANSWERS_OWED_MAX;
             let frozen = open.brought == Brought::JobsToStore && core.ledger.is_full();

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tracing::{trace, warn};
 
 use super::core::Core;
-use super::session::{Session, Written};
+use super::session::{Owed, Session, Written};
 use super::show::{ShowOutgoing, ShowPeer, TARGET};
 use crate::broker::record::Fetched;
 use crate::broker::state::{Input, Outgoing};
@@ -24,6 +24,7 @@ impl Core {
             self.pass_on_changes(now);
             self.pass_on_fetches(now);
             self.encode_output();
+            self.begin_job_lists();
             self.begin_closes();
             self.answer_drains();
             for event in self.fx.events.drain(..) {
@@ -83,6 +84,15 @@ impl Core {
         }
     }
 
+    fn begin_job_lists(&mut self) {
+        for id in self.fx.job_lists.drain(..) {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            session.owed = Owed::JobList;
+            // Its task goes on when all before the listing is written.
+            touch(&mut self.touched, session, id);
+        }
+    }
+
     fn begin_closes(&mut self) {
         for id in self.fx.closes.drain(..) {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
@@ -118,7 +128,7 @@ impl Core {
                 }
                 Written::Blocked => session.wake.notify_one(),
                 Written::All => {
-                    if session.held {
+                    if session.held || session.owed == Owed::JobList {
                         session.wake.notify_one();
                     }
                     let buffer = std::mem::take(&mut session.output);
@@ -150,7 +160,7 @@ impl Core {
     }
 }
 
-fn touch(touched: &mut Vec<SessionId>, session: &mut Session, id: SessionId) {
+pub(super) fn touch(touched: &mut Vec<SessionId>, session: &mut Session, id: SessionId) {
     if !session.touched {
         session.touched = true;
         touched.push(id);

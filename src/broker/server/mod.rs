@@ -18,6 +18,7 @@ mod deliver;
 mod door;
 mod holder;
 mod intake;
+mod job_list;
 mod ledger;
 mod listen;
 mod listeners;
@@ -30,6 +31,8 @@ mod show;
 mod signals;
 mod start;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use broker::Broker;
 pub use listen::{ListenError, SocketOptions};

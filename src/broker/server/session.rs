@@ -29,6 +29,7 @@ pub(super) struct Session {
     pub(super) brought: Brought,
     /// Whether it is read no further before it has had more of its answers.
     pub(super) held: bool,
+    pub(super) owed: Owed,
     stage: Stage,
 }
 
@@ -46,6 +47,14 @@ enum Stage {
 pub(super) enum Brought {
     JobsToStore,
     NothingToStore,
+}
+
+/// What it is owed beside its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    Nothing,
+    /// More of a listing of jobs.
+    JobList,
 }
 
 /// What a try to write came to.
@@ -68,6 +77,7 @@ impl Session {
             touched: false,
             brought: Brought::NothingToStore,
             held: false,
+            owed: Owed::Nothing,
             stage: Stage::Open,
         }
     }

@@ -3,14 +3,22 @@
 use super::State;
 use super::effects::{Effects, Outgoing};
 use super::functions::Function;
-use super::jobs::{Job, Place, Record};
+use super::job_lists::JobList;
+use super::jobs::{Job, Place};
 use super::sessions::Session;
 use crate::broker::Peer;
-use crate::model::{FunctionName, JobId, Priority, SessionId, Unique};
+use crate::model::{FunctionName, JobId, Priority, SessionId};
 use crate::protocol::{
-    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobRow,
+    AdminCommand, AdminError, AdminReply, ClientRow, ConnectionRow, FunctionRow, JobListing,
     OutstandingRow, PriorityRow, WorkReport,
 };
+
+/// How a command is answered.
+enum Answer {
+    Now(AdminReply),
+    /// With a listing, piece by piece.
+    List(JobListing),
+}
 
 impl State {
     pub(super) fn admin(
@@ -19,26 +27,26 @@ impl State {
         command: Result<AdminCommand, AdminError>,
         fx: &mut Effects,
     ) {
-        let reply = match command {
+        let answer = match command {
             Ok(command) => self.obey(command, fx),
-            Err(error) => AdminReply::Error(error),
+            Err(error) => Answer::Now(AdminReply::Error(error)),
         };
-        if let Some(admin) = self.sessions.get_mut(&session) {
-            admin.answers.push(session, Outgoing::Text(reply), fx);
+        let Some(admin) = self.sessions.get_mut(&session) else { return };
+        match answer {
+            Answer::Now(reply) => admin.answers.push(session, Outgoing::Text(reply), fx),
+            Answer::List(of) => admin.answers.push_job_list(session, JobList::new(of), fx),
         }
     }
 
-    fn obey(&mut self, command: AdminCommand, fx: &mut Effects) -> AdminReply {
-        match command {
+    fn obey(&mut self, command: AdminCommand, fx: &mut Effects) -> Answer {
+        Answer::Now(match command {
+            AdminCommand::List(of) => return Answer::List(of),
             AdminCommand::Status => AdminReply::Status(self.status_rows()),
             AdminCommand::PriorityStatus => AdminReply::PriorityStatus(self.priority_rows()),
             AdminCommand::Workers => AdminReply::Workers(self.connection_rows()),
             AdminCommand::Version => AdminReply::Value(self.settings.version.clone()),
             AdminCommand::GetPid => AdminReply::Value(self.settings.pid.to_string()),
             AdminCommand::Verbose => AdminReply::Value("INFO".to_owned()),
-            AdminCommand::ShowJobs => AdminReply::ShowJobs(self.job_rows()),
-            AdminCommand::ShowUniqueJobs => AdminReply::UniqueJobs(self.unique_rows()),
-            AdminCommand::Jobs => AdminReply::Jobs(self.outstanding_rows()),
             AdminCommand::Clients => AdminReply::Clients(self.client_rows()),
             AdminCommand::CancelJob(handle) => {
                 let id = self.handles.parse(&handle);
@@ -60,7 +68,7 @@ impl State {
                 }
                 AdminReply::Ok
             }
-        }
+        })
     }
 
     /// Cancels a job that waits, and tells whether there was one.
@@ -133,28 +141,6 @@ impl State {
         self.sessions.iter().map(row).collect()
     }
 
-    fn job_rows(&self) -> Vec<JobRow> {
-        let row = |(id, job): (JobId, &Job)| JobRow {
-            handle: self.handles.bytes(id),
-            retries: job.attempts,
-            ignored: job.is_unwanted(),
-            background: job.record != Record::None,
-        };
-        let recurring = self.schedule_ids().map(|id| JobRow {
-            handle: self.handles.bytes(id),
-            retries: 0,
-            ignored: false,
-            background: true,
-        });
-        self.jobs.iter().map(row).chain(recurring).collect()
-    }
-
-    fn outstanding_rows(&self) -> Vec<OutstandingRow> {
-        // A job that is being stored is nobody's yet.
-        let told = self.jobs.iter().filter(|(_, job)| job.place != Place::Storing);
-        told.filter_map(|(_, job)| self.outstanding_row(job)).collect()
-    }
-
     fn client_rows(&self) -> Vec<ClientRow> {
         let row = |session: &Session| ClientRow {
             address: whole_address(&session.peer),
@@ -167,7 +153,7 @@ impl State {
         self.sessions.values().map(row).collect()
     }
 
-    fn outstanding_row(&self, job: &Job) -> Option<OutstandingRow> {
+    pub(super) fn outstanding_row(&self, job: &Job) -> Option<OutstandingRow> {
         let worker = match job.place {
             Place::Running { session, .. } => self.sessions.get(&session),
             Place::Storing | Place::Delayed | Place::Queued | Place::Limbo(_) => None,
@@ -178,12 +164,6 @@ impl State {
             worker: worker.map(|session| whole_address(&session.peer)),
             listeners: job.clients().values().sum(),
         })
-    }
-
-    fn unique_rows(&self) -> Vec<Unique> {
-        let recurring = self.schedule_ids().filter_map(|id| self.schedule_unique(id));
-        let held = self.jobs.iter().filter_map(|(_, job)| job.content());
-        held.map(|content| &content.unique).chain(recurring).cloned().collect()
     }
 }
 

@@ -5,10 +5,12 @@
 //! whose session this is. A grab is given its job only when nothing is before it, so no job lies
 //! in the hands of a worker that has not heard of it. News of jobs (WORK_*) and NOOP are no answers
 //! and overtake, with one exception: no client may hear of a job before it was told its handle.
+//! A listing of jobs is an answer that goes out in pieces, and later ones wait for its end.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::effects::{Effects, Outgoing};
+use super::job_lists::JobList;
 use crate::model::{JobId, SessionId};
 use crate::protocol::GrabStyle;
 
@@ -39,6 +41,8 @@ enum Answer {
     Pending,
     /// A grab: until it is the first, and it is known whose session this is.
     Held(GrabStyle),
+    /// Piece by piece: [`Answers::job_list`] tells where it is.
+    Jobs(JobList),
     /// Nothing more to say: the connection is to be closed.
     Close,
 }
@@ -78,6 +82,14 @@ impl Answers {
     /// A grab; [`Answers::held`] names it when it is its turn.
     pub(super) fn push_held(&mut self, style: GrabStyle) {
         self.append(None, Answer::Held(style));
+    }
+
+    /// A listing; the effects name the session when it is its turn.
+    pub(super) fn push_job_list(&mut self, session: SessionId, list: JobList, fx: &mut Effects) {
+        self.append(None, Answer::Jobs(list));
+        if self.slots.len() == 1 {
+            fx.job_lists.push(session);
+        }
     }
 
     /// Closes the connection after the answers so far.
@@ -120,7 +132,24 @@ impl Answers {
     pub(super) fn held(&self) -> Option<(SlotNo, GrabStyle)> {
         match self.slots.front()?.answer {
             Answer::Held(style) => Some((SlotNo(self.sent), style)),
-            Answer::Ready(_) | Answer::Pending | Answer::Close => None,
+            Answer::Ready(_) | Answer::Pending | Answer::Jobs(_) | Answer::Close => None,
+        }
+    }
+
+    /// The first answer owed, if that is a listing.
+    pub(super) fn job_list(&mut self) -> Option<&mut JobList> {
+        match &mut self.slots.front_mut()?.answer {
+            Answer::Jobs(list) => Some(list),
+            Answer::Ready(_) | Answer::Pending | Answer::Held(_) | Answer::Close => None,
+        }
+    }
+
+    /// The listing that is the first answer owed has gone out.
+    pub(super) fn end_job_list(&mut self, session: SessionId, fx: &mut Effects) {
+        if self.job_list().is_some() {
+            self.slots.pop_front();
+            self.sent += 1;
+            self.flush(session, fx);
         }
     }
 
@@ -138,6 +167,11 @@ impl Answers {
             match slot.answer {
                 Answer::Ready(answer) => fx.sends.push((session, answer)),
                 Answer::Close => fx.closes.push(session),
+                Answer::Jobs(_) => {
+                    self.slots.push_front(slot);
+                    fx.job_lists.push(session);
+                    return;
+                }
                 Answer::Pending | Answer::Held(_) => {
                     self.slots.push_front(slot);
                     return;

@@ -9,14 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::State;
-use crate::model::BusyClock;
 use super::effects::{Effects, Outgoing};
 use super::functions::Sleeper;
 use super::sessions::{Identity, Rest};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::model::Drain;
-use crate::model::{JobId, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{BusyClock, Drain, JobId, PoolName, SessionId, WorkerId, WorkerName};
 use crate::protocol::{ErrorCode, Response};
 
 /// One process.

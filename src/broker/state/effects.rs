@@ -14,6 +14,8 @@ pub struct Effects {
     pub changes: Vec<(ChangeSeq, Change)>,
     /// Stored jobs whose contents are to be read; each is answered with `Input::Fetched`.
     pub fetches: Vec<JobId>,
+    /// Connections whose listing begins: they want `State::next_piece` until it has ended.
+    pub job_lists: Vec<SessionId>,
     /// Connections to close once everything sent to them is written.
     pub closes: Vec<SessionId>,
     /// Draining workers that hold no job any more.
@@ -38,6 +40,7 @@ impl Effects {
         self.sends.is_empty()
             && self.changes.is_empty()
             && self.fetches.is_empty()
+            && self.job_lists.is_empty()
             && self.closes.is_empty()
             && self.drained.is_empty()
             && self.events.is_empty()

@@ -11,10 +11,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::model::BusyClock;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
-use crate::model::{FunctionName, JobId, Priority, SessionId};
+use crate::model::{BusyClock, FunctionName, JobId, Priority, SessionId};
 
 /// Entries of `expiring` that are never worth a look for those whose jobs have gone.
 const EXPIRING_SLACK: usize = 1024;

@@ -134,9 +134,7 @@ impl State {
             AdminCommand::DropFunction(_)
             | AdminCommand::Status
             | AdminCommand::PriorityStatus
-            | AdminCommand::ShowJobs
-            | AdminCommand::ShowUniqueJobs
-            | AdminCommand::Jobs => true,
+            | AdminCommand::List(_) => true,
             AdminCommand::Workers
             | AdminCommand::Clients
             | AdminCommand::Version

@@ -19,7 +19,7 @@
 //! | `crews` | worker processes, draining, a pool's max |
 //! | `commits`, `handles` | what must be durable before it is told |
 //! | `answers` | the order of a session's answers |
-//! | `admin`, `overview` | text commands, and what is shown |
+//! | `admin`, `job_lists`, `overview` | text commands, and what is shown |
 //! | `habits` | what can be set to gearmand's way |
 //! | `loading` | what waits until all stored jobs are read |
 //! | `contents` | which jobs' payloads are in memory |
@@ -41,7 +41,9 @@ mod functions;
 mod habits;
 mod handles;
 mod input;
+mod job_lists;
 mod jobs;
+
 mod loading;
 mod losses;
 mod overview;
@@ -88,6 +90,7 @@ use crate::protocol::{CLIENT_ID_LEN_MAX, ErrorCode, Request, Response, WorkRepor
 pub use effects::{Effects, Outgoing};
 pub use habits::{Charges, Exceptions, Habits};
 pub use input::Input;
+pub use job_lists::Piece;
 pub use overview::Payload;
 pub use sweep::{Exported, Sweep, SweepAction, Swept};
 

@@ -48,6 +48,9 @@ pub(in crate::cli) struct ImportArgs {
     /// With gearmand's file: its table
     #[arg(long, default_value = "gearman_queue", value_name = "NAME")]
     pub(in crate::cli) table: String,
+    /// A Gearman server that takes them, instead of the running daemon's
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(in crate::cli) to: Option<String>,
 }
 
 #[derive(Debug, Args)]

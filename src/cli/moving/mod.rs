@@ -18,7 +18,7 @@ use super::args::{ExportArgs, ImportArgs};
 use super::exit::{CliError, Exit};
 use super::format;
 use super::output::{self, Screen};
-use super::submit::{server_of, with_cause};
+use super::submit::with_cause;
 use crate::control::api::{ExportedJob, QueueRequest, Text};
 use crate::control::client::{ControlClient, QueueAction};
 use crate::gearman::{Client, InvalidAddress, ServerAddress};
@@ -35,13 +35,13 @@ pub(super) struct MovingJob {
     reducer: Option<bytes::Bytes>,
 }
 
-/// Takes jobs of a file or of a server into the daemon.
+/// Takes jobs of a file or of a server into another server, the daemon's own as a rule.
 pub(super) async fn import(
-    client: &ControlClient,
+    into: &str,
     screen: &mut Screen,
     args: &ImportArgs,
 ) -> Result<Exit, CliError> {
-    let mut target = Target::connect(&server_of(client).await?).await?;
+    let mut target = Target::connect(into).await?;
     let path = Path::new(&args.from);
     if path.exists() {
         let mut source = File::open(path, &args.table)?;

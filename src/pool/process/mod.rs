@@ -26,7 +26,7 @@ mod table;
 
 pub use launch::{Launch, StartError};
 pub use leftovers::Leftover;
-pub use limits::raise_file_limit;
+pub use limits::{FileLimit, raise_file_limit};
 pub use memory::resident;
 pub use spawn::{Child, End, Ended};
 pub use strays::{MARK, mark};

@@ -11,6 +11,7 @@ mod overrun;
 mod publish;
 mod recycle;
 mod story;
+mod unheard;
 mod watch;
 
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +30,7 @@ use self::apply::{Chance, Replies};
 use self::desk::GateDesk;
 use self::overrun::Overruns;
 use self::publish::Publisher;
+use self::unheard::Unheard;
 use self::watch::Watches;
 use super::health::{SIGNS_MAX, Sign};
 use super::lifecycle::{Event, Roster, Rules};
@@ -66,7 +68,8 @@ pub struct PoolOptions {
 /// Where workers find their jobs.
 #[derive(Clone, Debug)]
 pub enum Servers {
-    /// The daemon's broker, through a private listener for each process.
+    /// The daemon's broker, or the daemon's way to others, through a private listener for each
+    /// process.
     Own,
     /// These Gearman servers, `HOST:PORT`.
     External(Arc<[String]>),
@@ -106,6 +109,7 @@ pub struct Pool {
     tallies: mpsc::Receiver<Vec<Tally>>,
     tallies_in: mpsc::Sender<Vec<Tally>>,
     recycle_look: Option<Instant>,
+    unheard: Unheard,
     ids: WorkerIds,
     tracker: TaskTracker,
     publisher: Publisher,
@@ -132,6 +136,7 @@ enum Wake {
     LookAtJobs,
     Tallies(Vec<Tally>),
     LookAtWorkers,
+    Unheard,
 }
 
 impl Pool {
@@ -171,6 +176,7 @@ impl Pool {
             tallies,
             tallies_in,
             recycle_look: None,
+            unheard: Unheard::default(),
             ids,
             tracker: tracker.clone(),
             publisher,
@@ -200,6 +206,7 @@ impl Pool {
                 Wake::LookAtJobs => self.look_at_jobs(),
                 Wake::Tallies(tallies) => self.judge_workers(tallies).await,
                 Wake::LookAtWorkers => self.look_at_workers(),
+                Wake::Unheard => self.warn_of_unheard(),
             }
             self.publish_if_due();
         }
@@ -211,6 +218,7 @@ impl Pool {
         let deadline = self.next_deadline().map(Into::into);
         let look = self.overrun_due().map(Into::into);
         let recycle = self.recycle_due().map(Into::into);
+        let unheard = self.unheard.due().map(Into::into);
         Some(tokio::select! {
             biased;
             Some(event) = self.under_way.next() => Wake::Lifecycle(event),
@@ -227,6 +235,8 @@ impl Pool {
             Some(tallies) = self.tallies.recv() => Wake::Tallies(tallies),
             () = sleep_until(recycle.unwrap_or_else(tokio::time::Instant::now)),
                 if recycle.is_some() => Wake::LookAtWorkers,
+            () = sleep_until(unheard.unwrap_or_else(tokio::time::Instant::now)),
+                if unheard.is_some() => Wake::Unheard,
             () = tokio::task::yield_now(), if !self.starts.is_empty() => Wake::StartNext,
             else => return None,
         })

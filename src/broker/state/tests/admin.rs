@@ -33,6 +33,18 @@ fn the_tables_count_what_is_there() {
 }
 
 #[test]
+fn a_listing_of_many_jobs_goes_out_in_pieces_before_later_answers() {
+    let mut script = Script::new();
+    for n in 0..1024 {
+        script.run(&format!("c fg f u{n} x\n c < created {}", n + 1));
+    }
+    let all = (0..1024).map(|n| format!("u{n}")).collect::<Vec<_>>().join(" / ");
+    script.pieces = 0;
+    script.run(&format!("a admin show unique jobs\na admin version\na < {all} / . | OK 0.1"));
+    assert_eq!(script.pieces, 3, "of at most 512 jobs each");
+}
+
+#[test]
 fn single_values_are_told() {
     check(
         "a admin version

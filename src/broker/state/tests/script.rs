@@ -67,6 +67,8 @@ pub(super) struct Script {
     drained: Vec<String>,
     closed: Vec<String>,
     pub(super) fetches: Vec<JobId>,
+    /// Pieces of listings so far.
+    pub(super) pieces: usize,
     last_change: ChangeSeq,
 }
 
@@ -87,6 +89,7 @@ impl Script {
             drained: Vec::new(),
             closed: Vec::new(),
             fetches: Vec::new(),
+            pieces: 0,
             last_change: ChangeSeq(0),
         }
     }
@@ -172,6 +175,23 @@ impl Script {
             name => self.session_step(name, &words[1..], line),
         }
         self.collect();
+    }
+
+    /// Takes a listing as a shell does whose connections take all at once.
+    fn go_on_listing(&mut self) {
+        while let Some(session) = self.fx.job_lists.pop() {
+            let mut text = String::new();
+            while let Some(piece) = self.state.next_piece(session) {
+                self.pieces += 1;
+                if piece.is_last {
+                    text += &show(&Outgoing::Text(piece.rows));
+                    self.sent.entry(session).or_default().push(std::mem::take(&mut text));
+                    self.state.end_job_list(self.now, session, &mut self.fx);
+                    break;
+                }
+                text += &flat(piece.rows.render_rows());
+            }
+        }
     }
 
     fn read(&mut self, words: &[&str]) {
@@ -270,6 +290,7 @@ impl Script {
     }
 
     fn collect(&mut self) {
+        self.go_on_listing();
         for (session, outgoing) in self.fx.sends.drain(..) {
             self.sent.entry(session).or_default().push(show(&outgoing));
         }
@@ -390,6 +411,12 @@ fn submission(words: &[&str], line: &str) -> Request {
     }
 }
 
+/// Text in one line.
+fn flat(text: Vec<u8>) -> String {
+    let text = String::from_utf8(text).unwrap();
+    text.replace("H:x:", "").replace('\t', " ").replace('\n', " / ")
+}
+
 fn show(outgoing: &Outgoing) -> String {
     let word = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).replace("H:x:", "");
@@ -397,8 +424,8 @@ fn show(outgoing: &Outgoing) -> String {
     };
     match outgoing {
         Outgoing::Text(reply) => {
-            let text = String::from_utf8(reply.render()).unwrap();
-            text.trim_end().replace("H:x:", "").replace('\t', " ").replace('\n', " / ")
+            let text = flat(reply.render());
+            text.trim_end_matches([' ', '/', '\r']).to_owned()
         }
         Outgoing::Packet(response) => match response {
             Response::JobCreated(handle) => format!("created {}", word(handle)),

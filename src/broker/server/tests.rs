@@ -1,0 +1,114 @@
+//! Turns of connections, one at a time.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::BytesMut;
+use jiff::tz::TimeZone;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::core::{Core, Turn};
+use super::ledger::Ledger;
+use super::stream::Stream;
+use crate::broker::state::{Habits, State, StateSettings};
+use crate::broker::store::{MemoryStore, StoreThread};
+use crate::config::StoreKind;
+use crate::model::{JobId, SessionId};
+use crate::protocol::Reader;
+use crate::protocol::{Decoder, Request};
+
+const PACKET_LEN_MAX: usize = 1 << 20;
+
+fn core() -> Core {
+    let started_at = SystemTime::UNIX_EPOCH;
+    let settings = StateSettings {
+        handle_prefix: "H:x".to_owned(),
+        handle_prefix_before: "H:x".to_owned(),
+        next: JobId(1),
+        reserved: JobId(1000),
+        pid: 42,
+        version: "0.1".to_owned(),
+        store: StoreKind::Memory,
+        attempts_max: 3,
+        habits: Habits::default(),
+        rules: Arc::default(),
+        zone: TimeZone::UTC,
+        held_bytes_max: 1 << 20,
+        hash_key: [7; 16],
+        started: Instant::now(),
+        started_at,
+    };
+    let (store, _) = StoreThread::start(Box::new(MemoryStore::new("H:x", started_at))).unwrap();
+    let (events, _) = mpsc::channel(1);
+    Core::new(State::new(settings), Ledger::new(store), None, events, PACKET_LEN_MAX)
+}
+
+/// A connection to the core, and the client's end of it.
+fn connect(core: &mut Core) -> (SessionId, UnixStream) {
+    let (ours, client) = UnixStream::pair().unwrap();
+    let (session, _) = core.open(&Rc::new(Stream::Unix(ours)), None).unwrap();
+    (session, client)
+}
+
+/// How many packets lie in the client's socket.
+fn answers(client: &UnixStream) -> usize {
+    let mut buffer = BytesMut::with_capacity(1 << 20);
+    if client.try_read_buf(&mut buffer).is_err() {
+        return 0;
+    }
+    let decoder = Decoder::new(PACKET_LEN_MAX);
+    std::iter::from_fn(|| decoder.next(&mut buffer).unwrap()).count()
+}
+
+fn echoes(count: usize) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    for _ in 0..count {
+        Request::Echo("x".into()).encode(&mut bytes);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_flood_of_packets_is_cut_into_turns_and_another_connection_comes_between() {
+    let mut core = core();
+    let (flood, mut many) = connect(&mut core);
+    let (other, mut one) = connect(&mut core);
+    many.write_all(&echoes(100)).await.unwrap();
+    one.write_all(&echoes(1)).await.unwrap();
+    core.sessions[&flood].stream.readable().await.unwrap();
+    core.sessions[&other].stream.readable().await.unwrap();
+
+    let (mut reader, mut others) = (Reader::default(), Reader::default());
+    assert_eq!(core.turn(flood, &mut reader), Turn::Cut);
+    assert_eq!(core.turn(other, &mut others), Turn::Done);
+    many.readable().await.unwrap();
+    one.readable().await.unwrap();
+    assert_eq!((answers(&many), answers(&one)), (32, 1));
+
+    let mut rest = Vec::new();
+    while reader.backlog {
+        core.turn(flood, &mut reader);
+        many.readable().await.unwrap();
+        rest.push(answers(&many));
+    }
+    assert_eq!(rest, [32, 32, 4], "nothing is lost where a turn is cut");
+}
+
+#[tokio::test]
+async fn a_turn_takes_at_most_64_kib_however_much_has_come() {
+    let mut core = core();
+    let (flood, mut client) = connect(&mut core);
+    let mut bytes = BytesMut::new();
+    for _ in 0..3 {
+        Request::Echo(vec![b'x'; 40_000].into()).encode(&mut bytes);
+    }
+    client.write_all(&bytes).await.unwrap();
+    core.sessions[&flood].stream.readable().await.unwrap();
+    let mut reader = Reader::default();
+    assert_eq!(core.turn(flood, &mut reader), Turn::Cut);
+    client.readable().await.unwrap();
+    assert_eq!(answers(&client), 1, "the second packet came only in part");
+}
