@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::php::has_php_gearman;
-use crate::rig::{DEADLINE, Daemon, kill, lives, until};
+use crate::rig::{DEADLINE, Daemon, PROGRAM, kill, lives, until};
 
 /// A gearmand of one test.
 struct Gearmand {
@@ -297,4 +297,28 @@ fn direct_workers_find_the_servers_and_status_says_what_is_lost() {
     daemon.says(&["stop", "up"]);
     let exit = daemon.worker("up:1")["last_exit"].to_string();
     assert!(exit.contains("exit 0") || exit.contains("code 0"), "{exit}");
+}
+
+#[test]
+fn a_pool_of_none_starts_one_worker_to_learn_what_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = pools(&format!(
+        "[pool.learned]\ncommand = [\"{PROGRAM}\", \"work\", \"up\", \"--\", \"tr\", \"a-z\", \
+         \"A-Z\"]\ncount = {{ min = 0, max = 2 }}\nzero_after = \"0s\"\nidle_ttl = \"0s\"\n"
+    ));
+    let daemon = Daemon::begin_in(folder, &pool);
+    until("it has learned", || daemon.log().contains("its first worker tells what it serves"));
+    until("nobody is left", || {
+        daemon.log().contains("1→0") && daemon.running("learned").is_empty()
+    });
+    assert_eq!(daemon.says(&["submit", "up", "abc", "--timeout", "30s"]).trim(), "ABC");
+}
+
+#[test]
+fn a_worker_that_registers_nothing_is_warned_about_and_left_alone() {
+    let daemon = Daemon::with_pools(&pools("[pool.image]\ncommand = \"sleep 1000\"\n"));
+    until("the log says it", || daemon.log().contains("image:1 up 30 s, registered nothing here"));
+    let status = daemon.says(&["status"]);
+    assert!(status.contains("image:1 up 30 s, registered nothing here"), "{status}");
+    assert_eq!(daemon.state("image:1"), "RUNNING");
 }
