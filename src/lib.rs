@@ -20,4 +20,5 @@ pub mod protocol;
 pub mod scaler;
 pub mod supervisor;
 pub mod telemetry;
+pub mod terminal;
 pub mod work;

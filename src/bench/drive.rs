@@ -8,7 +8,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::gauge::{Gauge, Kind};
-use super::peers::{Load, call, sleep, submit, work};
+use super::peers::{Load, Performer, call, sleep, submit, work};
 use super::watch::{Sample, sample};
 use super::{Amount, BenchError, BenchOptions, Mode, Report, ServerUse};
 use crate::gearman::Connection;
@@ -156,6 +156,8 @@ impl Run<'_> {
             priority: Priority::High,
             payload: Bytes::from_static(b"x"),
             in_flight: 1,
+            uniques: self.options.uniques,
+            writes: self.options.writes,
         };
         submitting.spawn_local(submit(urgent, load, Rc::clone(&begun.gauge), stop.clone()));
         let mut registering = JoinSet::new();
@@ -223,7 +225,8 @@ impl Run<'_> {
         let stop = CancellationToken::new();
         for connection in connections {
             let gauge = Rc::clone(&begun.gauge);
-            tasks.spawn_local(work(connection, self.functions(), gauge, stop.clone()));
+            let performer = Performer { functions: self.functions(), writes: self.options.writes };
+            tasks.spawn_local(work(connection, performer, gauge, stop.clone()));
         }
         stop
     }

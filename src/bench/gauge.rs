@@ -58,6 +58,11 @@ impl Gauge {
         true
     }
 
+    /// The number of the job that was taken last; each has another one.
+    pub(super) fn number(&self) -> u64 {
+        self.left.get()
+    }
+
     pub(super) fn submitted(&self) -> u64 {
         self.submitted.get()
     }

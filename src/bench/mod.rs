@@ -10,6 +10,10 @@
 //! | mixed | roundtrip beside background jobs |
 //!
 //! All load comes from one thread. Jobs of `submit` stay in the server.
+//!
+//! Peers do as libgearman's do: each packet is a write of its own, a background job has a unique of
+//! its own, and workers ask by GRAB_JOB_ALL. A server that is sent one packet at a time cannot save
+//! by taking many, and one that looks a unique up slowly shows it. Either can be turned off.
 
 mod drive;
 mod gauge;
@@ -41,10 +45,32 @@ pub struct BenchOptions {
     pub functions: usize,
     /// Bytes of a job's payload.
     pub payload_len: usize,
+    /// What makes background jobs different.
+    pub uniques: Uniques,
+    /// How packets are written.
+    pub writes: Writes,
     /// How much.
     pub amount: Amount,
     /// The server's process, to tell what it used.
     pub server_pid: Option<u32>,
+}
+
+/// What makes background jobs different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uniques {
+    /// A text of 36 letters each, as libgearman gives to those that have none.
+    Own,
+    /// None.
+    None,
+}
+
+/// How packets are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// One by one, as libgearman does.
+    Single,
+    /// Those that are ready at once with one write.
+    Shared,
 }
 
 /// How much load.

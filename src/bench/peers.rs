@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::gauge::{Gauge, Kind};
-use super::{BenchError, BenchOptions};
+use super::{BenchError, BenchOptions, Uniques, Writes};
 use crate::gearman::Connection;
-use crate::model::{FunctionName, Priority};
+use crate::model::{FunctionName, Priority, Unique};
 use crate::protocol::{GrabStyle, Request, Response, Submission, SubmitMode, WorkReport};
 
 /// The jobs of one kind of submitter.
@@ -20,6 +20,8 @@ pub(super) struct Load {
     pub(super) priority: Priority,
     pub(super) payload: Bytes,
     pub(super) in_flight: usize,
+    pub(super) uniques: Uniques,
+    pub(super) writes: Writes,
 }
 
 impl Load {
@@ -29,13 +31,17 @@ impl Load {
             priority: Priority::Normal,
             payload: vec![b'x'; options.payload_len].into(),
             in_flight: options.in_flight,
+            uniques: options.uniques,
+            writes: options.writes,
         }
     }
 
-    fn job(&self, mode: SubmitMode) -> Request {
+    /// A job; a background one that is the `number`th may have a unique of its own.
+    fn job(&self, mode: SubmitMode, number: u64) -> Request {
+        let is_unique = mode == SubmitMode::Background && self.uniques == Uniques::Own;
         Request::Submit(Submission {
             function: self.function.clone(),
-            unique: "".into(),
+            unique: Unique(if is_unique { uuid(number) } else { Bytes::new() }),
             priority: self.priority,
             mode,
             payload: self.payload.clone(),
@@ -50,24 +56,24 @@ pub(super) async fn submit(
     gauge: Rc<Gauge>,
     stop: CancellationToken,
 ) -> Result<(), BenchError> {
-    let job = load.job(SubmitMode::Background);
     let mut open = VecDeque::new();
     loop {
         while open.len() < load.in_flight && !stop.is_cancelled() && gauge.take() {
-            connection.queue(&job);
+            connection.queue(&load.job(SubmitMode::Background, gauge.number()));
             open.push_back(Instant::now());
+            send(&mut connection, load.writes).await?;
         }
         if open.is_empty() {
             return Ok(());
         }
-        match connection.next().await? {
-            Response::JobCreated(_) => {
-                if let Some(since) = open.pop_front() {
-                    gauge.time(Kind::Submit, since);
-                    gauge.count_submitted();
-                }
+        let mut next = Some(connection.next().await?);
+        while let Some(response) = next {
+            let Response::JobCreated(_) = response else { return Err(unexpected(&response)) };
+            if let Some(since) = open.pop_front() {
+                gauge.time(Kind::Submit, since);
+                gauge.count_submitted();
             }
-            other => return Err(unexpected(&other)),
+            next = more(&mut connection, load.writes)?;
         }
     }
 }
@@ -78,44 +84,56 @@ pub(super) async fn call(
     load: Load,
     gauge: Rc<Gauge>,
 ) -> Result<(), BenchError> {
-    let job = load.job(SubmitMode::Foreground);
+    let job = load.job(SubmitMode::Foreground, 0);
     let (mut asked, mut open) = (VecDeque::new(), HashMap::new());
     loop {
         while asked.len() + open.len() < load.in_flight && gauge.take() {
             connection.queue(&job);
             asked.push_back(Instant::now());
+            send(&mut connection, load.writes).await?;
         }
         if asked.is_empty() && open.is_empty() {
             return Ok(());
         }
-        match connection.next().await? {
-            Response::JobCreated(handle) => {
-                if let Some(since) = asked.pop_front() {
-                    open.insert(handle, since);
+        let mut next = Some(connection.next().await?);
+        while let Some(response) = next {
+            match response {
+                Response::JobCreated(handle) => {
+                    if let Some(since) = asked.pop_front() {
+                        open.insert(handle, since);
+                    }
                 }
-            }
-            Response::Work { handle, report: WorkReport::Complete(_) } => {
-                if let Some(since) = open.remove(&handle) {
-                    gauge.time(Kind::Roundtrip, since);
-                    gauge.count_submitted();
+                Response::Work { handle, report: WorkReport::Complete(_) } => {
+                    if let Some(since) = open.remove(&handle) {
+                        gauge.time(Kind::Roundtrip, since);
+                        gauge.count_submitted();
+                    }
                 }
+                other => return Err(unexpected(&other)),
             }
-            other => return Err(unexpected(&other)),
+            next = more(&mut connection, load.writes)?;
         }
     }
+}
+
+/// A worker of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Performer {
+    pub(super) functions: Vec<FunctionName>,
+    pub(super) writes: Writes,
 }
 
 /// Does jobs, whose results are their payloads, until it is told to stop.
 pub(super) async fn work(
     mut connection: Connection,
-    functions: Vec<FunctionName>,
+    performer: Performer,
     gauge: Rc<Gauge>,
     stop: CancellationToken,
 ) -> Result<(), BenchError> {
-    for function in functions {
+    for function in performer.functions {
         connection.queue(&Request::CanDo { function, timeout: None });
     }
-    connection.queue(&Request::Grab(GrabStyle::Plain));
+    connection.queue(&Request::Grab(GrabStyle::All));
     let mut since = Instant::now();
     loop {
         let response = tokio::select! {
@@ -127,7 +145,8 @@ pub(super) async fn work(
                 gauge.time(Kind::Grab, since);
                 let report = WorkReport::Complete(payload);
                 connection.queue(&Request::Work { handle, report });
-                connection.queue(&Request::Grab(GrabStyle::Plain));
+                send(&mut connection, performer.writes).await?;
+                connection.queue(&Request::Grab(GrabStyle::All));
                 since = Instant::now();
                 gauge.count_performed();
             }
@@ -136,12 +155,36 @@ pub(super) async fn work(
                 connection.queue(&Request::PreSleep);
             }
             Response::Noop => {
-                connection.queue(&Request::Grab(GrabStyle::Plain));
+                connection.queue(&Request::Grab(GrabStyle::All));
                 since = Instant::now();
             }
             other => return Err(unexpected(&other)),
         }
     }
+}
+
+/// Sends what is queued, unless it is to share a write with what follows.
+async fn send(connection: &mut Connection, writes: Writes) -> Result<(), BenchError> {
+    match writes {
+        Writes::Single => Ok(connection.flush().await?),
+        Writes::Shared => Ok(()),
+    }
+}
+
+/// A response that is here already, where all of them are to be taken before more is sent.
+fn more(connection: &mut Connection, writes: Writes) -> Result<Option<Response>, BenchError> {
+    match writes {
+        Writes::Single => Ok(None),
+        Writes::Shared => Ok(connection.received()?),
+    }
+}
+
+/// A text as long and as different as the UUIDs that libgearman makes.
+fn uuid(number: u64) -> Bytes {
+    // Neighbours differ all over, as they do in UUIDs: an odd factor loses nothing.
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (a, b, c) = (mixed >> 32, mixed >> 16 & 0xffff, mixed & 0xffff);
+    format!("{a:08x}-{b:04x}-{c:04x}-8000-{:012x}", std::process::id()).into()
 }
 
 /// Registers functions and goes to sleep; gives the connection back, to be kept open.

@@ -27,14 +27,20 @@ fn every_mode_tells_what_it_did_and_what_it_cost() {
     };
     let (handle, thread) = Broker::start(options).unwrap();
     let server: ServerAddress = thread.addresses().first().unwrap().to_string().parse().unwrap();
-    for (mode, jobs, timed) in [
+    let kinds = [(Uniques::Own, Writes::Single), (Uniques::None, Writes::Shared)];
+    for (at, (mode, jobs, timed)) in [
         (Mode::Submit, 100, [true, false, false]),
         (Mode::Drain, 100, [false, true, false]),
         (Mode::Flow, 100, [true, true, false]),
         (Mode::Roundtrip, 100, [false, true, true]),
         (Mode::Idle, 3, [true, false, false]),
         (Mode::Mixed, 100, [true, true, true]),
-    ] {
+    ]
+    .into_iter()
+    .flat_map(|case| [case, case])
+    .enumerate()
+    {
+        let (uniques, writes) = kinds[at % kinds.len()];
         let report = run(&BenchOptions {
             server: server.clone(),
             mode,
@@ -43,6 +49,8 @@ fn every_mode_tells_what_it_did_and_what_it_cost() {
             workers: 3,
             functions: 2,
             payload_len: 10,
+            uniques,
+            writes,
             amount: Amount::Count(100),
             server_pid: (mode != Mode::Idle).then(std::process::id),
         });

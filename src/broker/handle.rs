@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::state::{Exported, Sweep};
-use super::view::{DemandView, JobLoss, JobView, Overview};
+use super::view::{DemandView, JobEnding, JobLoss, JobView, Overview};
 use crate::config::BrokerRules;
 use crate::model::{
     Drain, Exit, FunctionName, InHand, JobId, PoolName, SessionId, Tally, WorkerId, WorkerName,
@@ -25,7 +25,12 @@ pub enum BrokerEvent {
     Registered(WorkerId),
     /// A worker that was busy when it was to be drained has ended a job. Others end theirs unheard:
     /// news for every job would cost more than the job.
-    JobEnded(WorkerId),
+    JobEnded {
+        /// The process.
+        worker: WorkerId,
+        /// Whether the job has a result.
+        well: bool,
+    },
     /// A performer came through a public listener; who is it? Answer with [`BrokerHandle::tie`].
     ///
     /// It is given no job until then, for 20 ms at most.
@@ -100,6 +105,8 @@ pub enum Command {
     },
     /// The process is about to be killed for its job: that is charged, though it may drain.
     Charge(WorkerId),
+    /// Tell when the process ends its next job.
+    Await(WorkerId),
     /// Who of a pool's workers holds which job, since when.
     InHand {
         /// The pool.
@@ -130,6 +137,8 @@ pub enum Command {
         /// Whose it is; `None` when it is no worker of ours.
         worker: Option<WorkerId>,
     },
+    /// Hear of every job that ends from now on.
+    Record(oneshot::Sender<broadcast::Receiver<JobEnding>>),
     /// Ask for a [`DemandView`].
     Demand(oneshot::Sender<DemandView>),
     /// Ask for an [`Overview`].

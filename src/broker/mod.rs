@@ -16,6 +16,6 @@ mod view;
 
 pub use handle::{BrokerEvent, BrokerGone, BrokerHandle, Command, JobsOf, JobsQuery, Peer, Unread};
 pub use view::{
-    DemandView, FunctionDemand, FunctionView, JobLoss, JobView, LossOutcome, Overview,
+    DemandView, FunctionDemand, FunctionView, JobEnding, JobLoss, JobView, LossOutcome, Overview,
     WorkerDemand, WorkerView,
 };

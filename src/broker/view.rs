@@ -1,7 +1,7 @@
 //! What the broker tells of itself when asked: counts and ages, no payloads.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::record::Death;
 use crate::model::{FunctionName, JobId, PoolName, Priority, Unique, WorkerId};
@@ -60,6 +60,19 @@ pub struct WorkerDemand {
     pub done: u64,
     /// What it performs.
     pub functions: Vec<FunctionName>,
+}
+
+/// A job that has ended, as far as a load can be played back from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnding {
+    /// Its function.
+    pub function: FunctionName,
+    /// When it ended.
+    pub at: Instant,
+    /// How long before that it came, or was due.
+    pub age: Duration,
+    /// How long its worker took; `None` for a job that was given up because its workers died.
+    pub service: Option<Duration>,
 }
 
 /// One function's queue.

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod queue;
+mod scaling;
 mod values;
 
 use std::path::PathBuf;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
+use super::terminal::DetachKey;
 pub(super) use queue::{
     ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
 };
+pub(super) use scaling::{ExplainArgs, SimulateArgs};
 pub(super) use values::{Bounds, Scale};
 
 /// A Gearman job server and the supervisor of the workers that serve it, in one program.
@@ -53,6 +56,8 @@ pub(super) enum Verb {
     Ask(Question),
     /// Serve functions with a plain program, at any Gearman server
     Work(WorkArgs),
+    /// Play a recorded load back under a file's settings, in virtual time
+    Simulate(SimulateArgs),
     /// Put load on any Gearman server and tell its rates and latencies
     Bench(BenchArgs),
     /// A Gearman server alone, with gearmand's options; see gearmand --help
@@ -74,9 +79,12 @@ pub(super) enum Verb {
 pub(super) enum Question {
     /// Show pools, workers and queues; exits 3 when something is not as wanted
     Status(StatusArgs),
-    /// Show workers' output as it comes, after the last lines; Ctrl-C leaves
+    /// Show workers' output as it comes, after the last lines, or the screen of one that has a
+    /// terminal; Ctrl-C leaves
     #[command(visible_alias = "fg")]
     Attach(AttachArgs),
+    /// Type a line into the terminals of workers
+    Send(SendArgs),
     /// Show workers' recent output
     #[command(visible_alias = "tail")]
     Logs(LogsArgs),
@@ -84,8 +92,8 @@ pub(super) enum Question {
     Start(NamesArgs),
     /// Drain and stop pools or workers; they stay stopped until they are started
     Stop(NamesArgs),
-    /// Replace workers one by one, each after its job
-    Restart(NamesArgs),
+    /// Replace workers one by one, each after its job, a canary first
+    Restart(RestartArgs),
     /// Send a signal to workers
     Signal(SignalArgs),
     /// Wait until pools or workers are RUNNING
@@ -213,6 +221,12 @@ pub(super) struct BenchArgs {
     /// Bytes of a payload
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub(super) size: usize,
+    /// Give background jobs no unique; libgearman gives each of them a UUID
+    #[arg(long)]
+    pub(super) no_unique: bool,
+    /// Send packets that are ready at once in one write; libgearman writes each by itself
+    #[arg(long)]
+    pub(super) shared_writes: bool,
     /// How many jobs [default: what comes in 5 s; drain: 100000]
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     pub(super) count: Option<u64>,
@@ -227,14 +241,23 @@ pub(super) struct BenchArgs {
     pub(super) json: bool,
 }
 
-/// Pools, workers, `all`, or patterns.
+/// Pools, workers, `all`, patterns or labels.
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     #[command(flatten)]
     pub(super) pace: PaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestartArgs {
+    /// All at once: each stops after its job, and starts again
+    #[arg(long)]
+    pub(super) now: bool,
+    #[command(flatten)]
+    pub(super) names: NamesArgs,
 }
 
 /// How long a command may take, and how it tells.
@@ -253,7 +276,7 @@ pub(super) struct PaceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Only these pools, workers or patterns
+    /// Only these pools, workers, patterns or @LABEL
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Print the API's JSON
@@ -266,20 +289,40 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AttachArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
-    /// Recent lines to begin with
+    /// Recent lines to begin with; a terminal begins with its screen
     #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
     pub(super) lines: usize,
+    /// Type into the terminal of one worker, of a pool with tty = true; one at a time can
+    #[arg(short, long, conflicts_with = "json")]
+    pub(super) interactive: bool,
+    /// Take the keyboard from whoever has it
+    #[arg(long, requires = "interactive")]
+    pub(super) steal: bool,
+    /// The key that leaves a terminal
+    #[arg(long, default_value = "ctrl-]", value_name = "KEY")]
+    pub(super) detach_key: DetachKey,
     /// Print the API's JSON lines
     #[arg(long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
+pub(super) struct SendArgs {
+    /// A pool, a worker (POOL:N) or a pattern; of pools with tty = true
+    pub(super) name: String,
+    /// The line, without its end
+    pub(super) line: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// A pool, a worker (POOL:N), patterns, or all
+    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Recent lines to look at [default: 100; all that are kept with --since or --grep]
@@ -309,7 +352,7 @@ pub(super) struct SignalArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// Pools, workers (POOL:N), patterns, or all
+    /// Pools, workers (POOL:N), patterns, @LABEL, or all
     #[arg(required = true, value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Give up after this long; until then a daemon that does not answer yet is waited for too
@@ -319,7 +362,7 @@ pub(super) struct WaitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ScaleArgs {
-    /// A pool or a pattern
+    /// A pool, a pattern or @LABEL
     pub(super) name: String,
     /// How many; auto gives the pool back to the file
     #[arg(value_name = "N|MIN..MAX|auto")]
@@ -412,15 +455,6 @@ pub(super) struct ShowJobArgs {
     /// Write its payload to stdout, as it is
     #[arg(long, conflicts_with = "json")]
     pub(super) payload: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArgs {
-    /// A pool
-    pub(super) name: String,
     /// Print the API's JSON
     #[arg(long)]
     pub(super) json: bool,

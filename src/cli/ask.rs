@@ -6,7 +6,7 @@ use super::args::{Question, Target};
 use super::commands::{self, Order};
 use super::exit::{CliError, Exit};
 use super::output::Screen;
-use super::{attach, jobs, queue, socket, status, submit, supervisord, wait};
+use super::{attach, explain, jobs, queue, socket, status, submit, supervisord, wait};
 use crate::control::client::{Command, ControlClient};
 
 /// Runs one verb to its end, on a runtime of its own.
@@ -36,7 +36,7 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Pause(args) => queue::pause(&client?, screen, &args).await,
         Question::Resume(args) => queue::resume(&client?, screen, &args).await,
         Question::Kill(args) => jobs::kill(&client?, screen, &args).await,
-        Question::Explain(args) => jobs::explain(&client?, screen, &args).await,
+        Question::Explain(args) => explain::run(&client?, screen, &args).await,
         Question::Pid(args) => supervisord::pid(&client?, screen, &args).await,
         Question::Avail(args) => supervisord::avail(&client?, screen, &args).await,
         Question::Start(args) => {
@@ -45,10 +45,9 @@ async fn answer(question: Question, target: &Target) -> Result<Exit, CliError> {
         Question::Stop(args) => {
             commands::run(&client?, screen, &Order::on_names(args, Command::Stop)).await
         }
-        Question::Restart(args) => {
-            commands::run(&client?, screen, &Order::on_names(args, Command::Restart)).await
-        }
+        Question::Restart(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Signal(args) => commands::run(&client?, screen, &args.into()).await,
+        Question::Send(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Scale(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Reload(args) => commands::run(&client?, screen, &args.into()).await,
         Question::Shutdown(pace) => commands::shutdown(&client?, screen, pace).await,

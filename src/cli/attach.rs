@@ -9,13 +9,14 @@ use super::exit::{CliError, Exit};
 use super::interrupt::Interrupt;
 use super::lines::{Line, LineStyle, text_of};
 use super::output::{self, Screen};
+use super::terminal;
 use crate::control::api::LogRecord;
 use crate::control::client::{ControlClient, LogQuery, LogReader};
 
 /// Recent lines that `logs` shows.
 const LINES_SHOWN: usize = 100;
-/// All that the daemon keeps in memory, however many.
-const LINES_ALL: usize = 1_000_000;
+/// All that are kept, in files too.
+const LINES_ALL: usize = usize::MAX;
 
 /// What is shown of a stream.
 #[derive(Debug)]
@@ -25,12 +26,18 @@ struct Show {
     json: bool,
 }
 
-/// Recent lines, then new ones until Ctrl-C; the worker does not notice.
+/// Recent lines, then new ones until Ctrl-C, or one worker's terminal; without `-i` the worker does
+/// not notice.
 pub(super) async fn attach(
     client: &ControlClient,
     screen: &mut Screen,
     args: AttachArgs,
 ) -> Result<Exit, CliError> {
+    if terminal::is_wanted(&args, screen)
+        && let Some(exit) = terminal::attach(client, screen, &args).await?
+    {
+        return Ok(exit);
+    }
     let style = LineStyle::for_names(&args.names, screen.colours());
     let query = LogQuery { names: args.names, lines: args.lines, since: None, follow: true };
     let show = Show { style, grep: None, json: args.json };

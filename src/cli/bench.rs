@@ -3,7 +3,7 @@
 use super::args::BenchArgs;
 use super::exit::{CliError, Exit};
 use super::output::Screen;
-use crate::bench::{self, Amount, BenchOptions, Mode};
+use crate::bench::{self, Amount, BenchOptions, Mode, Uniques, Writes};
 use crate::gearman::InvalidAddress;
 
 /// Jobs of a mode that needs to know how many, when nothing is said.
@@ -27,6 +27,8 @@ pub(super) fn run(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, CliErro
         workers: args.workers,
         functions: args.functions,
         payload_len: args.size,
+        uniques: if args.no_unique { Uniques::None } else { Uniques::Own },
+        writes: if args.shared_writes { Writes::Shared } else { Writes::Single },
         amount,
         server_pid: args.server_pid,
     };

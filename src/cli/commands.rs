@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{Bounds, NamesArgs, PaceArgs, ReloadArgs, Scale, ScaleArgs, SignalArgs};
+use super::args::{
+    Bounds, NamesArgs, PaceArgs, ReloadArgs, RestartArgs, Scale, ScaleArgs, SendArgs, SignalArgs,
+};
 use super::exit::{CliError, Exit};
 use super::format;
 use super::interrupt::Interrupt;
 use super::output::Screen;
 use super::progress::ProgressLine;
-use crate::control::api::{Done, Names, ReloadRequest, ScaleRequest, SignalRequest};
+use crate::control::api::{
+    Done, Names, ReloadRequest, RestartRequest, ScaleRequest, SendRequest, SignalRequest,
+};
 use crate::control::client::{ClientError, Command, ControlClient, Wait};
 
 /// Between two looks whether the daemon's process has gone.
@@ -74,12 +78,30 @@ impl Order {
     }
 }
 
+impl From<RestartArgs> for Order {
+    fn from(args: RestartArgs) -> Self {
+        let now = args.now;
+        Self::on_names(args.names, |Names { names }| {
+            Command::Restart(RestartRequest { names, now })
+        })
+    }
+}
+
 impl From<SignalArgs> for Order {
     fn from(args: SignalArgs) -> Self {
         let signal = args.signal;
         Self::on_names(args.names, |Names { names }| {
             Command::Signal(SignalRequest { names, signal })
         })
+    }
+}
+
+impl From<SendArgs> for Order {
+    fn from(args: SendArgs) -> Self {
+        let names = vec![args.name];
+        let request = SendRequest { names: names.clone(), line: args.line };
+        let pace = PaceArgs { json: args.json, ..PaceArgs::default() };
+        Self { command: Command::Send(request), names, pace }
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) const DEFAULT_FILE: &str = "/etc/gear-supervisor/workers.toml";
 
 /// Reads and checks a file; every mistake is one line.
 pub(super) fn load(file: &Path) -> Result<Settings, Vec<String>> {
-    config::load(file, &Surroundings::of_process()).map_err(|errors| errors.lines())
+    config::load(file, &Surroundings::of_shell()).map_err(|errors| errors.lines())
 }
 
 /// The control socket of the daemon that runs this file, even while the file is broken.
@@ -20,7 +20,7 @@ pub(super) fn socket_of(file: &Path) -> PathBuf {
 
 /// Checks a text that is to be a file.
 pub(super) fn check(file: &Path, text: &str) -> Result<(), Vec<String>> {
-    let checked = config::load_text(file, text, &Surroundings::of_process());
+    let checked = config::load_text(file, text, &Surroundings::of_shell());
     checked.map(drop).map_err(|errors| errors.lines())
 }
 

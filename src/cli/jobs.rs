@@ -1,13 +1,13 @@
-//! `jobs`, `job`, `cancel`, `kill` and `explain`.
+//! `jobs`, `job`, `cancel` and `kill`.
 
-use super::args::{ExplainArgs, JobArgs, JobsArgs, ShowJobArgs};
+use super::args::{JobArgs, JobsArgs, ShowJobArgs};
 use super::exit::{CliError, Exit};
 use super::format;
 use super::output::Screen;
 use super::paint::Ink;
 use super::status::today;
 use super::table::{Cell, Column, Table};
-use crate::control::api::{DeathStatus, Done, Explanation, JobStatus, ScalingNumbers};
+use crate::control::api::{DeathStatus, Done, JobStatus};
 use crate::control::client::{ControlClient, JobsOf};
 
 /// Lists jobs that wait, run or recur, or dead letters.
@@ -85,21 +85,6 @@ fn tell(screen: &mut Screen, args: &JobArgs, done: &Done) -> Result<Exit, CliErr
         screen.json(done)?;
     } else {
         screen.line(&done.done.join("\n"))?;
-    }
-    Ok(Exit::Done)
-}
-
-/// Tells why a pool has the count it has.
-pub(super) async fn explain(
-    client: &ControlClient,
-    screen: &mut Screen,
-    args: &ExplainArgs,
-) -> Result<Exit, CliError> {
-    let told = client.explain(&args.name).await?;
-    if args.json {
-        screen.json(&told)?;
-    } else {
-        screen.text(&history(&told, &today()))?;
     }
     Ok(Exit::Done)
 }
@@ -241,35 +226,6 @@ fn counted_wait(count: usize) -> String {
     format!("{} {verb}", format::counted(count, "client"))
 }
 
-fn history(told: &Explanation, today: &str) -> String {
-    let decisions = told.history.iter();
-    let decisions =
-        decisions.map(|(at, sentence)| format!("{}  {sentence}", format::clock(at, today)));
-    let mut lines = vec![format!("{}: {}", told.pool, told.now)];
-    lines.extend(told.numbers.as_ref().map(numbers));
-    lines.extend(decisions);
-    for exit in &told.exits {
-        lines.push(format!("{}: {}", exit.worker, exit.exit));
-        lines.extend(exit.lines.iter().map(|line| format!("  | {line}")));
-    }
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-/// `wants 14, is to have 9, has 8 · …`
-fn numbers(told: &ScalingNumbers) -> String {
-    let ScalingNumbers { wanted, target, have, arrivals, running, busy, .. } = told;
-    let limit = told.limit.iter().map(|limit| format!(", limited by {limit}"));
-    let (service, startup) = (format::duration(told.service), format::duration(told.startup));
-    let window = format::duration(told.window);
-    format!(
-        "  wants {wanted}, is to have {target}, has {have}{} · {arrivals:.1} jobs a second of \
-         {service} · {running} busy, {busy:.1} on average · ready after {startup} · falls to the \
-         need of the last {window}",
-        limit.collect::<String>()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,34 +298,5 @@ H:x:3   slow      14:02:11  slow:2 killed by KILL      3  9.0 s   1 B  a       o
         let told = describe(&job, "2026-11-24");
         assert!(told.contains("state     dead since 14:02:11: slow:2 killed by KILL\n"), "{told}");
         assert!(told.contains("output    begin\noutput    out of memory\n"), "{told}");
-    }
-
-    #[test]
-    fn an_explanation_has_its_history() {
-        let told = Explanation {
-            pool: "slow".to_owned(),
-            now: "3 jobs wait".to_owned(),
-            numbers: None,
-            history: vec![("2026-11-24T14:02:11.250+01:00".to_owned(), "1→2".to_owned())],
-            exits: Vec::new(),
-        };
-        assert_eq!(history(&told, "2026-11-24"), "slow: 3 jobs wait\n14:02:11  1→2\n");
-        let numbers = ScalingNumbers {
-            wanted: 14,
-            target: 9,
-            have: 8,
-            limit: Some("memory".to_owned()),
-            arrivals: 12.34,
-            service: 0.5,
-            running: 7,
-            busy: 6.52,
-            startup: 1.0,
-            window: 60.0,
-            ..ScalingNumbers::default()
-        };
-        let told = Explanation { numbers: Some(numbers), ..told };
-        let text = history(&told, "2026-11-24");
-        let line = "  wants 14, is to have 9, has 8, limited by memory · 12.3 jobs a second of ";
-        assert!(text.contains(line) && text.contains("7 busy, 6.5 on average"), "{text}");
     }
 }

@@ -36,33 +36,40 @@ impl LineStyle {
         Self { prefix: !is_one, colours }
     }
 
+    /// A record of the API.
     pub(super) fn render(self, record: &LogRecord) -> Line {
         match record {
-            LogRecord::Missed { missed } => {
-                let lines = format::number(*missed);
-                let noun = if *missed == 1 { "line" } else { "lines" };
-                Line::Remark(self.dim(&format!("-- {lines} {noun} missed --")))
-            }
+            LogRecord::Missed { missed } => Line::Remark(self.missed(*missed)),
             LogRecord::Line { worker, stream, .. } if stream == "mark" => {
                 let text = String::from_utf8_lossy(&text_of(record)).into_owned();
                 Line::Remark(format!("{}{}", self.owner(worker), self.dim(&format!("-- {text}"))))
             }
             LogRecord::Line { worker, stream, .. } => {
-                let mut line = self.owner(worker).into_bytes();
-                let text = text_of(record);
-                // Its own colours end with it, so that they do not run into the next line.
-                let code = if stream == "stderr" { self.colours.begin(Ink::Red) } else { "" };
-                if code.is_empty() {
-                    line.extend_from_slice(&text);
-                } else {
-                    line.extend_from_slice(format!("\x1b[{code}m").as_bytes());
-                    line.extend_from_slice(&text);
-                    line.extend_from_slice(b"\x1b[0m");
-                }
-                line.push(b'\n');
-                Line::Output(line)
+                Line::Output(self.output(worker, stream == "stderr", &text_of(record)))
             }
         }
+    }
+
+    /// A line of output, with its line end.
+    pub(super) fn output(self, worker: &str, is_stderr: bool, text: &[u8]) -> Vec<u8> {
+        let mut line = self.owner(worker).into_bytes();
+        // Its own colours end with it, so that they do not run into the next line.
+        let code = if is_stderr { self.colours.begin(Ink::Red) } else { "" };
+        if code.is_empty() {
+            line.extend_from_slice(text);
+        } else {
+            line.extend_from_slice(format!("\x1b[{code}m").as_bytes());
+            line.extend_from_slice(text);
+            line.extend_from_slice(b"\x1b[0m");
+        }
+        line.push(b'\n');
+        line
+    }
+
+    /// Lines that nobody has read in time.
+    pub(super) fn missed(self, lines: u64) -> String {
+        let noun = if lines == 1 { "line" } else { "lines" };
+        self.dim(&format!("-- {} {noun} missed --", format::number(lines)))
     }
 
     fn owner(self, worker: &str) -> String {
@@ -103,6 +110,7 @@ mod tests {
             stream: stream.to_owned(),
             text: utf8.map(str::to_owned),
             base64: utf8.is_none().then(|| STANDARD.encode(bytes)),
+            part: false,
         }
     }
 

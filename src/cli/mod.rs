@@ -14,6 +14,7 @@ mod commands;
 mod console;
 mod daemon;
 mod exit;
+mod explain;
 mod file;
 mod format;
 mod import;
@@ -25,11 +26,14 @@ mod output;
 mod paint;
 mod progress;
 mod queue;
+mod record;
+mod simulate;
 mod socket;
 mod status;
 mod submit;
 mod supervisord;
 mod table;
+mod terminal;
 mod wait;
 mod work;
 
@@ -76,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             Exit::Usage,
             "gearmand comes first: gear-supervisor gearmand OPTION…",
         )),
+        Some(Verb::Simulate(args)) => simulate::simulate(&args, &cli.target, &mut Screen::stdout()),
         Some(Verb::Bench(bench)) => bench::run(&bench, &mut Screen::stdout()),
         Some(Verb::Completions { shell }) => completions(shell),
         Some(Verb::Ask(question)) => ask::run(question, &cli.target),

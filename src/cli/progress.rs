@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::format;
 use super::output;
+use super::status::spelled_out;
 use crate::control::api::{Status, WorkerStatus};
 use crate::control::client::ControlClient;
 use crate::model::{NamePattern, WorkerName};
@@ -37,11 +38,15 @@ impl ProgressLine {
         if !output::stderr_is_terminal() {
             return std::future::pending().await;
         }
-        let patterns: Vec<_> = names.iter().map(|name| NamePattern::new(name)).collect();
         tokio::time::sleep(QUIET).await;
         for spinner in SPINNER.iter().cycle() {
             // Whatever keeps the daemon from telling is for the command itself to report.
-            let waits = client.status().await.ok().and_then(|status| waits_for(&status, &patterns));
+            let status = client.status().await.ok();
+            let waits = status.and_then(|status| {
+                let names = spelled_out(&status, names);
+                let patterns: Vec<_> = names.iter().map(|name| NamePattern::new(name)).collect();
+                waits_for(&status, &patterns)
+            });
             self.show(&format!("{spinner} {}", waits.unwrap_or_else(|| "working".to_owned())));
             tokio::time::sleep(INTERVAL).await;
         }

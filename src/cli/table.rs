@@ -1,5 +1,7 @@
 //! Text in columns.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint::{Colours, Ink};
 
 /// Blanks between two columns.
@@ -127,7 +129,7 @@ impl Cell {
     }
 
     fn width(&self) -> usize {
-        self.text.chars().count()
+        self.text.width()
     }
 }
 
@@ -149,6 +151,21 @@ schön      7
 b      1,234  since
 ";
         assert_eq!(table.render(Colours::Off), want);
+    }
+
+    #[test]
+    fn wide_characters_and_marks_do_not_move_columns() {
+        let mut table = Table::new(&[Column::Left("NAME"), Column::Right("N")]);
+        table.row(vec![Cell::plain("画像変換"), Cell::plain("7")]);
+        table.row(vec![Cell::plain("e\u{301}te\u{301}"), Cell::plain("8")]);
+        assert_eq!(
+            table.render(Colours::Off),
+            "\
+NAME      N
+画像変換  7
+e\u{301}te\u{301}       8
+"
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Users and groups by name or number → who a pool's workers run as.
+//! Users and groups by name or number → who a pool's workers run as, and are told to be.
 
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{self, Gid, Group, Uid, User};
 
-use super::settings::Account;
+use super::settings::{Account, Login};
 use super::surroundings::Surroundings;
 use super::wrong::{Parsed, Wrong};
 
@@ -79,14 +79,30 @@ pub(super) fn account(
     }
 }
 
+/// What the account of `user` says; `None` when no user is named, or has no account.
+pub(super) fn login(user: &Person, surroundings: &Surroundings) -> Option<Login> {
+    let user = match user {
+        Person::Other(user) => user.clone(),
+        Person::Myself => User::from_uid(Uid::from_raw(surroundings.uid)).ok().flatten()?,
+    };
+    let or = |path: PathBuf, default: &str| {
+        if path.as_os_str().is_empty() { PathBuf::from(default) } else { path }
+    };
+    let shell = if is_placeholder(&user.shell) { PathBuf::new() } else { user.shell };
+    Some(Login { user: user.name, home: or(user.dir, "/"), shell: or(shell, "/bin/sh") })
+}
+
+/// Accounts of services have a shell that refuses to run anything; whoever runs $SHELL wants one.
+fn is_placeholder(shell: &Path) -> bool {
+    shell.file_name().is_none_or(|name| name == "nologin" || name == "false")
+}
+
 fn of(user: &User, group: Option<u32>) -> Parsed<Account> {
     let gid = group.unwrap_or(user.gid.as_raw());
     let unlisted = |error| Wrong::new(format!("groups of {} cannot be listed: {error}", user.name));
     let name = CString::new(user.name.as_str()).unwrap_or_default();
     let groups = unistd::getgrouplist(&name, Gid::from_raw(gid)).map_err(unlisted)?;
     Ok(Account {
-        user: user.name.clone(),
-        home: if user.dir.as_os_str().is_empty() { PathBuf::from("/") } else { user.dir.clone() },
         uid: user.uid.as_raw(),
         gid,
         groups: groups.into_iter().map(Gid::as_raw).collect(),
@@ -119,11 +135,22 @@ mod tests {
         assert_eq!(resolve(Some("0"), None, &root), Ok(None));
 
         let daemon = resolve(Some("daemon"), None, &root).unwrap().unwrap();
-        assert_eq!((daemon.user.as_str(), daemon.uid), ("daemon", 1));
+        assert_eq!(daemon.uid, 1);
         assert!(daemon.groups.contains(&daemon.gid), "{daemon:?}");
 
         let grouped = resolve(Some("root"), Some(1), &root).unwrap().unwrap();
         assert_eq!((grouped.uid, grouped.gid), (0, 1));
+    }
+
+    #[test]
+    fn the_account_says_who_one_is_but_a_shell_that_is_none_is_not_told() {
+        let root = run_by(0, "root");
+        let login = |name: &str| login(&user(name, &root).unwrap(), &root).unwrap();
+        let Login { user: name, home, shell } = login("daemon");
+        let expected = ("daemon", Path::new("/usr/sbin"), Path::new("/bin/sh"));
+        assert_eq!((name.as_str(), home.as_path(), shell.as_path()), expected);
+        let root = User::from_uid(Uid::from_raw(0)).unwrap().unwrap();
+        assert_eq!(login("root"), Login { user: root.name, home: root.dir, shell: root.shell });
     }
 
     #[test]

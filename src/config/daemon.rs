@@ -88,6 +88,7 @@ pub(super) fn broker(table: &Table<'_>, functions: &Table<'_>) -> BrokerSettings
         allow: allow.flatten().unwrap_or_default(),
         queued_max: table.read("max_queued", function::at_least_one).map(u64::from),
         stale_after: table.read("stale_after", Value::duration).unwrap_or(default.stale_after),
+        hold_grab: table.read("hold_grab", Value::flag).unwrap_or(default.hold_grab),
         functions: function::functions(functions, store),
     };
     let servers = table.read("servers", |v| v.each(values::server)).unwrap_or_default();

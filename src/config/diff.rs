@@ -109,6 +109,8 @@ impl PoolChange {
             ("log", old.log != new.log),
         ]);
         live.extend(old.upkeep.differing(&new.upkeep));
+        live.extend(old.order.differing(&new.order));
+        live.extend(old.deploys.differing(&new.deploys));
         let program = program_keys(&old.program, &new.program);
         let (old, new) = (Arc::clone(old), Arc::clone(new));
         (old != new).then_some(Self { old, new, program, live })
@@ -140,16 +142,20 @@ impl fmt::Display for PoolChange {
 }
 
 fn program_keys(old: &Program, new: &Program) -> Vec<&'static str> {
-    named([
+    let mut keys = named([
         ("command", old.command != new.command),
         ("functions", old.functions != new.functions),
         ("protocol", old.protocol != new.protocol),
         ("stream", old.stream != new.stream),
-        ("user", old.account != new.account),
+        ("user", old.account != new.account || old.login != new.login),
         ("directory", old.directory != new.directory),
         ("env", old.env != new.env),
+        ("clean_env", old.clean_env != new.clean_env),
         ("umask", old.umask != new.umask),
-    ])
+        ("tty", old.tty != new.tty),
+    ]);
+    keys.extend(named(old.limits.differing(&new.limits)));
+    keys
 }
 
 fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
@@ -165,6 +171,7 @@ fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("broker.allow", rules_were.allow != rules.allow),
         ("broker.max_queued", rules_were.queued_max != rules.queued_max),
         ("broker.stale_after", rules_were.stale_after != rules.stale_after),
+        ("broker.hold_grab", rules_were.hold_grab != rules.hold_grab),
         ("function", rules_were.functions != rules.functions),
     ])
 }
@@ -244,6 +251,7 @@ mod tests {
             ("count = 2", "count = 4", &["wordcount 2→4"][..]),
             ("wc -w", "wc -l", &["wordcount: command changed"]),
             ("max = 4 }", "max = 1 }\nlog = false", &["mail 1..4→1: log changed"]),
+            ("max = 4 }", "max = 4 }\ntty = true", &["mail: tty changed"]),
             ("pool.mail", "pool.post", &["post added: 1..4", "mail removed"]),
             (
                 "count = 2",
@@ -262,6 +270,7 @@ mod tests {
                 &["supervisor.shutdown_grace changed"],
             ),
             ("\n", "\nbroker.max_queued = 9\n", &["broker.max_queued changed"]),
+            ("\n", "\nbroker.hold_grab = false\n", &["broker.hold_grab changed"]),
             ("\n", "\nfunction.\"a*\".expire = \"5m\"\n", &["function changed"]),
             (
                 "\n",
@@ -292,6 +301,19 @@ mod tests {
         assert!(!stop.changes_count() && stop.program.is_empty());
         assert_eq!(stop.live, ["stop"]);
         assert_eq!(change("count = 2\nstream = true").program, ["stream"]);
+        for line in [
+            "clean_env = true",
+            "nice = 5",
+            "ionice = \"idle\"",
+            "oom_score_adj = 100",
+            "rlimit = { core = 0 }",
+            "no_new_privileges = true",
+            "cpu_affinity = [0]",
+            "cgroup = {}",
+        ] {
+            let key = line.split(' ').next().unwrap();
+            assert_eq!(change(&format!("count = 2\n{line}")).program, [key]);
+        }
     }
 
     #[test]

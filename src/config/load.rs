@@ -21,7 +21,7 @@ use super::wrong::Wrong;
 use crate::model::PoolName;
 
 /// Holds every key that a file may have; what it says is of no matter.
-const EVERY_TABLE: &str = "pool.NAME = { count = {}, backoff = {}, ready = {}, liveness = {}, max_age = {}, log = {} }\n\
+const EVERY_TABLE: &str = "pool.NAME = { count = {}, backoff = {}, ready = {}, liveness = {}, max_age = {}, cgroup = {}, canary = {}, log = {} }\n\
      function.PATTERN = {}";
 
 /// Reads a file, its includes and its env files, and checks them as a whole.

@@ -6,8 +6,10 @@
 //! Nothing here knows what runs.
 
 mod accounts;
+mod cgroup;
 mod command;
 mod daemon;
+mod deploys;
 mod diff;
 mod direct;
 mod env_file;
@@ -16,9 +18,14 @@ mod expand;
 mod files;
 mod function;
 mod health;
+mod limits;
 mod load;
+mod log;
+mod order;
 mod pool;
+mod powers;
 mod recycling;
+mod rlimit;
 mod runner;
 mod scaling;
 mod settings;
@@ -32,13 +39,20 @@ mod values;
 mod watch;
 mod wrong;
 
+pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
+pub use deploys::Deploys;
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};
 pub use health::{Check, Liveness, LivenessOn, Ready, ReadyOn};
+pub use limits::{CpuList, IoPriority, Limits};
 pub use load::{known_keys, load, load_text, socket_of};
+pub use log::LogSettings;
+pub use order::Order;
+pub use powers::{CgroupSight, Powers};
 pub use recycling::{AgeMax, Recycling};
+pub use rlimit::{Rlimit, RlimitKind};
 pub use settings::*;
 pub use sources::{IncludePattern, Sources};
 pub use surroundings::Surroundings;

@@ -12,15 +12,18 @@ use nix::sys::signal::Signal;
 
 use super::accounts::{self, Person};
 use super::command;
+use super::deploys::Deploys;
 use super::direct;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
+use super::limits::Limits;
+use super::log::LogKey;
+use super::order::Order;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
-    Account, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
-    ServersWay, StopStep,
+    Account, Count, PoolProtocol, PoolSettings, Program, ScalingSettings, ServersWay, StopStep,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -31,10 +34,6 @@ use crate::model::PoolName;
 
 /// Longest function name that gearmand takes, in bytes.
 const FUNCTION_LEN_MAX: usize = 512;
-/// Below it a log would be rotated at every other line.
-const LOG_LEN_MIN: u64 = 4096;
-const LOG_LEN: u64 = 10 << 20;
-const LOGS_KEPT: u32 = 5;
 const COUNT: Count = Count { min: 1, max: 1 };
 const TERM_WAIT: Duration = Duration::from_secs(5);
 
@@ -62,26 +61,15 @@ struct Keys {
     directory: Option<PathBuf>,
     env: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
+    clean_env: Option<bool>,
     umask: Option<u32>,
+    limits: Limits,
+    tty: Option<bool>,
     stop: Option<Vec<StopStep>>,
     upkeep: Upkeep,
+    order: Order,
+    deploys: Deploys,
     log: Option<LogKey>,
-}
-
-#[derive(Clone, Debug)]
-struct LogKey {
-    file: LogFile,
-    size_max: u64,
-    keep: u32,
-    format: LogFormat,
-}
-
-#[derive(Clone, Debug)]
-enum LogFile {
-    /// In the daemon's `log_dir`, named for the pool.
-    Default,
-    At(PathBuf),
-    Nowhere,
 }
 
 impl<'a> Reader<'a> {
@@ -100,12 +88,6 @@ impl<'a> Reader<'a> {
             let wrong = Wrong::new("is missing").hint("write command = \"PROGRAM ARGUMENTS\"");
             table.wrong("command", wrong);
         }
-        let log = keys.log.clone().unwrap_or_default();
-        let log_file = match log.file {
-            LogFile::Default => Some(self.log_dir.join(format!("{name}.log"))),
-            LogFile::At(path) => Some(path),
-            LogFile::Nowhere => None,
-        };
         let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
         let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
         let count = keys.count.unwrap_or(COUNT);
@@ -123,12 +105,9 @@ impl<'a> Reader<'a> {
             scaling: keys.scaling,
             stop: keys.stop.clone().unwrap_or(usual_stop),
             upkeep: keys.upkeep.clone(),
-            log: LogSettings {
-                file: log_file,
-                size_max: log.size_max,
-                keep: log.keep,
-                format: log.format,
-            },
+            order: keys.order.clone(),
+            deploys: keys.deploys.clone(),
+            log: keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir),
             program: self.program(name, table, keys)?,
         }))
     }
@@ -148,10 +127,15 @@ impl<'a> Reader<'a> {
             directory: table.read("directory", Value::path),
             env: table.layers("env").iter().flat_map(env).collect(),
             env_file: table.read("env_file", Value::path),
+            clean_env: table.read("clean_env", Value::flag),
             umask: table.read("umask", Value::mode),
+            limits: Limits::read(table, &self.surroundings.powers),
+            tty: table.read("tty", Value::flag),
             stop: table.read("stop", |v| v.each(values::stop_step).and_then(values::stop_steps)),
             upkeep: Upkeep::read(table),
-            log: table.read("log", log),
+            order: Order::read(table),
+            deploys: Deploys::read(table),
+            log: table.read("log", LogKey::read),
         }
     }
 
@@ -167,6 +151,11 @@ impl<'a> Reader<'a> {
             table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
+        if adapted && keys.tty == Some(true) {
+            let wrong =
+                Wrong::new("the jobs of exec and lines are on the streams of their program");
+            table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
+        }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));
@@ -188,9 +177,13 @@ impl<'a> Reader<'a> {
             protocol,
             stream: keys.stream.unwrap_or(false),
             account,
+            login: keys.user.as_ref().and_then(|user| accounts::login(user, self.surroundings)),
             directory: keys.directory.unwrap_or_else(|| table.folder().to_owned()),
             env,
+            clean_env: keys.clean_env.unwrap_or(false),
             umask: keys.umask,
+            limits: keys.limits,
+            tty: keys.tty.unwrap_or(false),
         })
     }
 
@@ -224,12 +217,6 @@ impl<'a> Reader<'a> {
             table.wrong_at("env_file", wrong);
             BTreeMap::new()
         })
-    }
-}
-
-impl Default for LogKey {
-    fn default() -> Self {
-        Self { file: LogFile::Default, size_max: LOG_LEN, keep: LOGS_KEPT, format: LogFormat::Text }
     }
 }
 
@@ -295,38 +282,4 @@ fn env(table: &Table<'_>) -> Vec<(String, String)> {
         variables.extend(text.map(|text| (name.to_owned(), text)));
     }
     variables
-}
-
-fn log(value: &Value<'_>) -> Parsed<LogKey> {
-    if value.is_table() {
-        return value.table().map(|table| log_table(&table));
-    }
-    let file = match value.flag() {
-        Ok(true) => LogFile::Default,
-        Ok(false) => LogFile::Nowhere,
-        Err(_) => LogFile::At(value.path()?),
-    };
-    Ok(LogKey { file, ..LogKey::default() })
-}
-
-fn log_table(table: &Table<'_>) -> LogKey {
-    let formats = [("text", LogFormat::Text), ("raw", LogFormat::Raw), ("json", LogFormat::Json)];
-    let format = |value: &Value<'_>| value.parse(|text| one_of(text, &formats));
-    let key = LogKey {
-        file: table.read("file", Value::path).map_or(LogFile::Default, LogFile::At),
-        size_max: table.read("max_size", log_len).unwrap_or(LOG_LEN),
-        keep: table.read("keep", Value::number).unwrap_or(LOGS_KEPT),
-        format: table.read("format", format).unwrap_or(LogFormat::Text),
-    };
-    table.finish();
-    key
-}
-
-fn log_len(value: &Value<'_>) -> Parsed<u64> {
-    match value.size()? {
-        len if len < LOG_LEN_MIN => {
-            Err(Wrong::new(format!("{len} bytes are below 4 KiB")).hint("write as in \"10MiB\""))
-        }
-        len => Ok(len),
-    }
 }

@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::deploys::Deploys;
 use super::function::FunctionRules;
+use super::limits::Limits;
+use super::log::LogSettings;
+use super::order::Order;
 use super::sources::Sources;
 use super::upkeep::Upkeep;
 use crate::model::{Network, PoolName};
@@ -120,6 +124,8 @@ pub struct BrokerRules {
     pub queued_max: Option<u64>,
     /// How long a function that nobody uses stays in `status`; zero: for ever.
     pub stale_after: Duration,
+    /// Whether a grab that finds nothing may be answered a moment later.
+    pub hold_grab: bool,
     /// `[function."PATTERN"]`
     pub functions: FunctionRules,
 }
@@ -127,7 +133,8 @@ pub struct BrokerRules {
 impl Default for BrokerRules {
     fn default() -> Self {
         let functions = FunctionRules::default();
-        Self { allow: Vec::new(), queued_max: None, stale_after: STALE_AFTER, functions }
+        let (allow, queued_max) = (Vec::new(), None);
+        Self { allow, queued_max, stale_after: STALE_AFTER, hold_grab: true, functions }
     }
 }
 
@@ -186,6 +193,10 @@ pub struct PoolSettings {
     pub stop: Vec<StopStep>,
     /// When workers are ready, started again, or given up.
     pub upkeep: Upkeep,
+    /// How it relates to other pools.
+    pub order: Order,
+    /// How a new program reaches its workers.
+    pub deploys: Deploys,
     /// Where its output goes.
     pub log: LogSettings,
 }
@@ -203,12 +214,20 @@ pub struct Program {
     pub stream: bool,
     /// Who it runs as; `None`: as the daemon does.
     pub account: Option<Account>,
+    /// Whose name, home and shell it is told; `None`: as the daemon was.
+    pub login: Option<Login>,
     /// Where it runs, resolved at each start; the folder of the file unless set.
     pub directory: PathBuf,
     /// Added to the daemon's own environment.
     pub env: BTreeMap<String, String>,
+    /// Whether it gets next to nothing of the daemon's own environment.
+    pub clean_env: bool,
     /// File-mode mask.
     pub umask: Option<u32>,
+    /// Its priorities and what it may use.
+    pub limits: Limits,
+    /// Whether each worker has a terminal.
+    pub tty: bool,
 }
 
 /// How jobs reach a pool's workers.
@@ -227,16 +246,23 @@ pub enum PoolProtocol {
 /// Who a worker runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// User name, for USER and LOGNAME.
-    pub user: String,
-    /// Home directory, for HOME.
-    pub home: PathBuf,
     /// User id.
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
     /// Supplementary group ids, `gid` among them.
     pub groups: Vec<u32>,
+}
+
+/// What the account that `user` names says of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// For USER and LOGNAME.
+    pub user: String,
+    /// For HOME.
+    pub home: PathBuf,
+    /// For SHELL.
+    pub shell: PathBuf,
 }
 
 /// How many workers; `min == max` is a fixed pool.
@@ -303,19 +329,6 @@ pub struct Backoff {
     pub limit: u32,
     /// Only deaths within this time count for the limit.
     pub window: Duration,
-}
-
-/// Where a pool's output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The file; `None` keeps only the recent lines in memory.
-    pub file: Option<PathBuf>,
-    /// Size at which it is rotated, in bytes.
-    pub size_max: u64,
-    /// Rotated files kept beside the current one.
-    pub keep: u32,
-    /// Shape of its lines.
-    pub format: LogFormat,
 }
 
 impl Default for HostSettings {

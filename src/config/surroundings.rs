@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use nix::unistd::{self, User};
 
+use super::powers::Powers;
+
 /// Where a file is read; a value of its own, so that a test can be anybody anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
@@ -19,6 +21,8 @@ pub struct Surroundings {
     pub directory: PathBuf,
     /// Environment variables that are UTF-8.
     pub variables: BTreeMap<String, String>,
+    /// What it can grant its workers.
+    pub powers: Powers,
 }
 
 impl Surroundings {
@@ -39,7 +43,14 @@ impl Surroundings {
             user: account.map(|account| account.name),
             directory: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             variables,
+            powers: Powers::of_process(),
         }
+    }
+
+    /// Those of a daemon that somebody at a shell is going to start.
+    #[must_use]
+    pub fn of_shell() -> Self {
+        Self { powers: Powers::of_shell(), ..Self::of_process() }
     }
 
     /// Whether the daemon may become anybody.

@@ -222,6 +222,10 @@ impl<'a> Value<'a> {
         self.is.is_str()
     }
 
+    pub(super) fn is_flag(&self) -> bool {
+        self.is.is_bool()
+    }
+
     pub(super) fn is_array(&self) -> bool {
         self.is.is_array()
     }
@@ -260,6 +264,18 @@ impl<'a> Value<'a> {
             DeValue::String(_) => self.parse(values::number),
             _ => Err(self.unfit("a whole number").hint("write one without quotes, as in 4")),
         }
+    }
+
+    /// A whole number that may have a sign; a numeric string is one too.
+    pub(super) fn integer(&self) -> Parsed<i64> {
+        let (text, radix) = match self.is {
+            DeValue::Integer(n) => (n.as_str().to_owned(), n.radix()),
+            DeValue::String(_) => (self.text()?.trim().to_owned(), 10),
+            _ => return Err(self.unfit("a whole number").hint("write one, as in -5")),
+        };
+        i64::from_str_radix(&text, radix).ok().ok_or_else(|| {
+            Wrong::new(format!("'{text}' is not a whole number")).hint("write one, as in -5")
+        })
     }
 
     /// A number that may have a sign and a fraction; a numeric string is one too.

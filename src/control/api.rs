@@ -4,10 +4,14 @@
 //! RFC 3339 with an offset. Fields may be added; clients ignore those they do not know.
 
 mod queue;
+mod terminal;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 
 pub use queue::{ExportedJob, Functions, QueueDone, QueueRequest, Text};
+pub use terminal::{SendRequest, SizeRequest, TerminalRecord};
+pub use trace::TraceRecord;
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,12 +170,29 @@ pub struct PoolStatus {
     pub hold: Option<(u32, u32)>,
     /// The sentence of the last scaling decision.
     pub reason: String,
+    /// What it shares with other pools: `@LABEL` in place of a name.
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// What it serves, from the file or learned.
     pub functions: Vec<String>,
     /// How jobs reach it: `gearman`, `exec`, `lines`, `none`.
     pub protocol: String,
+    /// The canary of its last roll, while it proves itself or has failed.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
+}
+
+/// The first new worker of a roll.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStatus {
+    /// `POOL:N`
+    pub worker: String,
+    /// Since when it is as it is.
+    pub at: String,
+    /// Why it failed, so that the old workers serve on; absent while it proves itself.
+    pub failed: Option<String>,
 }
 
 /// What an operator or the file wants of a pool.
@@ -281,11 +302,21 @@ pub struct DeathStatus {
     pub output: String,
 }
 
-/// `POST /v1/start`, `/v1/stop`, `/v1/restart`
+/// `POST /v1/start`, `/v1/stop`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
+    /// Pools, workers, `all`, patterns or `@LABEL`.
+    pub names: Vec<String>,
+}
+
+/// `POST /v1/restart`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartRequest {
     /// Pools, workers, `all`, or patterns.
     pub names: Vec<String>,
+    /// All at once, each after its job, instead of one by one.
+    #[serde(default)]
+    pub now: bool,
 }
 
 /// `POST /v1/signal`
@@ -368,6 +399,9 @@ pub enum LogRecord {
         /// The bytes, when it is not.
         #[serde(skip_serializing_if = "Option::is_none")]
         base64: Option<String>,
+        /// True for a part of a line whose rest comes later.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        part: bool,
     },
     /// The reader was too slow: so many lines were dropped here.
     Missed {
@@ -377,7 +411,7 @@ pub enum LogRecord {
 }
 
 /// `GET /v1/events`: one of these per line, from now on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EventRecord {
     /// A worker's state changed.
@@ -397,6 +431,19 @@ pub enum EventRecord {
         /// Why.
         why: String,
     },
+    /// A pool is to run another number of workers.
+    Count(CountRecord),
+    /// The canary of a roll has come further.
+    Deployed {
+        /// When.
+        time: String,
+        /// The canary, `POOL:N`.
+        worker: String,
+        /// `canary began`, `canary proved itself` or `canary failed`.
+        deploy: String,
+        /// Why it failed.
+        reason: Option<String>,
+    },
     /// The reader was too slow: so many changes were dropped here.
     Missed {
         /// How many.
@@ -414,11 +461,25 @@ pub struct Explanation {
     /// What that rests on; absent for a pool that demand does not decide.
     #[serde(default)]
     pub numbers: Option<ScalingNumbers>,
-    /// Decisions of the last hour: time and sentence, the oldest first.
-    pub history: Vec<(String, String)>,
+    /// Changes of the last hour, the oldest first.
+    pub history: Vec<CountRecord>,
     /// How its workers ended last, and their last lines.
     #[serde(default)]
     pub exits: Vec<ExitStory>,
+}
+
+/// A pool was to run another number of workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CountRecord {
+    /// When.
+    pub time: String,
+    /// The pool.
+    pub pool: String,
+    /// `40 wait, oldest 1.2 s, 0.80 s a job: 14 workers meet max_wait = 5s; 6→9, limited by memory`
+    pub reason: String,
+    /// What that rests on; absent for an operator's order.
+    #[serde(default)]
+    pub numbers: Option<ScalingNumbers>,
 }
 
 /// How the last process of a worker ended.

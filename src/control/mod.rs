@@ -5,7 +5,9 @@
 
 pub mod api;
 pub mod client;
+mod labels;
 mod names;
 pub mod server;
 
+pub(crate) use labels::{is_label, spelled_out};
 pub use names::nearest;

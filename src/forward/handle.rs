@@ -13,8 +13,13 @@ use crate::model::{Drain, InHand, PoolName, Tally, WorkerId, WorkerName};
 pub enum ForwardEvent {
     /// A worker registered its first function.
     Registered(WorkerId),
-    /// A worker that was busy when it was to be drained has ended a job.
-    JobEnded(WorkerId),
+    /// A worker that somebody waits for has ended a job.
+    JobEnded {
+        /// The process.
+        worker: WorkerId,
+        /// Whether it completed the job.
+        well: bool,
+    },
     /// Jobs wait at a server.
     Waiting,
 }
@@ -47,6 +52,8 @@ pub enum Command {
         /// Told when it is idle.
         reply: oneshot::Sender<()>,
     },
+    /// Tell of the end of the process's next job.
+    Await(WorkerId),
     /// Wake a draining worker that sleeps in its library, after the stop signal was sent.
     Nudge(WorkerId),
     /// Most worker processes of the pool that may hold jobs at once.

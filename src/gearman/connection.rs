@@ -134,6 +134,14 @@ impl Connection {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The next response of those that have been received already; sends nothing.
+    ///
+    /// # Errors
+    /// When what was received is not understood.
+    pub fn received(&mut self) -> Result<Option<Response>, ConnectionError> {
+        self.decode()
+    }
+
     /// [`Connection::next`] for callers that wait for several connections.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, ConnectionError>> {
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {

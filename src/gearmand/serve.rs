@@ -132,7 +132,7 @@ async fn hear(broker: &BrokerHandle, event: BrokerEvent) -> Result<(), BrokerGon
         }
         BrokerEvent::Starved(_)
         | BrokerEvent::Registered(_)
-        | BrokerEvent::JobEnded(_)
+        | BrokerEvent::JobEnded { .. }
         | BrokerEvent::Store(_) => {}
     }
     Ok(())

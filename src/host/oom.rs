@@ -46,14 +46,16 @@ impl OomCount {
     /// Whether the kernel killed something since the last look.
     pub fn has_grown(&mut self) -> bool {
         let text = self.file.as_ref().and_then(|file| fs::read_to_string(file).ok());
-        let kills = text.as_deref().and_then(kills).unwrap_or(self.seen);
+        let kills = text.as_deref().and_then(oom_kills).unwrap_or(self.seen);
         let has_grown = kills > self.seen;
         self.seen = kills;
         has_grown
     }
 }
 
-fn kills(text: &str) -> Option<u64> {
+/// Kills of the kernel, by the text of `memory.events`.
+#[must_use]
+pub fn oom_kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 

@@ -65,8 +65,7 @@ impl Draft {
 
     /// A name for a pool that is allowed and not taken, near to the one that it had.
     pub(super) fn pool_name(&mut self, wanted: &str) -> String {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let mut name: String = wanted.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+        let mut name = plain_name(wanted);
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
             name.insert(0, '_');
         }
@@ -180,6 +179,12 @@ pub(super) fn number(entry: &Entry, value: &str) -> Result<u32, ImportError> {
 fn key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// A name without what neither pools nor labels may be called.
+pub(super) fn plain_name(wanted: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    wanted.chars().map(|c| if allowed(c) { c } else { '_' }).collect()
 }
 
 fn comment(toml: &mut String, note: &Note) {

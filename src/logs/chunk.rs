@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 use super::handle::{LogLine, LogStream};
 use crate::model::WorkerName;
 
-/// Output of one worker's stream.
+/// Output of one worker's stream, as it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunk<'a> {
     /// When it was read.
@@ -22,62 +22,78 @@ pub(super) struct Chunk<'a> {
     /// Lines with their ends; or a single part without one.
     pub(super) bytes: &'a [u8],
     /// True for a part whose rest comes later.
-    pub(super) continues: bool,
+    pub(super) part: bool,
 }
 
-/// A chunk that outlives the read: what followers' queues hold.
-#[derive(Clone, Debug)]
-pub(super) struct OwnedChunk {
+/// Output of one worker's stream that outlives the read: what followers are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogChunk {
     /// When it was read.
-    pub(super) at: SystemTime,
+    pub at: SystemTime,
     /// Who wrote it.
-    pub(super) worker: WorkerName,
+    pub worker: WorkerName,
     /// Where to.
-    pub(super) stream: LogStream,
+    pub stream: LogStream,
     /// Lines with their ends; or a single part without one.
-    pub(super) bytes: Bytes,
+    pub bytes: Bytes,
     /// True for a part whose rest comes later.
-    pub(super) continues: bool,
+    pub part: bool,
 }
 
 impl Chunk<'_> {
     /// A copy.
-    pub(super) fn into_owned(self) -> OwnedChunk {
-        OwnedChunk {
+    pub(super) fn into_owned(self) -> LogChunk {
+        LogChunk {
             at: self.at,
             worker: self.worker.clone(),
             stream: self.stream,
             bytes: Bytes::copy_from_slice(self.bytes),
-            continues: self.continues,
+            part: self.part,
         }
     }
 }
 
-impl OwnedChunk {
+impl LogChunk {
+    /// Its lines without their ends.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        lines(&self.bytes)
+    }
+
     /// How many lines it holds.
-    pub(super) fn line_count(&self) -> u64 {
+    pub fn line_count(&self) -> u64 {
         count_lines(&self.bytes)
     }
 
-    /// Takes the first line off; `None` when there is none left.
-    pub(super) fn pop_line(&mut self) -> Option<LogLine> {
-        if self.bytes.is_empty() {
-            return None;
-        }
-        let text = match memchr(b'\n', &self.bytes) {
-            Some(end) => {
-                let mut line = self.bytes.split_to(end + 1);
-                line.truncate(end);
-                line
-            }
-            None => self.bytes.split_off(0),
+    /// Takes off the first lines, at most `count_max` of them, and says how many they are.
+    pub(super) fn split_lines(&mut self, count_max: usize) -> (Self, usize) {
+        let ends = || memchr_iter(b'\n', &self.bytes).take(count_max);
+        let (count, last) = ends().fold((0, None), |(count, _), end| (count + 1, Some(end)));
+        let cut = match last {
+            Some(end) if count == count_max => end + 1,
+            _ => self.bytes.len(),
         };
-        Some(LogLine {
-            at: self.at,
-            worker: self.worker.clone(),
-            stream: self.stream,
-            text,
-            continues: self.continues,
+        let bytes = self.bytes.split_to(cut);
+        let unended = bytes.last().is_some_and(|last| *last != b'\n');
+        (Self { bytes, ..self.clone() }, count + usize::from(unended))
+    }
+
+    /// Each line for itself.
+    pub(super) fn into_lines(self) -> impl Iterator<Item = LogLine> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let text = match memchr(b'\n', &rest) {
+                Some(end) => {
+                    let mut line = rest.split_to(end + 1);
+                    line.truncate(end);
+                    line
+                }
+                None => rest.split_off(0),
+            };
+            let (at, worker, stream, part) = (self.at, self.worker.clone(), self.stream, self.part);
+            Some(LogLine { at, worker, stream, text, part })
         })
     }
 }
@@ -118,15 +134,25 @@ mod tests {
         for (bytes, expected) in cases {
             assert_eq!(lines(bytes).collect::<Vec<_>>(), expected);
             assert_eq!(count_lines(bytes), expected.len() as u64);
-            let mut chunk = OwnedChunk {
+            let chunk = LogChunk {
                 at: SystemTime::UNIX_EPOCH,
                 worker: "a:1".parse().unwrap(),
                 stream: LogStream::Stdout,
                 bytes: Bytes::copy_from_slice(bytes),
-                continues: false,
+                part: false,
             };
-            let popped: Vec<_> = std::iter::from_fn(|| chunk.pop_line()).collect();
-            assert_eq!(popped.iter().map(|line| &line.text[..]).collect::<Vec<_>>(), expected);
+            for count_max in 1..4 {
+                let (mut rest, mut parts, mut count) = (chunk.clone(), Vec::new(), 0);
+                while !rest.bytes.is_empty() {
+                    let (first, lines) = rest.split_lines(count_max);
+                    assert!(lines <= count_max && first.line_count() == lines as u64);
+                    count += lines;
+                    parts.extend_from_slice(&first.bytes);
+                }
+                assert_eq!((&parts[..], count), (bytes, expected.len()));
+            }
+            let lines: Vec<_> = chunk.into_lines().collect();
+            assert_eq!(lines.iter().map(|line| &line.text[..]).collect::<Vec<_>>(), expected);
         }
     }
 }

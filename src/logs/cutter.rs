@@ -25,7 +25,7 @@ pub(super) struct Cut<'a> {
     /// Lines with their ends; or a single part without one.
     pub(super) bytes: &'a [u8],
     /// True for a part whose rest comes later.
-    pub(super) continues: bool,
+    pub(super) part: bool,
 }
 
 impl Cutter {
@@ -40,20 +40,20 @@ impl Cutter {
             let first_end = memchr(b'\n', whole).unwrap_or(last_end);
             let (head, tail) = whole.split_at(first_end + 1);
             self.held.extend_from_slice(head);
-            emit(Cut { bytes: &self.held, continues: false });
+            emit(Cut { bytes: &self.held, part: false });
             self.release();
             whole = tail;
         }
         if !whole.is_empty() {
-            emit(Cut { bytes: whole, continues: false });
+            emit(Cut { bytes: whole, part: false });
         }
         self.hold(now, rest, &mut emit);
     }
 
     /// Passes an unended line on: as a part while its pipe lives, as the last line at its end.
-    pub(super) fn flush(&mut self, continues: bool, emit: impl FnOnce(Cut<'_>)) {
+    pub(super) fn flush(&mut self, part: bool, emit: impl FnOnce(Cut<'_>)) {
         if !self.held.is_empty() {
-            emit(Cut { bytes: &self.held, continues });
+            emit(Cut { bytes: &self.held, part });
             self.release();
         }
     }
@@ -79,7 +79,7 @@ impl Cutter {
         }
         let cut = char_boundary(&self.held);
         let rest = self.held.split_off(cut);
-        emit(Cut { bytes: &self.held, continues: true });
+        emit(Cut { bytes: &self.held, part: true });
         self.release();
         if !rest.is_empty() {
             self.held = rest;
@@ -120,7 +120,7 @@ mod tests {
     fn feed(cutter: &mut Cutter, bytes: &[u8]) -> Seen {
         let mut seen = Seen::new();
         let now = Instant::now();
-        cutter.feed(now, bytes, |cut| seen.push((cut.bytes.to_vec(), cut.continues)));
+        cutter.feed(now, bytes, |cut| seen.push((cut.bytes.to_vec(), cut.part)));
         seen
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let mut cutter = Cutter::default();
         feed(&mut cutter, b"password: ");
         let mut seen = Vec::new();
-        cutter.flush(true, |cut| seen.push((cut.bytes.to_vec(), cut.continues)));
+        cutter.flush(true, |cut| seen.push((cut.bytes.to_vec(), cut.part)));
         assert_eq!(seen, [(b"password: ".to_vec(), true)]);
         assert_eq!(feed(&mut cutter, b"\n"), [whole(b"\n")]);
         cutter.flush(false, |_| panic!("nothing is held"));
@@ -159,7 +159,7 @@ mod tests {
         }
         seen.extend(feed(&mut cutter, b"\n"));
         let (last, parts) = seen.split_last().unwrap();
-        assert!(parts.len() >= 2 && parts.iter().all(|(_, continues)| *continues));
+        assert!(parts.len() >= 2 && parts.iter().all(|(_, part)| *part));
         assert!(!last.1);
         assert!(seen.iter().all(|(part, _)| std::str::from_utf8(part).is_ok()));
         let joined: Vec<u8> = seen.into_iter().flat_map(|(part, _)| part).collect();

@@ -1,7 +1,11 @@
-//! One log file: appended to, rotated by size, opened again when somebody moved it.
+//! One log file: appended to, rotated by size and age, opened again when somebody moved it.
 //!
 //! Nothing here fails upwards: what cannot be written is counted, warned about once a minute, and
 //! tried again with the next output, so that a full disk never stops a worker.
+//!
+//! An outside logrotate finds what it expects: a file that was moved or deleted is left for a new
+//! one within a second of output (or at once with SIGUSR2), and one that was cut short
+//! (`copytruncate`) is written on from its new end.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
@@ -9,18 +13,19 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::rotation::{Fill, Step, next_step, rotated_paths, shift};
+use super::older::{absent_is_fine, shift, unfinished_path};
+use super::rotation::{Fill, Step, next_step};
 use crate::config::LogSettings;
 
 /// Who may read a log: the owner and its group.
-const FILE_MODE: u32 = 0o640;
+pub(super) const FILE_MODE: u32 = 0o640;
 /// The same for a folder that we create for logs.
 const FOLDER_MODE: u32 = 0o750;
 /// Lost output is warned about this often.
@@ -32,19 +37,32 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    size_max: u64,
-    keep: u32,
+    settings: LogSettings,
     open: Option<OpenFile>,
     looked_at: Option<Instant>,
     trouble: Trouble,
+    rotation_warned_at: Option<Instant>,
+}
+
+/// What a file is known by while its name changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The number of its device.
+    pub(super) device: u64,
+    /// Its number there.
+    pub(super) inode: u64,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     file: File,
-    /// Device and inode; `None` for what is no plain file and is never rotated.
-    identity: Option<(u64, u64)>,
+    /// `None` for what is no plain file and is never rotated.
+    identity: Option<Identity>,
     fill: Fill,
+    /// When the file was made; `None` where no clock reaches back so far.
+    begun: Option<Instant>,
+    /// True when a record was written in part, and the rest of it is lost.
+    torn: bool,
 }
 
 /// Output that could not be written.
@@ -67,25 +85,32 @@ pub(super) enum Appended {
 impl LogFile {
     /// A file that is opened with its first output.
     pub(super) fn new(path: PathBuf, settings: &LogSettings) -> Self {
+        if let Err(error) = absent_is_fine(fs::remove_file(unfinished_path(&path))) {
+            warn!(file = %path.display(), %error, "a half compressed file could not be deleted");
+        }
         Self {
             path,
-            size_max: settings.size_max,
-            keep: settings.keep,
+            settings: settings.clone(),
             open: None,
             looked_at: None,
             trouble: Trouble::default(),
+            rotation_warned_at: None,
         }
     }
 
     /// Takes changed limits.
     pub(super) fn configure(&mut self, settings: &LogSettings) {
-        self.size_max = settings.size_max;
-        self.keep = settings.keep;
+        self.settings = settings.clone();
     }
 
     /// Its path.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What its pool asks for.
+    pub(super) fn settings(&self) -> &LogSettings {
+        &self.settings
     }
 
     /// True while output is being lost.
@@ -108,6 +133,9 @@ impl LogFile {
                 appended
             }
             Err(error) => {
+                if let Some(open) = &mut self.open {
+                    open.torn = open.fill.mid_line;
+                }
                 self.trouble.lost(rest.len() as u64, &error, &self.path, now);
                 Appended::Same
             }
@@ -117,26 +145,24 @@ impl LogFile {
     fn try_append(&mut self, rest: &mut &[u8], now: Instant) -> io::Result<Appended> {
         self.look(now);
         let mut appended = Appended::Same;
-        let mut size_max = self.size_max;
+        let mut may_rotate = true;
         while !rest.is_empty() {
             let open = match self.open.take() {
                 Some(open) => self.open.insert(open),
-                None => self.open.insert(open_file(&self.path)?),
+                None => self.open.insert(open_file(&self.path, now)?),
             };
-            let step = match open.identity {
-                Some(_) => next_step(rest, open.fill, size_max),
-                None => Step::Write(rest.len()),
-            };
-            match step {
+            match open.next_step(rest, may_rotate.then_some(&self.settings), now) {
                 Step::Write(len) => open.write(rest, len)?,
-                Step::Rotate => match shift(&self.path, self.keep) {
+                // Cut short by somebody else since the last look, it is not full after all.
+                Step::Rotate if open.is_cut_short(now) => {}
+                Step::Rotate => match shift(&self.path, self.settings.keep) {
                     Ok(()) => {
                         self.open = None;
                         appended = Appended::Rotated;
                     }
                     Err(error) => {
-                        warn!(file = %self.path.display(), %error, "log file could not be rotated");
-                        size_max = u64::MAX;
+                        self.warn_of_rotation(&error, now);
+                        may_rotate = false;
                     }
                 },
             }
@@ -148,22 +174,68 @@ impl LogFile {
     /// name where it is looked for.
     fn look(&mut self, now: Instant) {
         let recent = self.looked_at.is_some_and(|at| now.duration_since(at) < LOOK_PAUSE);
-        let Some(identity) = self.open.as_ref().and_then(|open| open.identity).filter(|_| !recent)
+        let Some(open) = self.open.as_mut().filter(|open| open.identity.is_some() && !recent)
         else {
             return;
         };
         self.looked_at = Some(now);
-        let named = fs::metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
-        if named != Some(identity) {
+        let named = fs::metadata(&self.path).ok().map(|found| Identity::of(&found));
+        if named == open.identity {
+            open.is_cut_short(now);
+        } else {
             self.open = None;
+        }
+    }
+
+    fn warn_of_rotation(&mut self, error: &io::Error, now: Instant) {
+        if self.rotation_warned_at.is_none_or(|at| now.duration_since(at) >= WARN_PAUSE) {
+            self.rotation_warned_at = Some(now);
+            warn!(file = %self.path.display(), %error, "log file could not be rotated; it grows");
         }
     }
 }
 
+impl Identity {
+    /// Of what was looked up.
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
+}
+
 impl OpenFile {
+    /// What to do with `bytes`; without limits they are written.
+    fn next_step(&self, bytes: &[u8], limits: Option<&LogSettings>, now: Instant) -> Step {
+        let Some(limits) = limits.filter(|_| self.identity.is_some()) else {
+            return Step::Write(bytes.len());
+        };
+        let is_over = |max| self.begun.is_some_and(|begun| now.duration_since(begun) >= max);
+        let is_old = limits.age_max.is_some_and(is_over);
+        if is_old && self.fill.size > 0 && !self.fill.mid_line {
+            return Step::Rotate;
+        }
+        next_step(bytes, self.fill, limits.size_max)
+    }
+
+    /// Whether the file has become shorter; it is as good as new then.
+    fn is_cut_short(&mut self, now: Instant) -> bool {
+        let Ok(found) = self.file.metadata() else { return false };
+        if self.identity.is_none() || found.len() >= self.fill.size {
+            return false;
+        }
+        self.fill = Fill { size: found.len(), mid_line: false };
+        self.begun = Some(now);
+        true
+    }
+
     /// Writes `len` bytes of `rest` and takes off it what was written.
     fn write(&mut self, rest: &mut &[u8], len: usize) -> io::Result<()> {
         let mut left = len;
+        if self.torn {
+            // What is left of the lost record is a line of its own and spoils no other.
+            self.file.write_all(b"\n")?;
+            self.fill.size += 1;
+            self.torn = false;
+        }
         while left > 0 {
             match self.file.write(rest.get(..left).unwrap_or(rest)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -204,14 +276,7 @@ impl Trouble {
     }
 }
 
-/// The older files of `path` with their sizes and times of last change, the newest first.
-pub(super) fn older_files(path: &Path) -> Vec<(PathBuf, fs::Metadata)> {
-    rotated_paths(path)
-        .filter_map(|older| Some((older.clone(), fs::metadata(&older).ok()?)))
-        .collect()
-}
-
-fn open_file(path: &Path) -> io::Result<OpenFile> {
+fn open_file(path: &Path, now: Instant) -> io::Result<OpenFile> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
     }
@@ -225,9 +290,13 @@ fn open_file(path: &Path) -> io::Result<OpenFile> {
         Err(error) => return Err(error),
     };
     let about = file.metadata()?;
-    let identity = about.is_file().then_some((about.dev(), about.ino()));
+    let identity = about.is_file().then(|| Identity::of(&about));
+    // Where the file system does not know, the age is counted from now on.
+    let made = about.created().unwrap_or_else(|_| SystemTime::now());
+    let begun = now.checked_sub(made.elapsed().unwrap_or_default());
     // Whether an earlier run ended in the middle of a line is not worth a read.
-    Ok(OpenFile { file, identity, fill: Fill { size: about.len(), mid_line: false } })
+    let fresh = Fill { size: about.len(), mid_line: false };
+    Ok(OpenFile { file, identity, fill: fresh, begun, torn: false })
 }
 
 /// Follows a symlink only when root or we ourselves made it: in a folder that a worker may write,
@@ -250,18 +319,26 @@ fn open_options() -> OpenOptions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::older::older_files;
     use super::*;
-    use crate::config::LogFormat;
 
     fn settings(size_max: u64, keep: u32) -> LogSettings {
-        LogSettings { file: None, size_max, keep, format: LogFormat::Text }
+        LogSettings { size_max, keep, ..LogSettings::default() }
+    }
+
+    fn log_in(dir: &tempfile::TempDir, settings: &LogSettings) -> (PathBuf, LogFile) {
+        let path = dir.path().join("sub/x.log");
+        (path.clone(), LogFile::new(path, settings))
+    }
+
+    fn older(path: &Path) -> Vec<Vec<u8>> {
+        older_files(path).map(|older| fs::read(older.path).unwrap()).collect()
     }
 
     #[test]
     fn rotated_files_hold_every_byte_in_whole_lines() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sub/x.log");
-        let mut file = LogFile::new(path.clone(), &settings(100, 9));
+        let (path, mut file) = log_in(&dir, &settings(100, 9));
         let mut all = Vec::new();
         for turn in 0..20 {
             let text = format!("line {turn}\n").repeat(turn);
@@ -271,8 +348,7 @@ mod tests {
             all.extend_from_slice(whole.as_bytes());
         }
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, FILE_MODE);
-        let mut found: Vec<Vec<u8>> =
-            rotated_paths(&path).map(|older| fs::read(older).unwrap()).collect();
+        let mut found = older(&path);
         assert_eq!(found.len(), 9);
         found.reverse();
         found.push(fs::read(&path).unwrap());
@@ -283,10 +359,28 @@ mod tests {
     }
 
     #[test]
+    fn an_old_file_is_rotated_by_the_next_output_between_two_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour = Duration::from_hours(1);
+        let settings = LogSettings { age_max: Some(hour), ..LogSettings::default() };
+        let (path, mut file) = log_in(&dir, &settings);
+        let now = Instant::now();
+        file.append(b"a\n", now);
+        file.append(b"b", now + hour / 2);
+        file.append(b"ut\n", now + hour);
+        assert_eq!(older(&path), [b""; 0]);
+        file.append(b"c\n", now + hour);
+        assert_eq!(older(&path), [b"a\nbut\n"]);
+        // The age is the file's, not the daemon's.
+        let mut again = LogFile::new(path.clone(), &settings);
+        again.append(b"d\n", now + hour / 2);
+        assert_eq!(fs::read(&path).unwrap(), b"c\nd\n");
+    }
+
+    #[test]
     fn output_goes_on_under_the_name_after_the_file_was_deleted() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.log");
-        let mut file = LogFile::new(path.clone(), &settings(100, 1));
+        let (path, mut file) = log_in(&dir, &settings(100, 1));
         let now = Instant::now();
         file.append(b"a\n", now);
         fs::remove_file(&path).unwrap();
@@ -299,11 +393,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_cut_short_by_logrotate_is_written_on_and_not_rotated_early() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, mut file) = log_in(&dir, &settings(100, 3));
+        let now = Instant::now();
+        let line = [&[b'x'; 59][..], b"\n"].concat();
+        file.append(&line, now);
+        fs::copy(&path, dir.path().join("copy")).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        file.append(&line, now);
+        assert_eq!(fs::read(&path).unwrap(), line, "no hole, and all that came after");
+        assert_eq!(older(&path), [b""; 0]);
+        file.append(&line, now);
+        assert_eq!(older(&path), [&line[..]], "from then on it fills as usual");
+    }
+
+    #[test]
     fn a_full_disk_loses_lines_and_is_tried_again() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.log");
+        let (path, mut file) = log_in(&dir, &settings(100, 1));
+        fs::create_dir(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let mut file = LogFile::new(path.clone(), &settings(100, 1));
         file.append(b"lost\n", Instant::now());
         assert!(file.is_failing());
         fs::remove_file(&path).unwrap();
@@ -311,5 +421,15 @@ mod tests {
         file.append(b"kept\n", Instant::now());
         assert!(!file.is_failing());
         assert_eq!(fs::read(&path).unwrap(), b"kept\n");
+    }
+
+    #[test]
+    fn a_record_that_was_lost_in_part_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, mut file) = log_in(&dir, &settings(100, 1));
+        file.append(b"a half rec", Instant::now());
+        file.open.as_mut().unwrap().torn = true;
+        file.append(b"whole\n", Instant::now());
+        assert_eq!(fs::read(&path).unwrap(), b"a half rec\nwhole\n");
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::OwnedChunk;
+use super::chunk::LogChunk;
 use super::handle::LogEntry;
 use super::history::History;
 
@@ -17,7 +17,7 @@ pub(super) const BATCH_LINES_MAX: usize = 1024;
 /// Bytes in a subscriber's queue; when it is full, the oldest chunks are dropped and counted.
 const QUEUE_LEN_MAX: usize = 1024 * 1024;
 /// What a chunk costs besides its bytes.
-const CHUNK_LEN: usize = 2 * size_of::<OwnedChunk>();
+const CHUNK_LEN: usize = 2 * size_of::<LogChunk>();
 
 /// What a subscriber has not taken yet.
 #[derive(Debug, Default)]
@@ -28,14 +28,14 @@ pub(super) struct Follower {
 
 #[derive(Debug, Default)]
 struct Queue {
-    chunks: VecDeque<OwnedChunk>,
+    chunks: VecDeque<LogChunk>,
     len: usize,
     missed: u64,
 }
 
 impl Follower {
     /// Adds a chunk at the end.
-    pub(super) fn push(&self, chunk: OwnedChunk) {
+    pub(super) fn push(&self, chunk: LogChunk) {
         self.queue.borrow_mut().push(chunk);
         self.filled.notify_one();
     }
@@ -78,7 +78,7 @@ impl Queue {
         self.chunks.is_empty()
     }
 
-    fn push(&mut self, chunk: OwnedChunk) {
+    fn push(&mut self, chunk: LogChunk) {
         self.len += chunk.bytes.len() + CHUNK_LEN;
         self.chunks.push_back(chunk);
         while self.len > QUEUE_LEN_MAX && self.chunks.len() > 1 {
@@ -95,14 +95,17 @@ impl Queue {
         if missed > 0 {
             batch.push(LogEntry::Missed(missed));
         }
+        let mut room = BATCH_LINES_MAX;
         while let Some(mut chunk) = self.chunks.pop_front() {
             self.len -= chunk.bytes.len() + CHUNK_LEN;
-            let room = BATCH_LINES_MAX.saturating_sub(batch.len());
-            let lines = std::iter::from_fn(|| chunk.pop_line());
-            batch.extend(lines.take(room).map(LogEntry::Line));
+            let (lines, count) = chunk.split_lines(room);
+            batch.push(LogEntry::Lines(lines));
+            room -= count;
             if !chunk.bytes.is_empty() {
                 self.len += chunk.bytes.len() + CHUNK_LEN;
                 self.chunks.push_front(chunk);
+            }
+            if room == 0 {
                 break;
             }
         }
@@ -119,13 +122,13 @@ mod tests {
     use super::super::handle::LogStream;
     use super::*;
 
-    fn chunk(text: Vec<u8>) -> OwnedChunk {
-        OwnedChunk {
+    fn chunk(text: Vec<u8>) -> LogChunk {
+        LogChunk {
             at: SystemTime::UNIX_EPOCH,
             worker: "a:1".parse().unwrap(),
             stream: LogStream::Stdout,
             bytes: Bytes::from(text),
-            continues: false,
+            part: false,
         }
     }
 
@@ -140,13 +143,16 @@ mod tests {
         }
         let batches: Vec<_> =
             std::iter::from_fn(|| Some(queue.take()).filter(|b| !b.is_empty())).collect();
-        assert!(batches.iter().all(|batch| batch.len() <= BATCH_LINES_MAX));
-        let entries: Vec<_> = batches.into_iter().flatten().collect();
-        let (missed, lines) = entries.split_first().unwrap();
-        let LogEntry::Missed(missed) = missed else { panic!("{missed:?}") };
-        assert_eq!(missed + lines.len() as u64, (chunks * lines_each) as u64);
+        let count = |entry: &LogEntry| match entry {
+            LogEntry::Lines(chunk) => usize::try_from(chunk.line_count()).unwrap(),
+            LogEntry::Line(_) | LogEntry::Missed(_) => 0,
+        };
+        let counts: Vec<usize> = batches.iter().map(|b| b.iter().map(count).sum()).collect();
+        assert!(counts.iter().all(|count| *count <= BATCH_LINES_MAX));
+        let Some(LogEntry::Missed(missed)) = batches[0].first() else { panic!() };
+        assert_eq!(*missed + counts.iter().sum::<usize>() as u64, (chunks * lines_each) as u64);
         assert_eq!(queue.len, 0);
-        let LogEntry::Line(last) = lines.last().unwrap() else { panic!() };
-        assert_eq!(last.text, (chunks - 1).to_string());
+        let Some(LogEntry::Lines(last)) = batches.iter().flatten().last() else { panic!() };
+        assert_eq!(last.lines().last().unwrap(), (chunks - 1).to_string().as_bytes());
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use regex::bytes::Regex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::chunk::LogChunk;
+use super::terminals::TerminalRequest;
 use crate::config::LogSettings;
 use crate::model::{NamePattern, PoolName, WorkerName};
 
@@ -35,14 +37,16 @@ pub struct LogLine {
     /// What.
     pub text: Bytes,
     /// True for a part of a line whose rest comes later.
-    pub continues: bool,
+    pub part: bool,
 }
 
 /// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEntry {
-    /// A line.
+    /// A line of the past.
     Line(LogLine),
+    /// Lines as they came.
+    Lines(LogChunk),
     /// The subscriber was too slow: so many lines were dropped here.
     Missed(u64),
 }
@@ -91,13 +95,13 @@ pub enum LogsRequest {
     },
     /// A pool is gone; its file is closed and its recent lines are forgotten.
     Forget(PoolName),
-    /// Read this worker's output until both pipes end.
+    /// Read this worker's output until it ends.
     Attach {
         /// Who writes.
         worker: WorkerName,
         /// Its process id, for the lines.
         pid: i32,
-        /// Its pipes.
+        /// Where it comes from.
         source: LogSource,
         /// A line to look for.
         line: Option<LineWatch>,
@@ -125,6 +129,8 @@ pub enum LogsRequest {
         /// The answer.
         reply: oneshot::Sender<Subscription>,
     },
+    /// Look at a worker's terminal, or type into it.
+    Terminal(TerminalRequest),
     /// Open every file again, after an outside program moved them.
     Reopen,
     /// Write what is there and end the thread.
@@ -140,13 +146,18 @@ pub struct LineWatch {
     pub found: oneshot::Sender<()>,
 }
 
-/// The read ends of a worker's output pipes.
+/// Where a worker's output comes from.
 #[derive(Debug)]
-pub struct LogSource {
-    /// Its standard output.
-    pub stdout: OwnedFd,
-    /// Its standard error.
-    pub stderr: OwnedFd,
+pub enum LogSource {
+    /// The read ends of two pipes.
+    Pipes {
+        /// Its standard output.
+        stdout: OwnedFd,
+        /// Its standard error.
+        stderr: OwnedFd,
+    },
+    /// Our end of its terminal, which does not block.
+    Terminal(OwnedFd),
 }
 
 /// The logs' thread is no more; only during shutdown.

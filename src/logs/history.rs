@@ -2,27 +2,22 @@
 //!
 //! Files are opened on the logs' thread at the moment the subscriber is registered, each with the
 //! length it then has, so nothing is missing and nothing comes twice; they are read on another
-//! thread. A file is first read backwards to find where to begin, then forwards, several pools
-//! merged by time; memory does not grow with the number of lines.
+//! thread. First it is found where to begin, from the newest file backwards, then all are read
+//! forwards, several pools merged by time; memory does not grow with the number of lines.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io;
 use std::iter::Peekable;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use memchr::memrchr;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::follower::BATCH_LINES_MAX;
 use super::handle::{LogEntry, LogFilter, LogLine};
+use super::past::{Look, PastFile};
 use super::record::{parse, parse_head};
 use crate::model::{NamePattern, WorkerName};
-
-/// Files are read backwards in blocks of this.
-const BLOCK_LEN: usize = 64 * 1024;
 
 /// The past of what a subscriber asked for.
 #[derive(Debug)]
@@ -36,8 +31,8 @@ pub(super) struct History {
 pub(super) enum Source {
     /// Lines in memory, the oldest first.
     Lines(Vec<LogLine>),
-    /// A file and its older ones, the oldest first, each with its length.
-    Files(Vec<(File, u64)>),
+    /// A file and its older ones, the oldest first.
+    Files(Vec<PastFile>),
 }
 
 /// Which lines.
@@ -59,12 +54,7 @@ struct Start {
 impl Source {
     /// Opens files at `paths`; those that do not exist are left out.
     pub(super) fn open(paths: &[PathBuf]) -> Self {
-        let open = |path: &PathBuf| {
-            let file = File::open(path).ok()?;
-            let found = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            Some((file, found.len()))
-        };
-        Self::Files(paths.iter().filter_map(open).collect())
+        Self::Files(paths.iter().filter_map(|path| PastFile::open(path)).collect())
     }
 }
 
@@ -102,7 +92,7 @@ impl History {
                 Source::Files(files) => {
                     let start = find_start(&files, wanted)?;
                     total += start.count;
-                    Box::new(read_from(files, start, wanted)?)
+                    Box::new(read_from(files, start, wanted))
                 }
             };
             strands.push(strand.peekable());
@@ -126,6 +116,14 @@ impl History {
 }
 
 impl Wanted {
+    fn look(&self, line: &[u8]) -> Look {
+        match parse_head(line) {
+            Some(head) if self.since.is_some_and(|since| head.at < since) => Look::TooOld,
+            Some(head) if self.takes(&head.worker) => Look::Wanted,
+            Some(_) | None => Look::Other,
+        }
+    }
+
     fn takes(&self, worker: &WorkerName) -> bool {
         self.names.iter().any(|name| name.matches_worker(worker))
     }
@@ -140,69 +138,37 @@ fn next_by_time<I: Iterator<Item = LogLine>>(strands: &mut [Peekable<I>]) -> Opt
 }
 
 /// Looks backwards for the place where the last wanted lines begin.
-fn find_start(files: &[(File, u64)], wanted: &Wanted) -> io::Result<Start> {
+fn find_start(files: &[PastFile], wanted: &Wanted) -> io::Result<Start> {
     let mut start = Start { file: files.len(), offset: 0, count: 0 };
-    for (index, (file, len)) in files.iter().enumerate().rev() {
-        let whole = visit_backwards(file, *len, |offset, line| {
-            let Some(head) = parse_head(line) else { return true };
-            if start.count == wanted.lines || wanted.since.is_some_and(|since| head.at < since) {
-                return false;
-            }
-            if wanted.takes(&head.worker) {
-                start = Start { file: index, offset, count: start.count + 1 };
-            }
-            true
-        })?;
-        if !whole {
+    for (index, file) in files.iter().enumerate().rev() {
+        let missing = wanted.lines.saturating_sub(start.count);
+        if missing == 0 || wanted.since.is_some_and(|since| file.is_older_than(since)) {
+            break;
+        }
+        let begin = file.find(missing, |line| wanted.look(line))?;
+        if begin.count > 0 {
+            let count = start.count + begin.count;
+            start = Start { file: index, offset: begin.offset, count };
+        }
+        if begin.is_last {
             break;
         }
     }
     Ok(start)
 }
 
-/// Shows the lines of the first `len` bytes of a file to `visit`, the last first, until it says
-/// false; true when it never did.
-fn visit_backwards(
-    file: &File,
-    len: u64,
-    mut visit: impl FnMut(u64, &[u8]) -> bool,
-) -> io::Result<bool> {
-    let mut begin = len;
-    let mut bytes = Vec::new();
-    while begin > 0 {
-        let block_len = begin.min(BLOCK_LEN as u64);
-        begin -= block_len;
-        let mut block = vec![0; usize::try_from(block_len).unwrap_or(BLOCK_LEN)];
-        file.read_exact_at(&mut block, begin)?;
-        block.append(&mut bytes);
-        bytes = block;
-        if begin + bytes.len() as u64 == len && bytes.last() == Some(&b'\n') {
-            bytes.pop();
-        }
-        while let Some(end) = memrchr(b'\n', &bytes) {
-            if !visit(begin + end as u64 + 1, bytes.get(end + 1..).unwrap_or_default()) {
-                return Ok(false);
-            }
-            bytes.truncate(end);
-        }
-    }
-    Ok(len == 0 || visit(0, &bytes))
-}
-
-/// The wanted lines from `start` on.
+/// The wanted lines from `start` on; a file that cannot be read to its end ends there.
 fn read_from(
-    files: Vec<(File, u64)>,
+    files: Vec<PastFile>,
     start: Start,
     wanted: &Wanted,
-) -> io::Result<impl Iterator<Item = LogLine> + use<'_>> {
-    let mut readers = Vec::new();
-    for (index, (mut file, len)) in files.into_iter().enumerate().skip(start.file) {
+) -> impl Iterator<Item = LogLine> + use<'_> {
+    let lines_of = move |(index, file): (usize, PastFile)| {
         let offset = if index == start.file { start.offset } else { 0 };
-        file.seek(SeekFrom::Start(offset))?;
-        readers.push(BufReader::new(file.take(len.saturating_sub(offset))));
-    }
-    let lines = readers.into_iter().flat_map(|reader| reader.split(b'\n').map_while(Result::ok));
-    Ok(lines.filter_map(|line| parse(&line)).filter(|line| wanted.takes(&line.worker)))
+        file.lines_from(offset).into_iter().flatten().map_while(Result::ok)
+    };
+    let lines = files.into_iter().enumerate().skip(start.file).flat_map(lines_of);
+    lines.filter_map(|line| parse(&line)).filter(|line| wanted.takes(&line.worker))
 }
 
 #[cfg(test)]
@@ -210,6 +176,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
+    use super::super::past::BLOCK_LEN;
     use super::*;
 
     fn record(second: u64, worker: &str, text: &str) -> String {
@@ -255,6 +222,36 @@ mod tests {
         assert_eq!(sent(sources(), &["a:1"], 3, None), ["one", "four", "six"]);
         assert_eq!(sent(sources(), &["*:2", "b"], 9, None), ["two", "three", "five"]);
         assert_eq!(sent(sources(), &["c"], 9, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn compressed_files_are_read_as_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a.log.2.gz", "a.log.1.gz", "a.log"].map(|name| dir.path().join(name));
+        let texts: Vec<String> = (1..=30).map(|n| n.to_string()).collect();
+        for (path, part) in paths.iter().zip(texts.chunks(10)) {
+            let of = |text: &String| record(text.parse().unwrap(), "a:1", text);
+            let records: String = part.iter().map(of).collect();
+            if path.extension().is_some_and(|end| end == "gz") {
+                let file = fs::File::create(path).unwrap();
+                let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+                io::Write::write_all(&mut gz, records.as_bytes()).unwrap();
+                gz.finish().unwrap();
+            } else {
+                fs::write(path, records).unwrap();
+            }
+        }
+        for lines in [1, 10, 11, 15, 20, 21, 29, 30, 99, usize::MAX] {
+            let expected = &texts[texts.len().saturating_sub(lines)..];
+            assert_eq!(sent(vec![Source::open(&paths)], &["all"], lines, None), expected);
+        }
+        for since in [1_u8, 5, 20, 30] {
+            let expected = &texts[usize::from(since) - 1..];
+            assert_eq!(
+                sent(vec![Source::open(&paths)], &["all"], 99, Some(since.into())),
+                expected
+            );
+        }
     }
 
     #[test]

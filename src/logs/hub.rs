@@ -11,13 +11,17 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::chunk::Chunk;
-use super::cutter::{Cut, Cutter};
+use super::cutter::{Cut, Cutter, HOLD_MAX};
 use super::handle::{LineWatch, LogLine, LogStream};
 use super::sink::Sink;
+use super::terminals::{
+    KeyboardError, KeyboardId, KeyboardWish, TerminalNews, Terminals, Viewer, whole,
+};
 use crate::model::{PoolName, WorkerName};
+use crate::terminal::{Emulator, TerminalSize};
 
 /// Bytes of one read: what a pipe holds.
-const READ_LEN: usize = 64 * 1024;
+pub(super) const READ_LEN: usize = 64 * 1024;
 /// Reads of one pipe before something else may wait for what it held: a process that outlives its
 /// leader could write for ever.
 const DRAIN_READS_MAX: usize = 32;
@@ -44,6 +48,8 @@ pub(super) enum Turn {
 pub(super) struct Hub {
     /// Where output goes.
     pub(super) sink: Sink,
+    /// Who looks at terminals, and who types.
+    pub(super) terminals: Terminals,
     pipes: HashMap<PipeId, Pipe>,
     scratch: Box<[u8]>,
     held_len: usize,
@@ -58,6 +64,14 @@ struct Pipe {
     fd: Rc<pipe::Receiver>,
     cutter: Cutter,
     line: Option<SharedWatch>,
+    screen: Option<Screen>,
+}
+
+/// What a pipe has that is a terminal.
+#[derive(Debug)]
+struct Screen {
+    emulator: Emulator,
+    printed_at: Instant,
 }
 
 /// A line that is looked for in both pipes of a process; empty once it was found.
@@ -67,7 +81,8 @@ impl Hub {
     /// A hub without pipes.
     pub(super) fn new(sink: Sink) -> Self {
         let scratch = vec![0; READ_LEN].into_boxed_slice();
-        Self { sink, pipes: HashMap::new(), scratch, held_len: 0, next: 0 }
+        let (terminals, pipes) = (Terminals::default(), HashMap::new());
+        Self { sink, terminals, pipes, scratch, held_len: 0, next: 0 }
     }
 
     /// Takes a pipe; somebody is to call [`Hub::read`] when it is readable.
@@ -81,16 +96,34 @@ impl Hub {
         let id = PipeId(self.next);
         self.next += 1;
         self.sink.admit(&worker);
-        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter: Cutter::default(), line });
+        let cutter = Cutter::default();
+        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter, line, screen: None });
         id
+    }
+
+    /// Takes a terminal, as [`Hub::attach`] does; somebody is to run its keyboard too.
+    pub(super) fn attach_terminal(
+        &mut self,
+        process: (WorkerName, i32),
+        (fd, keys): (Rc<pipe::Receiver>, pipe::Sender),
+        line: Option<SharedWatch>,
+    ) -> (PipeId, impl Future<Output = ()> + use<>) {
+        let worker = process.0.clone();
+        let id = self.attach(process, LogStream::Stdout, Rc::clone(&fd), line);
+        let (emulator, keyboard) = self.terminals.open(&worker, (id, fd), keys);
+        if let Some(pipe) = self.pipes.get_mut(&id) {
+            pipe.screen = Some(Screen { emulator, printed_at: Instant::now() });
+        }
+        (id, keyboard)
     }
 
     /// Reads a pipe once.
     pub(super) fn read(&mut self, id: PipeId) -> Turn {
-        let Self { sink, pipes, scratch, held_len, .. } = self;
+        let Self { sink, terminals, pipes, scratch, held_len, .. } = self;
         let Some(pipe) = pipes.get_mut(&id) else { return Turn::Ended };
         let len = match nix::unistd::read(&*pipe.fd, scratch) {
-            Ok(0) => return self.end(id),
+            // EIO is how a terminal ends.
+            Ok(0) | Err(Errno::EIO) => return self.end(id),
             Ok(len) => len,
             Err(Errno::EAGAIN) => return Turn::Drained,
             Err(Errno::EINTR) => return Turn::More,
@@ -101,15 +134,26 @@ impl Hub {
             }
         };
         let now = Instant::now();
+        let mut bytes = scratch.get(..len).unwrap_or_default();
+        let lines;
+        let is_terminal = pipe.screen.is_some();
+        if let Some(Screen { emulator, printed_at }) = &mut pipe.screen {
+            emulator.feed(bytes);
+            *printed_at = now;
+            terminals.show(&pipe.worker, id, bytes, emulator.take_answers());
+            lines = emulator.take_lines();
+            bytes = lines.as_bytes();
+        }
         let (cutter, source) = pipe.split();
         *held_len -= cutter.held_len();
-        cutter.feed(now, scratch.get(..len).unwrap_or_default(), |cut| source.write(sink, cut));
+        cutter.feed(now, bytes, |cut| source.write(sink, cut));
         if *held_len + cutter.held_len() > HELD_LEN_MAX {
             cutter.flush(true, |cut| source.write(sink, cut));
         }
         *held_len += cutter.held_len();
         sink.commit(&pipe.worker.pool, now);
-        if len < scratch.len() { Turn::Drained } else { Turn::More }
+        // A terminal gives its bytes in pieces, of which each but the last may be short.
+        if len < scratch.len() && !is_terminal { Turn::Drained } else { Turn::More }
     }
 
     /// Passes a pipe's unended line on.
@@ -119,7 +163,46 @@ impl Hub {
 
     /// When [`Hub::flush`] is due.
     pub(super) fn flush_due(&self, id: PipeId) -> Option<Instant> {
-        self.pipes.get(&id).and_then(|pipe| pipe.cutter.due())
+        let pipe = self.pipes.get(&id)?;
+        let screen = pipe.screen.as_ref().filter(|screen| screen.emulator.has_unended_line());
+        pipe.cutter.due().or_else(|| screen.map(|screen| screen.printed_at + HOLD_MAX))
+    }
+
+    /// Shows a terminal to somebody from now on, who types too if `wish` says so.
+    pub(super) fn view(
+        &mut self,
+        worker: &WorkerName,
+        wish: Option<&KeyboardWish>,
+    ) -> Result<(u64, Rc<Viewer>), KeyboardError> {
+        let (id, viewer) = self.terminals.enter(worker, wish)?;
+        if let Some(wish) = wish {
+            self.resize(worker, KeyboardId(id), wish.size)?;
+            self.mark(worker, &format!("keyboard taken by {}", wish.who));
+        }
+        Ok((id, viewer))
+    }
+
+    /// Changes the size of a terminal.
+    pub(super) fn resize(
+        &mut self,
+        worker: &WorkerName,
+        by: KeyboardId,
+        size: TerminalSize,
+    ) -> Result<(), KeyboardError> {
+        let pipe = self.terminals.resize(worker, by, size)?;
+        let pipe = pipe.and_then(|pipe| self.pipes.get_mut(&pipe));
+        if let Some(screen) = pipe.and_then(|pipe| pipe.screen.as_mut()) {
+            screen.emulator.resize(size);
+        }
+        Ok(())
+    }
+
+    /// What a worker's terminal shows; `None` when there is none any more.
+    pub(super) fn screen(&self, worker: &WorkerName) -> Option<TerminalNews> {
+        match self.terminals.screen(worker)? {
+            Ok(pipe) => Some(whole(&self.pipes.get(&pipe)?.screen.as_ref()?.emulator)),
+            Err(past) => Some(past),
+        }
     }
 
     /// Writes a mark into a worker's log, after what the worker has written before.
@@ -133,9 +216,10 @@ impl Hub {
             pid: None,
             stream: LogStream::Mark,
             bytes: line.as_bytes(),
-            continues: false,
+            part: false,
         });
         self.sink.commit(&worker.pool, Instant::now());
+        self.terminals.mark(worker, text);
     }
 
     /// The worker's last lines; what its pipes hold is read first, to the last byte.
@@ -155,6 +239,7 @@ impl Hub {
             self.flush_held(id, false);
         }
         self.sink.forget(pool);
+        self.terminals.forget(pool);
     }
 
     /// Reads and writes everything that is there.
@@ -184,16 +269,24 @@ impl Hub {
 
     fn end(&mut self, id: PipeId) -> Turn {
         self.flush_held(id, false);
-        self.pipes.remove(&id);
+        if let Some(Pipe { worker, screen: Some(screen), .. }) = self.pipes.remove(&id) {
+            self.terminals.close(&worker, id, screen.emulator);
+        }
         Turn::Ended
     }
 
-    fn flush_held(&mut self, id: PipeId, continues: bool) {
+    fn flush_held(&mut self, id: PipeId, part: bool) {
         let Self { sink, pipes, held_len, .. } = self;
         let Some(pipe) = pipes.get_mut(&id) else { return };
+        let lines = pipe.screen.as_mut().map(|screen| {
+            screen.emulator.cut_line();
+            screen.emulator.take_lines()
+        });
         let (cutter, source) = pipe.split();
         *held_len -= cutter.held_len();
-        cutter.flush(continues, |cut| source.write(sink, cut));
+        let lines = lines.unwrap_or_default();
+        cutter.feed(Instant::now(), lines.as_bytes(), |cut| source.write(sink, cut));
+        cutter.flush(part, |cut| source.write(sink, cut));
         sink.commit(&pipe.worker.pool, Instant::now());
     }
 
@@ -248,7 +341,7 @@ impl Origin<'_> {
             pid: Some(self.pid),
             stream: self.stream,
             bytes: cut.bytes,
-            continues: cut.continues,
+            part: cut.part,
         });
     }
 }

@@ -6,18 +6,26 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::hub::{Hub, PipeId, Turn};
+use super::hub::{Hub, PipeId, READ_LEN, Turn};
 
 /// A pipe that was read within this time is left alone for as long, so that a worker that prints
 /// line by line costs a read per millisecond and not per line. Its pipe holds 64 KiB meanwhile.
 const PACE: Duration = Duration::from_millis(1);
+/// What a pipe holds at first (pipe(7)).
+const PIPE_LEN: usize = READ_LEN;
+/// A pipe that is found full is made larger up to this, so that its worker need not wait for the
+/// next read. Not all pipes from the start: the kernel grants a user without privileges 64 MiB.
+const PIPE_LEN_MAX: usize = 8 * PIPE_LEN;
 
 /// Reads a pipe until it ends.
 pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver>) {
     let mut paced_until: Option<Instant> = None;
+    let mut pipe_len = PIPE_LEN;
+    let mut full_reads = 0;
     loop {
         let flush_due = hub.borrow().flush_due(id);
         let turn = tokio::select! {
@@ -34,8 +42,15 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
         };
         match turn {
             Turn::Ended => return,
-            Turn::More => tokio::task::yield_now().await,
+            Turn::More => {
+                full_reads += 1;
+                if full_reads * READ_LEN >= pipe_len && pipe_len < PIPE_LEN_MAX {
+                    pipe_len = widen(&fd, pipe_len * 2);
+                }
+                tokio::task::yield_now().await;
+            }
             Turn::Drained => {
+                full_reads = 0;
                 let now = Instant::now();
                 if paced_until.is_some_and(|until| now < until) {
                     sleep(PACE).await;
@@ -55,6 +70,12 @@ fn read(hub: &RefCell<Hub>, id: PipeId, fd: &pipe::Receiver) -> Turn {
         turn => Ok(turn),
     });
     turn.unwrap_or(Turn::Drained)
+}
+
+/// Makes a pipe hold `len` bytes; where that is refused it is left as it is for good.
+fn widen(fd: &pipe::Receiver, len: usize) -> usize {
+    let asked = i32::try_from(len).map(|len| fcntl(fd, FcntlArg::F_SETPIPE_SZ(len)));
+    if matches!(asked, Ok(Ok(_))) { len } else { PIPE_LEN_MAX }
 }
 
 async fn until(due: Option<Instant>) {

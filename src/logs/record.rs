@@ -80,7 +80,7 @@ pub(super) fn parse_head(line: &[u8]) -> Option<RecordHead> {
 }
 
 fn render_text(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
-    let end = if chunk.continues { '>' } else { '|' };
+    let end = if chunk.part { '>' } else { '|' };
     let prefix = format!("{time} {} {}{end} ", chunk.worker, word(chunk.stream));
     for line in lines(chunk.bytes) {
         out.extend_from_slice(prefix.as_bytes());
@@ -109,7 +109,7 @@ fn render_json(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
             out.extend_from_slice(b",\"base64\":");
             append_json(out, &STANDARD.encode(line));
         }
-        out.extend_from_slice(if chunk.continues { b",\"part\":true}\n" } else { b"}\n" });
+        out.extend_from_slice(if chunk.part { b",\"part\":true}\n" } else { b"}\n" });
     }
 }
 
@@ -134,7 +134,7 @@ fn parse_json(line: &[u8]) -> Option<LogLine> {
         worker: record.worker.parse().ok()?,
         stream: streams.into_iter().find(|stream| stream.as_str() == record.stream)?,
         text,
-        continues: record.part,
+        part: record.part,
     })
 }
 
@@ -149,7 +149,7 @@ fn parse_text(line: &[u8]) -> Option<LogLine> {
         worker: worker.parse().ok()?,
         stream: streams.into_iter().find(|known| word(*known).as_bytes() == stream)?,
         text: Bytes::copy_from_slice(text.get(1..)?),
-        continues: match sign {
+        part: match sign {
             b'|' => false,
             b'>' => true,
             _ => return None,
@@ -182,10 +182,10 @@ mod tests {
 
     use super::*;
 
-    fn rendered(format: LogFormat, stream: LogStream, bytes: &[u8], continues: bool) -> Vec<u8> {
+    fn rendered(format: LogFormat, stream: LogStream, bytes: &[u8], part: bool) -> Vec<u8> {
         let worker = "slow:2".parse().unwrap();
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_489_800_123);
-        let chunk = Chunk { at, worker: &worker, pid: Some(812), stream, bytes, continues };
+        let chunk = Chunk { at, worker: &worker, pid: Some(812), stream, bytes, part };
         let mut out = Vec::new();
         render(&mut out, &mut Stamp::new(TimeZone::UTC), &chunk, format);
         out
@@ -215,19 +215,16 @@ mod tests {
             [b"", b" spaced | out> ", b"\x1b[1m", b"\xff\xfe\0", b"{\"a\":1}", b"a\r"];
         for format in [LogFormat::Text, LogFormat::Json] {
             for stream in [LogStream::Stdout, LogStream::Stderr, LogStream::Mark] {
-                for (text, continues) in texts.iter().flat_map(|t| [(t, false), (t, true)]) {
-                    let bytes = if continues && !text.is_empty() {
+                for (text, part) in texts.iter().flat_map(|t| [(t, false), (t, true)]) {
+                    let bytes = if part && !text.is_empty() {
                         text.to_vec()
                     } else {
                         [*text, b"\n"].concat()
                     };
-                    let out = rendered(format, stream, &bytes, continues);
+                    let out = rendered(format, stream, &bytes, part);
                     let record = out.strip_suffix(b"\n").unwrap();
                     let line = parse(record).unwrap();
-                    assert_eq!(
-                        (&line.text[..], line.stream, line.continues),
-                        (*text, stream, continues)
-                    );
+                    assert_eq!((&line.text[..], line.stream, line.part), (*text, stream, part));
                     let head = parse_head(record).unwrap();
                     assert_eq!((head.at, head.worker), (line.at, line.worker));
                 }

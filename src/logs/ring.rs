@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::chunk::{Chunk, OwnedChunk, count_lines};
+use super::chunk::{Chunk, LogChunk, count_lines};
 use super::handle::{LogLine, LogStream};
 use crate::model::WorkerName;
 
@@ -33,7 +33,7 @@ struct Segment {
     at: SystemTime,
     len: u32,
     stream: LogStream,
-    continues: bool,
+    part: bool,
 }
 
 /// The newest lines of a ring.
@@ -63,7 +63,7 @@ impl Ring {
             at: chunk.at,
             len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             stream: chunk.stream,
-            continues: chunk.continues,
+            part: chunk.part,
         });
     }
 
@@ -102,8 +102,8 @@ impl Ring {
             end = begin;
         }
         let mut lines = Vec::with_capacity(found);
-        for (seq, mut chunk) in chunks.into_iter().rev() {
-            lines.extend(std::iter::from_fn(|| chunk.pop_line()).map(|line| (seq, line)));
+        for (seq, chunk) in chunks.into_iter().rev() {
+            lines.extend(chunk.into_lines().map(|line| (seq, line)));
         }
         lines.drain(..lines.len().saturating_sub(count));
         let exhausted = self.evicted && found < count;
@@ -140,13 +140,13 @@ impl Ring {
 }
 
 impl Segment {
-    fn owned(&self, worker: &WorkerName, bytes: Vec<u8>) -> OwnedChunk {
-        OwnedChunk {
+    fn owned(&self, worker: &WorkerName, bytes: Vec<u8>) -> LogChunk {
+        LogChunk {
             at: self.at,
             worker: worker.clone(),
             stream: self.stream,
             bytes: Bytes::from(bytes),
-            continues: self.continues,
+            part: self.part,
         }
     }
 }
@@ -178,7 +178,7 @@ mod tests {
             pid: None,
             stream: if seq.is_multiple_of(2) { LogStream::Stdout } else { LogStream::Stderr },
             bytes: text,
-            continues: false,
+            part: false,
         };
         ring.push(seq, &chunk, LEN_MAX);
         assert!(ring.len() <= LEN_MAX, "{}", ring.len());

@@ -1,8 +1,4 @@
-//! When a log file is rotated, and what its older files are called: `x.log.1` is the newest.
-
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+//! When a log file is rotated.
 
 use memchr::{memchr, memrchr};
 
@@ -45,38 +41,6 @@ pub(super) fn next_step(bytes: &[u8], fill: Fill, size_max: u64) -> Step {
     }
 }
 
-/// The name of an older file, from 1.
-pub(super) fn rotated_path(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    name.into()
-}
-
-/// The older files that exist, the newest first.
-pub(super) fn rotated_paths(path: &Path) -> impl Iterator<Item = PathBuf> {
-    (1..).map(move |number| rotated_path(path, number)).take_while(|older| older.exists())
-}
-
-/// Moves the file and its older ones one on, and deletes those above `keep`.
-pub(super) fn shift(path: &Path, keep: u32) -> io::Result<()> {
-    let surplus: Vec<_> = rotated_paths(path).skip(keep.saturating_sub(1) as usize).collect();
-    surplus.iter().try_for_each(fs::remove_file)?;
-    if keep == 0 {
-        return absent_is_fine(fs::remove_file(path));
-    }
-    for number in (1..keep).rev() {
-        absent_is_fine(fs::rename(rotated_path(path, number), rotated_path(path, number + 1)))?;
-    }
-    absent_is_fine(fs::rename(path, rotated_path(path, 1)))
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,24 +59,5 @@ mod tests {
         assert_eq!(step(b"longer than it\nb", 8, true, 10), Step::Write(15));
         assert_eq!(step(b"a part without end", 8, true, 10), Step::Write(18));
         assert_eq!(step(b"a part without end", 26, true, 10), Step::Rotate);
-    }
-
-    #[test]
-    fn older_files_move_on_and_the_oldest_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.log");
-        let write = |text: &str| fs::write(&path, text).unwrap();
-        for text in ["one", "two", "three", "four"] {
-            write(text);
-            shift(&path, 2).unwrap();
-        }
-        let texts: Vec<_> =
-            rotated_paths(&path).map(|path| fs::read_to_string(path).unwrap()).collect();
-        assert_eq!(texts, ["four", "three"]);
-        shift(&path, 1).unwrap();
-        assert_eq!(rotated_paths(&path).count(), 0, "a lowered keep deletes what is above it");
-        write("five");
-        shift(&path, 0).unwrap();
-        assert!(!path.exists());
     }
 }

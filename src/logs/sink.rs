@@ -36,7 +36,8 @@ pub(super) struct Sink {
     pools: HashMap<PoolName, PoolLog>,
     workers: HashMap<WorkerName, WorkerLog>,
     followers: HashMap<FollowerId, (LogFilter, Rc<Follower>)>,
-    files: Files,
+    /// Every log file.
+    pub(super) files: Files,
     stamp: Stamp,
     /// Records that wait for [`Sink::commit`].
     rendered: Vec<u8>,
@@ -58,13 +59,13 @@ struct WorkerLog {
 }
 
 impl Sink {
-    /// Files may use `total_max` bytes in all.
-    pub(super) fn new(total_max: u64, zone: TimeZone) -> Self {
+    /// Times are told as `zone` has them.
+    pub(super) fn new(zone: TimeZone) -> Self {
         Self {
             pools: HashMap::new(),
             workers: HashMap::new(),
             followers: HashMap::new(),
-            files: Files::new(total_max),
+            files: Files::default(),
             stamp: Stamp::new(zone),
             rendered: Vec::new(),
             next: 0,
@@ -233,7 +234,7 @@ mod tests {
 
     /// Lets workers print more than is kept, `line_count` lines at a time, and sums up their rings.
     fn rings_len(workers: u32, line_count: usize) -> usize {
-        let mut sink = Sink::new(0, TimeZone::UTC);
+        let mut sink = Sink::new(TimeZone::UTC);
         let pool: PoolName = "a".parse().unwrap();
         let bytes = b"a line of the usual length that a worker prints when it has done something\n"
             .repeat(line_count);
@@ -246,7 +247,7 @@ mod tests {
                     pid: None,
                     stream: LogStream::Stdout,
                     bytes: &bytes,
-                    continues: false,
+                    part: false,
                 });
             }
         }

@@ -23,7 +23,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let (logs, thread) = Logs::start(LogsOptions::default()).unwrap();
+        let (logs, thread) = Logs::start().unwrap();
         Self { logs, thread, dir: tempfile::tempdir().unwrap(), children: Vec::new() }
     }
 
@@ -32,7 +32,12 @@ impl Bench {
     }
 
     async fn configure(&self, pool: &str, format: LogFormat) {
-        let settings = LogSettings { file: Some(self.path()), size_max: 10 << 20, keep: 5, format };
+        self.settings(pool, LogSettings { format, ..LogSettings::default() }).await;
+    }
+
+    /// Settings of a pool whose file is that of the bench.
+    async fn settings(&self, pool: &str, settings: LogSettings) {
+        let settings = LogSettings { file: Some(self.path()), ..settings };
         let pool: PoolName = pool.parse().unwrap();
         self.logs.tell(LogsRequest::Configure { pool, settings }).await.unwrap();
     }
@@ -46,7 +51,7 @@ impl Bench {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let source = LogSource {
+        let source = LogSource::Pipes {
             stdout: child.stdout.take().unwrap().into(),
             stderr: child.stderr.take().unwrap().into(),
         };
@@ -94,7 +99,7 @@ impl Reader {
         let is_last = |entry: &LogEntry| matches!(entry, LogEntry::Line(line) if line.text == last);
         while !self.entries.iter().any(is_last) {
             match timeout(DEADLINE, self.subscription.entries.recv()).await.unwrap() {
-                Some(batch) => self.entries.extend(batch),
+                Some(batch) => self.entries.extend(batch.into_iter().flat_map(singly)),
                 None => break,
             }
         }
@@ -104,17 +109,25 @@ impl Reader {
     fn lines(&self) -> Vec<LogLine> {
         let lines = self.entries.iter().filter_map(|entry| match entry {
             LogEntry::Line(line) => Some(line.clone()),
-            LogEntry::Missed(_) => None,
+            LogEntry::Lines(_) | LogEntry::Missed(_) => None,
         });
         lines.collect()
     }
 
     fn missed(&self) -> u64 {
         let missed = self.entries.iter().map(|entry| match entry {
-            LogEntry::Line(_) => 0,
+            LogEntry::Line(_) | LogEntry::Lines(_) => 0,
             LogEntry::Missed(count) => *count,
         });
         missed.sum()
+    }
+}
+
+/// Lines that came together, one by one.
+fn singly(entry: LogEntry) -> Vec<LogEntry> {
+    match entry {
+        LogEntry::Lines(chunk) => chunk.into_lines().map(LogEntry::Line).collect(),
+        other => vec![other],
     }
 }
 
@@ -258,12 +271,12 @@ async fn raw_files_hold_any_bytes_and_lines_of_any_length() {
     let joined: Vec<u8> = lines
         .iter()
         .flat_map(|line| {
-            let end: &[u8] = if line.continues || line.text == "last" { b"" } else { b"\n" };
+            let end: &[u8] = if line.part || line.text == "last" { b"" } else { b"\n" };
             [&line.text[..], end].concat()
         })
         .collect();
     assert!(joined == long);
-    assert!(lines.iter().filter(|line| line.continues).count() >= 3);
+    assert!(lines.iter().filter(|line| line.part).count() >= 3);
     let dir = bench.close().await;
     assert!(fs::read(dir.path().join("x.log")).unwrap() == long);
 }
@@ -276,7 +289,7 @@ async fn a_prompt_without_line_end_shows_after_a_second() {
     bench.run("a:1", "printf 'password: '; sleep 3; echo done").await;
     reader.read_to("password: ").await;
     let line = &reader.lines()[0];
-    assert!(line.continues && line.at.duration_since(before).unwrap() < Duration::from_secs(3));
+    assert!(line.part && line.at.duration_since(before).unwrap() < Duration::from_secs(3));
     reader.read_to("done").await;
     bench.close().await;
 }
@@ -306,5 +319,31 @@ async fn a_forgotten_pool_lets_its_survivors_write_on() {
     bench.logs.tell(LogsRequest::Forget("a".parse().unwrap())).await.unwrap();
     bench.wait_children();
     assert_eq!(bench.tail("a:1", 5).await, Vec::<String>::new());
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn rotated_files_are_compressed_beside_and_read_back() {
+    let mut bench = Bench::start();
+    let small = LogSettings { size_max: 64 << 10, keep: 99, ..LogSettings::default() };
+    bench.settings("a", LogSettings { compress: true, ..small.clone() }).await;
+    bench.run("a:1", "seq 1 10000").await;
+    bench.wait_children();
+    let names = || {
+        let found = fs::read_dir(bench.dir.path()).unwrap();
+        let mut names: Vec<_> =
+            found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(bench.tail("a:1", 1).await, ["10000"]);
+    let begun = std::time::Instant::now();
+    while names().iter().any(|name| name != "x.log" && !name.ends_with("gz")) {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", names());
+        tokio::task::yield_now().await;
+    }
+    assert!(names().len() > 3, "{:?}", names());
+    let mut reader = bench.subscribe("a", usize::MAX, false).await;
+    assert_eq!(reader.read_to("10000").await, count_up(1, 10_000));
     bench.close().await;
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
@@ -15,19 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::compress;
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
-use super::hub::{Hub, SharedWatch};
+use super::hub::{Hub, PipeId, SharedWatch};
 use super::pump;
 use super::sink::Sink;
+use super::terminals::{
+    BATCHES_MAX as VIEWS_MAX, KeyboardId, TerminalRequest, TerminalView, Viewer,
+};
 use crate::model::WorkerName;
-
-/// What holds for all pools together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogsOptions {
-    /// Bytes of all log files; the oldest rotated ones are deleted first.
-    pub total_max: u64,
-}
 
 /// Workers' output.
 #[derive(Debug)]
@@ -52,19 +50,12 @@ struct LogsTask {
     closing: CancellationToken,
 }
 
-impl Default for LogsOptions {
-    /// 1 GiB.
-    fn default() -> Self {
-        Self { total_max: 1024 * 1024 * 1024 }
-    }
-}
-
 impl Logs {
     /// Starts the thread. It ends after [`LogsRequest::Shutdown`], or when the last handle goes.
     ///
     /// # Errors
     /// When the system has no room for a thread or its event queue.
-    pub fn start(options: LogsOptions) -> Result<(LogsHandle, LogsThread), LogsStartError> {
+    pub fn start() -> Result<(LogsHandle, LogsThread), LogsStartError> {
         let (sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
         let runtime = Builder::new_current_thread()
             .enable_io()
@@ -73,7 +64,7 @@ impl Logs {
             .build()?;
         let thread = std::thread::Builder::new()
             .name("logs".into())
-            .spawn(move || run(runtime, options, requests))?;
+            .spawn(move || run(runtime, requests))?;
         Ok((LogsHandle::new(sender), LogsThread { thread }))
     }
 }
@@ -86,14 +77,15 @@ impl LogsThread {
     }
 }
 
-fn run(runtime: Runtime, options: LogsOptions, mut requests: mpsc::Receiver<LogsRequest>) {
+fn run(runtime: Runtime, mut requests: mpsc::Receiver<LogsRequest>) {
     LocalSet::new().block_on(&runtime, async {
-        let sink = Sink::new(options.total_max, TimeZone::system());
+        let sink = Sink::new(TimeZone::system());
         let task = LogsTask {
             hub: Rc::new(RefCell::new(Hub::new(sink))),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
+        task.start_compression();
         let mut closed = None;
         while let Some(request) = requests.recv().await {
             if let ControlFlow::Break(reply) = task.handle(request) {
@@ -126,10 +118,16 @@ impl LogsTask {
             LogsRequest::Subscribe { filter, reply } => {
                 answer(reply, self.subscribe(&mut hub, filter));
             }
+            LogsRequest::Terminal(request) => self.terminal(&mut hub, request),
             LogsRequest::Reopen => hub.sink.reopen(),
             LogsRequest::Shutdown(reply) => return ControlFlow::Break(reply),
         }
         ControlFlow::Continue(())
+    }
+
+    fn start_compression(&self) {
+        let wake = self.hub.borrow().sink.files.compression();
+        self.tasks.spawn_local(compress::run(Rc::clone(&self.hub), wake, self.closing.clone()));
     }
 
     fn attach(
@@ -139,21 +137,77 @@ impl LogsTask {
         source: LogSource,
         line: Option<&SharedWatch>,
     ) {
-        let ends = [(LogStream::Stdout, source.stdout), (LogStream::Stderr, source.stderr)];
-        for (stream, fd) in ends {
+        let (stdout, stderr) = match source {
+            LogSource::Pipes { stdout, stderr } => (stdout, stderr),
+            LogSource::Terminal(fd) => return self.attach_terminal(hub, (worker, pid), fd, line),
+        };
+        for (stream, fd) in [(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)] {
             match pipe::Receiver::from_owned_fd(fd).map(Rc::new) {
                 Ok(fd) => {
                     let id =
                         hub.attach((worker.clone(), pid), stream, Rc::clone(&fd), line.cloned());
-                    let pump = pump::run(Rc::clone(&self.hub), id, fd);
-                    let pump = self.closing.clone().run_until_cancelled_owned(pump);
-                    self.tasks.spawn_local(pump);
+                    self.pump(id, fd);
                 }
                 Err(error) => {
                     warn!(%worker, stream = stream.as_str(), %error, "output cannot be read");
                 }
             }
         }
+    }
+
+    fn attach_terminal(
+        &self,
+        hub: &mut Hub,
+        (worker, pid): (&WorkerName, i32),
+        fd: OwnedFd,
+        line: Option<&SharedWatch>,
+    ) {
+        // Unchecked: it is no pipe, and is waited for like one.
+        let keys = fd.try_clone().and_then(pipe::Sender::from_owned_fd_unchecked);
+        match (pipe::Receiver::from_owned_fd_unchecked(fd), keys) {
+            (Ok(fd), Ok(keys)) => {
+                let fd = Rc::new(fd);
+                let ends = (Rc::clone(&fd), keys);
+                let (id, keyboard) =
+                    hub.attach_terminal((worker.clone(), pid), ends, line.cloned());
+                self.tasks.spawn_local(self.closing.clone().run_until_cancelled_owned(keyboard));
+                self.pump(id, fd);
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                warn!(%worker, %error, "a terminal cannot be read");
+            }
+        }
+    }
+
+    fn pump(&self, id: PipeId, fd: Rc<pipe::Receiver>) {
+        let pump = pump::run(Rc::clone(&self.hub), id, fd);
+        self.tasks.spawn_local(self.closing.clone().run_until_cancelled_owned(pump));
+    }
+
+    fn terminal(&self, hub: &mut Hub, request: TerminalRequest) {
+        match request {
+            TerminalRequest::View { worker, keyboard, reply } => {
+                let viewed = hub.view(&worker, keyboard.as_ref());
+                let types = keyboard.is_some();
+                answer(reply, viewed.map(|(id, viewer)| self.show(worker, id, viewer, types)));
+            }
+            TerminalRequest::Type { worker, by, keys, reply } => {
+                hub.terminals.type_into(&worker, by, keys, reply);
+            }
+            TerminalRequest::Resize { worker, by, size, reply } => {
+                answer(reply, hub.resize(&worker, by, size));
+            }
+        }
+    }
+
+    fn show(&self, worker: WorkerName, id: u64, viewer: Rc<Viewer>, types: bool) -> TerminalView {
+        let (sender, news) = mpsc::channel(VIEWS_MAX);
+        let (hub, closing) = (Rc::clone(&self.hub), self.closing.clone());
+        self.tasks.spawn_local(async move {
+            viewer.run(|| hub.borrow().screen(&worker), sender, closing).await;
+            hub.borrow_mut().terminals.leave(&worker, id);
+        });
+        TerminalView { news, keyboard: types.then_some(KeyboardId(id)) }
     }
 
     fn subscribe(&self, hub: &mut Hub, filter: LogFilter) -> Subscription {

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::process::Launch;
-use crate::config::{Account, PoolProtocol, PoolSettings, Program};
+use crate::config::{Login, PoolProtocol, PoolSettings, Program};
 use crate::model::WorkerName;
 
 /// What systemd tells the daemon, and only the daemon.
@@ -42,8 +42,14 @@ const BROKER: &[&str] = &["GEARMAN_SERVERS", "GEARMAN_HOST", "GEARMAN_PORT"];
 const USER_ONLY: &[&str] =
     &["DBUS_SESSION_BUS_ADDRESS", "MAIL", "SUDO_USER", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"];
 
+/// What of the daemon's own environment is left when a pool wants it clean.
+const KEPT_CLEAN: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL"];
+
 /// For a daemon that was started without one.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a worker's terminal understands.
+const TERM: &str = "xterm-256color";
 
 /// Which process is to be started.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +76,7 @@ pub fn launch(
         directory: program.directory.clone(),
         account: program.account.clone(),
         umask: program.umask,
+        limits: program.limits.clone(),
         strays: place.settings.upkeep.strays,
     }
 }
@@ -120,16 +127,27 @@ fn env(
     let program = &place.settings.program;
     let is_dropped = |name: &OsStr| {
         let any = |names: &[&str]| names.iter().any(|dropped| name == *dropped);
-        any(DAEMON_ONLY) || any(BROKER) || (program.account.is_some() && any(USER_ONLY))
+        let is_unclean = program.clean_env && !any(KEPT_CLEAN);
+        is_unclean
+            || any(DAEMON_ONLY)
+            || any(BROKER)
+            || (program.account.is_some() && any(USER_ONLY))
     };
     let mut env: BTreeMap<OsString, OsString> =
         inherited.into_iter().filter(|(name, _)| !is_dropped(name)).collect();
     env.entry("PATH".into()).or_insert_with(|| PATH_DEFAULT.into());
-    if let Some(Account { user, home, .. }) = &program.account {
+    if let Some(Login { user, home, shell }) = &program.login {
         env.insert("USER".into(), user.into());
         env.insert("LOGNAME".into(), user.into());
         env.insert("HOME".into(), home.into());
-        env.insert("SHELL".into(), "/bin/sh".into());
+        env.insert("SHELL".into(), shell.into());
+    }
+    if program.tty {
+        // Whoever attaches has an xterm or something that understands one; the size is asked of the
+        // terminal itself.
+        env.insert("TERM".into(), TERM.into());
+        env.remove(OsStr::new("COLUMNS"));
+        env.remove(OsStr::new("LINES"));
     }
     let words = words(place);
     for (name, word) in [("HOST", "{host}"), ("PORT", "{port}")] {
@@ -185,7 +203,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Count, LogFormat, LogSettings, ScalingSettings, Upkeep};
+    use crate::config::{
+        Account, Count, Deploys, Limits, LogSettings, Order, ScalingSettings, Upkeep,
+    };
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
         PoolSettings {
@@ -196,15 +216,21 @@ mod tests {
                 protocol,
                 stream: false,
                 account: None,
+                login: None,
                 directory: PathBuf::from("/srv"),
                 env: BTreeMap::new(),
+                clean_env: false,
                 umask: None,
+                limits: Limits::default(),
+                tty: false,
             },
             count: Count { min: 1, max: 1 },
             scaling: ScalingSettings::default(),
             stop: Vec::new(),
             upkeep: Upkeep::default(),
-            log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+            order: Order::default(),
+            deploys: Deploys::default(),
+            log: LogSettings::default(),
         }
     }
 
@@ -271,6 +297,19 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_with_a_terminal_knows_its_kind_and_asks_it_for_its_size() {
+        let mut settings = settings(PoolProtocol::None, &["w"]);
+        let inherited = [("TERM", "dumb"), ("COLUMNS", "200"), ("LINES", "50")];
+        assert_eq!(get(&made(&settings, &[], &inherited), "TERM"), Some("dumb"));
+        settings.program.tty = true;
+        let launch = made(&settings, &[], &inherited);
+        let of = |name| get(&launch, name);
+        assert_eq!((of("TERM"), of("COLUMNS"), of("LINES")), (Some(TERM), None, None));
+        settings.program.env.insert("TERM".to_owned(), "vt100".to_owned());
+        assert_eq!(get(&made(&settings, &[], &inherited), "TERM"), Some("vt100"));
+    }
+
+    #[test]
     fn a_plain_program_is_told_of_no_broker() {
         let settings = settings(PoolProtocol::None, &["w", "{port}"]);
         let launch = made(&settings, &[], &[("GEARMAN_SERVERS", "old")]);
@@ -303,15 +342,41 @@ mod tests {
     }
 
     #[test]
+    fn a_clean_environment_has_what_the_file_says_and_who_the_worker_is() {
+        let mut settings = settings(PoolProtocol::Gearman, &["w"]);
+        settings.program.clean_env = true;
+        settings.program.env.insert("APP".to_owned(), "1".to_owned());
+        let inherited =
+            [("LANG", "C"), ("SECRET", "x"), ("PATH", "/p"), ("HOME", "/h"), ("SHELL", "/s")];
+        let launch = made(&settings, &["127.0.0.1:9"], &inherited);
+        let names: Vec<_> = launch.env.keys().filter_map(|name| name.to_str()).collect();
+        let expected = [
+            "APP",
+            "GEARMAN_HOST",
+            "GEARMAN_PORT",
+            "GEAR_FUNCTIONS",
+            "GEAR_INDEX",
+            "GEAR_POOL",
+            "GEAR_WORKER",
+            "HOME",
+            "PATH",
+            "SHELL",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(get(&launch, "PATH"), Some("/p"));
+    }
+
+    #[test]
     fn another_user_has_its_own_home_and_the_file_wins() {
         let mut settings = settings(PoolProtocol::Gearman, &["w"]);
-        settings.program.account = Some(Account {
+        settings.program.account = Some(Account { uid: 33, gid: 33, groups: vec![33] });
+        settings.program.login = Some(Login {
             user: "www-data".to_owned(),
             home: PathBuf::from("/var/www"),
-            uid: 33,
-            gid: 33,
-            groups: vec![33],
+            shell: PathBuf::from("/bin/dash"),
         });
+        let made_by_root = made(&settings, &[], &[("SHELL", "/bin/zsh")]);
+        assert_eq!(get(&made_by_root, "SHELL"), Some("/bin/dash"));
         settings.program.env.insert("SHELL".to_owned(), "/bin/bash".to_owned());
         settings.program.env.insert("GEAR_WORKER".to_owned(), "x".to_owned());
         let launch = made(&settings, &["h:1"], &[("HOME", "/root"), ("XDG_RUNTIME_DIR", "/r")]);

@@ -34,6 +34,10 @@ pub enum GateRequest {
     },
     /// Jobs that the process holds when it ends are charged, though it drains.
     Charge(WorkerId),
+    /// Tell by [`PoolCommand::JobEnded`] when the process ends its next job.
+    ///
+    /// [`PoolCommand::JobEnded`]: super::PoolCommand::JobEnded
+    Await(WorkerId),
     /// Who of the pool holds which job, since when.
     InHand {
         /// The pool.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use super::lifecycle::RestartMode;
 use super::view::PoolView;
 use crate::config::PoolSettings;
 use crate::model::{NamePattern, WorkerId};
@@ -39,8 +40,8 @@ pub enum PoolCommand {
         settings: Arc<PoolSettings>,
         /// The new target.
         target: u32,
-        /// Told what was done once it is done: processes started, replaced and stopped.
-        reply: oneshot::Sender<()>,
+        /// Told when all of it is done, or why not all of it will be.
+        reply: oneshot::Sender<Result<(), String>>,
     },
     /// Start what is stopped, in backoff or fatal.
     Start {
@@ -56,10 +57,17 @@ pub enum PoolCommand {
         /// Told when nothing of it runs.
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// Replace each process by a new one: successor ready first, then the old one drains.
+    /// Replace each process by a new one.
     Restart {
         /// Which.
         pick: Pick,
+        /// One after the other, or all at once.
+        mode: RestartMode,
+        /// Told when only new processes run.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// The files of the program changed: replace each process by a new one.
+    Renew {
         /// Told when only new processes run.
         reply: oneshot::Sender<Result<(), String>>,
     },
@@ -83,8 +91,14 @@ pub enum PoolCommand {
     },
     /// The worker registered a function with the broker.
     Registered(WorkerId),
-    /// The worker ended a job: if it is above the target, it may go now.
-    JobEnded(WorkerId),
+    /// The worker ended a job: if it is above the target it may go now, and a canary has proved
+    /// itself if the job ended well.
+    JobEnded {
+        /// The process.
+        worker: WorkerId,
+        /// Whether the job has a result.
+        well: bool,
+    },
     /// Drain everything, kill what is left after `grace`, then end the task.
     Close {
         /// How long jobs in hand may take.

@@ -42,10 +42,32 @@ pub struct PoolFailure {
     pub reason: String,
 }
 
+/// The canary of a roll has come further.
+#[derive(Clone, Debug)]
+pub struct DeployEvent {
+    /// When.
+    pub at: SystemTime,
+    /// The canary, `POOL:N`.
+    pub worker: WorkerName,
+    /// `canary began`, `canary proved itself`, `canary failed`.
+    pub what: &'static str,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// Something that happened in a pool.
+#[derive(Clone, Debug)]
+pub enum PoolNewsItem {
+    /// A worker's state changed.
+    Moved(PoolEvent),
+    /// The canary of a roll has come further.
+    Deployed(DeployEvent),
+}
+
 /// Where a pool sends its news; clones share the channels.
 #[derive(Clone, Debug)]
 pub struct PoolNews {
-    events: broadcast::Sender<Arc<PoolEvent>>,
+    events: broadcast::Sender<Arc<PoolNewsItem>>,
     failures: mpsc::Sender<PoolFailure>,
 }
 
@@ -59,13 +81,21 @@ impl PoolNews {
 
     /// Every transition from now on.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<PoolEvent>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<PoolNewsItem>> {
         self.events.subscribe()
     }
 
     pub(super) fn moved(&self, event: PoolEvent) {
+        self.send(PoolNewsItem::Moved(event));
+    }
+
+    pub(super) fn deployed(&self, event: DeployEvent) {
+        self.send(PoolNewsItem::Deployed(event));
+    }
+
+    fn send(&self, item: PoolNewsItem) {
         // Nobody needs to listen.
-        self.events.send(Arc::new(event)).ok();
+        self.events.send(Arc::new(item)).ok();
     }
 
     pub(super) fn failed(&self, failure: PoolFailure) {

@@ -1,7 +1,7 @@
 //! What a pool publishes of itself.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::config::PoolSettings;
 use crate::model::{Exit, PoolName, WorkerId, WorkerName};
@@ -17,9 +17,22 @@ pub struct PoolView {
     pub intent: PoolIntent,
     /// How many workers it is to have.
     pub target: u32,
+    /// How the last roll of its workers goes, while there is something to say of it.
+    pub deploy: Option<DeployView>,
     /// Its slots in the order of their numbers; in a roll a slot stands here twice, the
     /// predecessor after its successor.
     pub slots: Vec<SlotView>,
+}
+
+/// How a roll goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployView {
+    /// Its canary.
+    pub worker: WorkerName,
+    /// Since when it is as it is.
+    pub at: SystemTime,
+    /// Why the canary failed; `None` while it proves itself.
+    pub failed: Option<String>,
 }
 
 /// What is wanted of a pool as a whole.

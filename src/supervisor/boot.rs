@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::carrier::{Carrier, Names};
+use super::counts::CountNews;
 use super::handle::SupervisorHandle;
 use super::source::JobSource;
 use super::task::{Inbox, Rooms, Supervisor};
@@ -23,12 +24,11 @@ use crate::config::{self, ConfigErrors, ServersWay, Settings, Surroundings, Watc
 use crate::control::server::{BindError, ControlServer};
 use crate::forward::ForwardEvent;
 use crate::forward::server::{Forward, ForwardOptions, ForwardStartError, ForwardThread};
+use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
-use crate::logs::{Logs, LogsHandle, LogsOptions, LogsRequest, LogsStartError, LogsThread};
+use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
-use crate::pool::process::{
-    FileLimit, Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit,
-};
+use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
 use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
 use crate::telemetry::{self, TelemetryError};
 
@@ -162,12 +162,12 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let file_limit = raise_file_limit().map_err(io("the limit of open files is unknown"))?;
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
-    let (logs, logs_thread) = Logs::start(LogsOptions::default())?;
+    let (logs, logs_thread) = Logs::start()?;
     let intents = open_intents(&state_dir)?;
-    let processes = open_processes(&state_dir, file_limit, (&tasks, &stop)).await?;
+    let processes = Processes::open(processes_of(&state_dir)?, &tasks, stop.clone())?;
+    end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
     let (forward_in, forward_events) = mpsc::channel(FORWARD_EVENTS_MAX);
     let (source, source_thread) = open_source(&settings, &state_dir, (events_in, forward_in))?;
@@ -192,11 +192,11 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let handle = SupervisorHandle::new(commands_in, broker, logs.clone(), news.clone());
+    let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
+    let handle =
+        SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
     let (edits_in, edits) = mpsc::channel(1);
-    let watcher = Watcher::start(settings.sources.clone(), edits_in, &tasks)
-        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
-        .ok();
+    let watcher = watch_file(&settings, edits_in, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
@@ -210,6 +210,7 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
         routes: routes_in,
         watcher,
         news,
+        counts,
         intents,
     };
     let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
@@ -225,6 +226,28 @@ async fn serve(settings: Arc<Settings>, on_start: OnStart) -> Result<(), DaemonE
     end_tasks(&tasks).await;
     info!("stopped");
     failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// How processes are started and known again; raises the limit of open files.
+fn processes_of(state_dir: &StateDir) -> Result<ProcessesOptions, DaemonError> {
+    let what = "the limit of open files is unknown";
+    let file_limit = raise_file_limit().map_err(|source| DaemonError::Io { what, source })?;
+    Ok(ProcessesOptions {
+        own_binary: OWN_BINARY.into(),
+        ledger: Some(state_dir.path().join("workers")),
+        file_limit: Some(file_limit),
+        cgroup: ControlGroup::of_process().ok().map(|group| group.folder),
+    })
+}
+
+fn watch_file(
+    settings: &Settings,
+    edits: mpsc::Sender<()>,
+    tasks: &TaskTracker,
+) -> Option<Watcher> {
+    Watcher::start(settings.sources.clone(), edits, tasks)
+        .inspect_err(|error| warn!(%error, "edits of the file are applied only by reload"))
+        .ok()
 }
 
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
@@ -306,19 +329,8 @@ async fn end_tasks(tasks: &TaskTracker) {
 }
 
 /// What an earlier daemon left behind when it was killed goes before our own workers come.
-async fn open_processes(
-    state_dir: &StateDir,
-    file_limit: FileLimit,
-    (tasks, stop): (&TaskTracker, &CancellationToken),
-) -> Result<Processes, DaemonError> {
-    let options = ProcessesOptions {
-        own_binary: OWN_BINARY.into(),
-        ledger: Some(state_dir.path().join("workers")),
-        file_limit: Some(file_limit),
-    };
-    let processes = Processes::open(options, tasks, stop.clone())?;
+async fn end_leftovers(processes: &Processes) {
     for Leftover { worker, pid } in processes.end_leftovers().await {
         info!(worker, pid, "ended a worker that an earlier daemon had left behind");
     }
-    Ok(processes)
 }

@@ -113,7 +113,9 @@ impl Carrier {
     fn hear_of_servers(&mut self, event: ForwardEvent) {
         match event {
             ForwardEvent::Registered(worker) => self.hear(BrokerEvent::Registered(worker)),
-            ForwardEvent::JobEnded(worker) => self.hear(BrokerEvent::JobEnded(worker)),
+            ForwardEvent::JobEnded { worker, well } => {
+                self.hear(BrokerEvent::JobEnded { worker, well });
+            }
             ForwardEvent::Waiting => self.ask_for_a_look(),
         }
     }
@@ -128,7 +130,9 @@ impl Carrier {
                 }
                 self.ask_for_a_look();
             }
-            BrokerEvent::JobEnded(worker) => self.hint(worker, PoolCommand::JobEnded(worker)),
+            BrokerEvent::JobEnded { worker, well } => {
+                self.hint(worker, PoolCommand::JobEnded { worker, well });
+            }
             BrokerEvent::Performer { session, peer } => self.identify(session, &peer),
             BrokerEvent::Lost(loss) => {
                 let (job, function) = (&loss.handle, &loss.function);
@@ -213,6 +217,7 @@ async fn tell_broker(broker: &BrokerHandle, request: GateRequest) -> Result<(), 
         GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
         GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
         GateRequest::Charge(worker) => Command::Charge(worker),
+        GateRequest::Await(worker) => Command::Await(worker),
         GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
         GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
         GateRequest::Nudge(worker) => Command::Nudge(worker),
@@ -228,6 +233,7 @@ async fn tell_forward(forward: &ForwardHandle, request: GateRequest) -> Result<(
         GateRequest::Admit { worker, name, listener } => Command::Admit { worker, name, listener },
         GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
         GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
+        GateRequest::Await(worker) => Command::Await(worker),
         GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
         GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
         GateRequest::Nudge(worker) => Command::Nudge(worker),

@@ -12,7 +12,7 @@ use super::task::Supervisor;
 use crate::config::Count;
 use crate::control::nearest;
 use crate::model::{NamePattern, WorkerId};
-use crate::pool::{Pick, PoolCommand, PoolHandle};
+use crate::pool::{Pick, PoolCommand, PoolHandle, RestartMode};
 
 /// A pool with the part of it that is meant.
 type Picked = (PoolHandle, Pick);
@@ -22,7 +22,7 @@ impl Supervisor {
         match command {
             // What is started now would outlive the daemon.
             SupervisorCommand::Start(_, _, answer)
-            | SupervisorCommand::Restart(_, _, answer)
+            | SupervisorCommand::Restart { answer, .. }
             | SupervisorCommand::Scale { answer, .. }
             | SupervisorCommand::Reload { answer, .. }
                 if self.stopping.is_some() =>
@@ -39,9 +39,10 @@ impl Supervisor {
                 let command = |pick, reply| PoolCommand::Stop { pick, reply };
                 self.each(&names, "stopped", command, answer);
             }
-            SupervisorCommand::Restart(names, actor, answer) => {
-                info!(actor, "restart {}", listed(&names));
-                let command = |pick, reply| PoolCommand::Restart { pick, reply };
+            SupervisorCommand::Restart { names, mode, actor, answer } => {
+                let now = if mode == RestartMode::Now { " --now" } else { "" };
+                info!(actor, "restart{now} {}", listed(&names));
+                let command = move |pick, reply| PoolCommand::Restart { pick, mode, reply };
                 self.each(&names, "restarted", command, answer);
             }
             SupervisorCommand::Signal(names, signal, actor, answer) => {
@@ -80,7 +81,11 @@ impl Supervisor {
         &self,
         names: &[NamePattern],
         done: &'static str,
-        command: fn(Pick, oneshot::Sender<Result<(), String>>) -> PoolCommand,
+        command: impl Fn(Pick, oneshot::Sender<Result<(), String>>) -> PoolCommand
+        + Copy
+        + Send
+        + Sync
+        + 'static,
         answer: Answer,
     ) {
         let picked = match self.pick(names) {
@@ -159,7 +164,7 @@ impl Supervisor {
                 ScaleTo::Auto => None,
             };
             entry.set_hold(hold, &self.rooms.intents);
-            entry.explain(format!("an operator set the count to {}", entry.bounds()), true);
+            entry.change(format!("an operator set the count to {}", entry.bounds()), None);
             entry.follow_bounds(&self.rooms.gate).await;
             settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));
         }
@@ -190,7 +195,10 @@ impl Supervisor {
             }
             if picked.len() == before {
                 let name = pattern.to_string();
-                let hint = nearest(&name, self.pools.keys().map(ToString::to_string));
+                let labels = self.pools.values().flat_map(|entry| &entry.settings.order.labels);
+                let labels = labels.map(|label| format!("@{label}"));
+                let known = self.pools.keys().map(ToString::to_string).chain(labels);
+                let hint = nearest(&name, known);
                 return Err(CommandError::NoSuchName { name, hint });
             }
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::counts::{CountChange, CountNews};
 use super::handle::Brief;
 use super::look::SeenReady;
 use crate::config::{Count, PoolSettings};
@@ -11,9 +12,9 @@ use crate::model::FunctionName;
 use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::Decision;
 
-/// Decisions kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
-const DECISIONS_MAX: usize = 1000;
-const DECISIONS_AGE_MAX: Duration = Duration::from_hours(1);
+/// Changes kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
+const CHANGES_MAX: usize = 1000;
+const CHANGES_AGE_MAX: Duration = Duration::from_hours(1);
 
 /// A pool and what the supervisor knows of it beyond what the pool publishes.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ pub(super) struct Entry {
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
     reason: String,
-    decisions: VecDeque<(SystemTime, String)>,
+    changes: VecDeque<Arc<CountChange>>,
+    news: CountNews,
 }
 
 /// An operator's `scale`, over the file's count.
@@ -65,7 +67,7 @@ impl From<Hold> for HoldMind {
 }
 
 impl Entry {
-    pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>) -> Self {
+    pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>, news: CountNews) -> Self {
         let target = settings.count.min;
         Self {
             handle,
@@ -78,7 +80,8 @@ impl Entry {
             learned: Arc::default(),
             drain_busy: false,
             reason: String::new(),
-            decisions: VecDeque::new(),
+            changes: VecDeque::new(),
+            news,
         }
     }
 
@@ -98,29 +101,41 @@ impl Entry {
         !self.bounds().is_fixed() && self.handle.view().intent == PoolIntent::Up
     }
 
-    /// Remembers why the pool has the count it has; the same sentence twice is told once.
-    pub(super) fn explain(&mut self, reason: String, changes: bool) {
-        if changes {
-            if self.decisions.len() == DECISIONS_MAX {
-                self.decisions.pop_front();
-            }
-            let now = SystemTime::now();
-            // A clock that was set back makes nothing old.
-            let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
-            self.decisions.retain(|(at, _)| age(*at) <= DECISIONS_AGE_MAX);
-            self.decisions.push_back((now, reason.clone()));
-        }
+    /// Remembers why the pool has the count it has.
+    pub(super) fn explain(&mut self, reason: String) {
         self.reason = reason;
     }
 
-    pub(super) fn brief(&self) -> Brief {
+    /// The same, and tells of it: the pool is to have another count than before, by a decision or,
+    /// without one, by an order.
+    pub(super) fn change(&mut self, reason: String, decision: Option<Decision>) {
+        if self.changes.len() == CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        let at = SystemTime::now();
+        self.forget_old(at);
+        let pool = self.settings.name.clone();
+        let change = Arc::new(CountChange { at, pool, reason: reason.clone(), decision });
+        self.changes.push_back(Arc::clone(&change));
+        self.news.tell(change);
+        self.explain(reason);
+    }
+
+    fn forget_old(&mut self, now: SystemTime) {
+        // A clock that was set back makes nothing old.
+        let age = |at: SystemTime| now.duration_since(at).unwrap_or_default();
+        self.changes.retain(|change| age(change.at) <= CHANGES_AGE_MAX);
+    }
+
+    pub(super) fn brief(&mut self) -> Brief {
+        self.forget_old(SystemTime::now());
         Brief {
             view: self.handle.view(),
             wanted: self.wanted,
             decision: self.decision,
             reason: self.reason.clone(),
             hold: self.hold.map(|hold| (hold.bounds.min, hold.bounds.max)),
-            decisions: self.decisions.iter().cloned().collect(),
+            changes: self.changes.iter().cloned().collect(),
         }
     }
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counts::{CountChange, CountNews};
 use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
 use crate::forward::ServerView;
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
 use crate::model::{NamePattern, WorkerId};
-use crate::pool::{PoolNews, PoolView};
+use crate::pool::{PoolNews, PoolView, RestartMode};
 use crate::scaler::Decision;
 
 /// The daemon at one moment.
@@ -54,8 +55,8 @@ pub struct Brief {
     pub reason: String,
     /// An operator's `scale`, while it holds.
     pub hold: Option<(u32, u32)>,
-    /// Past decisions with their times, the oldest first; bounded.
-    pub decisions: Vec<(SystemTime, String)>,
+    /// Changes of the last hour, the oldest first; bounded.
+    pub changes: Vec<Arc<CountChange>>,
 }
 
 /// What became of the file on disk.
@@ -138,8 +139,17 @@ pub enum SupervisorCommand {
     Start(Vec<NamePattern>, Actor, Answer),
     /// Drain and stop them.
     Stop(Vec<NamePattern>, Actor, Answer),
-    /// Replace their processes one by one.
-    Restart(Vec<NamePattern>, Actor, Answer),
+    /// Replace their processes.
+    Restart {
+        /// Which.
+        names: Vec<NamePattern>,
+        /// One by one, or all at once.
+        mode: RestartMode,
+        /// Who.
+        actor: Actor,
+        /// The answer.
+        answer: Answer,
+    },
     /// Send a signal to them.
     Signal(Vec<NamePattern>, Signal, Actor, Answer),
     /// Kill the worker that holds a job; the job is charged.
@@ -196,6 +206,8 @@ pub struct SupervisorHandle {
     pub logs: LogsHandle,
     /// Changes of workers' states.
     pub news: PoolNews,
+    /// Changes of what pools are to run.
+    pub counts: CountNews,
 }
 
 impl SupervisorHandle {
@@ -209,8 +221,9 @@ impl SupervisorHandle {
         broker: Option<BrokerHandle>,
         logs: LogsHandle,
         news: PoolNews,
+        counts: CountNews,
     ) -> Self {
-        Self { commands, broker, logs, news }
+        Self { commands, broker, logs, news, counts }
     }
 
     /// Carries out a command and waits for its effect.

@@ -9,6 +9,7 @@
 mod boot;
 mod carrier;
 mod commands;
+mod counts;
 mod entry;
 mod handle;
 mod look;
@@ -20,7 +21,9 @@ mod source;
 mod stop;
 mod task;
 
+pub use crate::pool::RestartMode;
 pub use boot::{DaemonError, OnStart, RunOptions, run};
+pub use counts::{CountChange, CountNews};
 pub use handle::{
     Actor, Answer, Brief, CommandError, ConfigState, Progress, Rejected, ScaleTo, Snapshot,
     SupervisorCommand, SupervisorGone, SupervisorHandle,

@@ -310,10 +310,11 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
         entry.follow_bounds(&rooms.gate).await;
     }
     let done = async move {
-        if gone || done.await.is_err() {
-            return Err(format!("{said}: the pool has been closed"));
+        match done.await {
+            Ok(Ok(())) if !gone => Ok(format!("{said}: {}", plan.done())),
+            Ok(Err(why)) => Err(format!("{said}: {why}")),
+            Ok(Ok(())) | Err(_) => Err(format!("{said}: the pool has been closed")),
         }
-        Ok(format!("{said}: {}", plan.done()))
     };
     Effect { done: Box::pin(done), is_told: !plan.takes_time() }
 }

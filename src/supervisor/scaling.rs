@@ -75,7 +75,7 @@ impl Supervisor {
             let over = entry.hold.and_then(|hold| hold.until).is_some_and(|until| until <= now);
             if over {
                 entry.set_hold(None, &self.rooms.intents);
-                entry.explain("the hold is over: the file decides again".to_owned(), true);
+                entry.change("the hold is over: the file decides again".to_owned(), None);
                 entry.follow_bounds(&self.rooms.gate).await;
             }
         }
@@ -113,10 +113,10 @@ impl Entry {
         }
         if changes {
             tracing::info!(pool = %self.settings.name, "{reason}");
-        }
-        self.explain(reason, changes);
-        if changes {
             self.drain_busy = decision.take == Take::Busy;
+            self.change(reason, Some(*decision));
+        } else {
+            self.explain(reason);
         }
         if changes || is_tick && decision.inputs.have > decision.target {
             self.set_target(decision.target, self.drain_busy).await;

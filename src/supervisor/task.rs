@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::carrier::{Demand, Routes};
+use super::counts::CountNews;
 use super::entry::{Entry, Hold};
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
@@ -41,6 +42,7 @@ pub(super) struct Rooms {
     /// `None` when the kernel gives no watch.
     pub(super) watcher: Option<Watcher>,
     pub(super) news: PoolNews,
+    pub(super) counts: CountNews,
     pub(super) intents: Intents,
 }
 
@@ -205,7 +207,7 @@ impl Supervisor {
             intents: self.rooms.intents.clone(),
         };
         let handle = Pool::start(options);
-        let mut entry = Entry::new(handle, Arc::clone(settings));
+        let mut entry = Entry::new(handle, Arc::clone(settings), self.rooms.counts.clone());
         entry.hold = entry_hold;
         if entry_hold.is_some() {
             entry.follow_bounds(&self.rooms.gate).await;
@@ -228,7 +230,7 @@ impl Supervisor {
     pub(super) async fn snapshot(&mut self) -> Snapshot {
         let (broker, servers) = self.rooms.source.overview().await.unzip();
         self.leaving.retain(|pool| pool.view().slots.iter().any(|slot| slot.pid.is_some()));
-        let pools: Vec<_> = self.pools.values().map(Entry::brief).collect();
+        let pools: Vec<_> = self.pools.values_mut().map(Entry::brief).collect();
         let slots = pools.iter().flat_map(|brief| &brief.view.slots);
         let pids: Vec<_> = slots.filter_map(|slot| slot.pid).collect();
         let usage: HashMap<_, _> = self.usage.usage(&pids);

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-OURS = os.path.join(ROOT, "target", "release", "gear-supervisor")
+OURS = os.environ.get("GEAR_SUPERVISOR", os.path.join(ROOT, "target", "release", "gear-supervisor"))
 THEIRS = "/usr/bin/supervisord"
 PATIENCE_S = 60
 

@@ -180,6 +180,8 @@ impl Client {
                 len > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A signal ends a read with a timeout, also one whose handler restarts calls.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!("{error}"),
         }
     }

@@ -19,7 +19,7 @@ use gear_supervisor::logs::{
 use gear_supervisor::model::{NamePattern, PoolName, WorkerId, WorkerName};
 use gear_supervisor::pool::{PoolIntent, PoolNews, PoolView, SlotRole, SlotState, SlotView};
 use gear_supervisor::supervisor::{
-    Answer, Brief, CommandError, ConfigState, Rejected, Snapshot, SupervisorCommand,
+    Answer, Brief, CommandError, ConfigState, CountNews, Rejected, Snapshot, SupervisorCommand,
     SupervisorHandle,
 };
 use tokio::runtime::Runtime;
@@ -59,6 +59,7 @@ impl Daemon {
             None,
             LogsHandle::new(log_sender),
             PoolNews::new().0,
+            CountNews::default(),
         );
         let server = ControlServer::bind(&home.path().join("control.sock"), 0o600, None).unwrap();
         tasks.spawn(server.run(handle, CancellationToken::new(), tasks.clone()));
@@ -94,7 +95,7 @@ async fn supervise(mut commands: mpsc::Receiver<SupervisorCommand>) {
             SupervisorCommand::Start(_, _, answer) => {
                 (answer, Ok(vec!["slow: 2 started".to_owned()]))
             }
-            SupervisorCommand::Restart(_, _, answer) => {
+            SupervisorCommand::Restart { answer, .. } => {
                 (answer, failed("slow:1 did not become ready"))
             }
             SupervisorCommand::Signal(names, _, _, answer) => {
@@ -135,7 +136,7 @@ async fn write(filter: LogFilter, sender: mpsc::Sender<Vec<LogEntry>>) {
             worker: worker.parse().unwrap(),
             stream,
             text: Bytes::from_static(text),
-            continues: false,
+            part: false,
         })
     };
     if filter.names == [NamePattern::new("flood")] {
@@ -170,6 +171,7 @@ fn snapshot() -> Snapshot {
         config: ConfigState { loaded_at: SystemTime::now(), rejected: Some(rejected) },
         started: Instant::now(),
         broker: None,
+        servers: Vec::new(),
         host: HostSample::default(),
         usage: HashMap::new(),
         stopping: false,
@@ -180,14 +182,14 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
     let name: PoolName = name.parse().unwrap();
     let target = u32::try_from(slots.len()).unwrap();
     let settings = Arc::clone(&settings.pools[&name]);
-    let view = PoolView { name, settings, intent: PoolIntent::Up, target, slots };
+    let view = PoolView { name, settings, intent: PoolIntent::Up, target, deploy: None, slots };
     Brief {
         view: Arc::new(view),
         wanted: target,
         decision: None,
         reason: String::new(),
         hold: None,
-        decisions: Vec::new(),
+        changes: Vec::new(),
     }
 }
 

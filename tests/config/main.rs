@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod limits;
 mod mistakes;
 mod samples;
 
@@ -10,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, ListenAddress, LogFormat, PoolProtocol, PoolSettings, Settings, Surroundings,
-    load, load_text, socket_of,
+    Backoff, Count, ListenAddress, LogFormat, PoolProtocol, PoolSettings, Powers, Settings,
+    Surroundings, load, load_text, socket_of,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -31,6 +32,7 @@ fn dev() -> Surroundings {
         user: Some("dev".to_owned()),
         directory: "/srv/app".into(),
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        powers: Powers::default(),
     }
 }
 
@@ -160,12 +162,19 @@ fn every_form_of_a_key_is_taken() {
     let log = pool("log = { max_size = \"1MiB\", keep = 0, format = \"raw\" }").log;
     assert_eq!((log.size_max, log.keep, log.format), (1 << 20, 0, LogFormat::Raw));
     assert!(log.file.unwrap().ends_with("logs/p.log"));
+    let log = pool(
+        "log = { max_size = false, max_age = \"12h\", max_total = \"1GiB\", compress = true }",
+    )
+    .log;
+    assert_eq!((log.size_max, log.age_max), (u64::MAX, Some(Duration::from_hours(12))));
+    assert_eq!((log.total_max, log.compress), (Some(1 << 30), true));
     let minute = Duration::from_mins(1);
     let backoff = Backoff { initial: minute, max: minute, limit: 3, window: minute * 10 };
     assert_eq!(pool("backoff = { initial = \"1m\" }").upkeep.backoff, backoff);
     assert_eq!(pool("stop = \"INT 1s, KILL\"").stop[0].signal, Signal::SIGINT);
     assert_eq!(pool("protocol = \"lines\"").program.functions, ["p"]);
     assert_eq!(pool("umask = \"027\"").program.umask, Some(0o27));
+    assert!(pool("tty = true").program.tty && !pool("").program.tty);
     let relative = pool("directory = \"current/app\"").program.directory;
     assert_eq!(relative, Path::new("/srv/app/current/app"));
 }

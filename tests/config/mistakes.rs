@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use backoff, command, count, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, job_timeout, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, protocol, ready, reserve, restart, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use backoff, canary, cgroup, clean_env, command, count, cpu_affinity, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, mode, nice, no_new_privileges, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, tty, umask, user, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -209,12 +209,20 @@ fn a_pool_that_does_not_go_together_is_refused() {
             "1:35: pool.p.env.A B: not the name of a variable; write one without spaces",
         ),
         (
+            "pool.p = { command = \"x\", protocol = \"exec\", tty = true }",
+            "1:52: pool.p.tty: the jobs of exec and lines are on the streams of their program; write tty = false, or another protocol",
+        ),
+        (
             "pool.p = { command = \"x\", protocol = \"none\", functions = [\"f\"] }",
             "1:58: pool.p.functions: protocol = \"none\" serves no functions; remove one of the two",
         ),
         (
             "pool.p = { command = \"x\", log = { max_size = \"1KiB\" } }",
-            "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\"",
+            "1:46: pool.p.log.max_size: 1024 bytes are below 4 KiB; write as in \"10MiB\", or false for no limit",
+        ),
+        (
+            "pool.p = { command = \"x\", log = { max_age = \"1ms\" } }",
+            "1:45: pool.p.log.max_age: is below a second; write as in \"1day\" or \"12h\"",
         ),
     ]);
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gear_supervisor::config::{
-    FunctionRule, FunctionRules, PoolSettings, Settings, StoreKind, Surroundings, known_keys,
-    load_text,
+    FunctionRule, FunctionRules, Limits, PoolSettings, Settings, StoreKind, Surroundings,
+    known_keys, load_text,
 };
 use proptest::prelude::*;
 
@@ -46,6 +46,8 @@ fn the_full_file_shows_every_key_and_no_other() {
     keys_of("", &table, &mut shown);
     // The names of variables are the user's own.
     shown.retain(|key| !key.starts_with("pool.NAME.env."));
+    // Their names are in the sentence above it.
+    shown.retain(|key| !key.starts_with("pool.NAME.rlimit."));
     let mut known = known_keys();
     known.retain(|key| !key.starts_with("defaults."));
     // It stands in [defaults] too, where it is the one key that root must think about.
@@ -102,7 +104,9 @@ fn the_full_file_shows_the_defaults() {
         .map(|settings| PoolSettings::clone(&settings.pools[&"example".parse().unwrap()]));
     assert_eq!(whole.log.file.take(), Some(shown.log_dir.join("example.log")));
     whole.log.file.clone_from(&plain.log.file);
+    assert!(whole.log.age_max.take().is_some() && whole.log.total_max.take().is_some());
     assert_eq!(whole.program.umask.take(), Some(0o22));
+    check_limits(&std::mem::take(&mut whole.program.limits));
     assert_eq!(whole.scaling.startup.take(), Some(std::time::Duration::from_secs(1)));
     assert!(!whole.program.env.is_empty() && !whole.program.functions.is_empty());
     // Without these nothing is asked, bounded or replaced.
@@ -110,6 +114,7 @@ fn the_full_file_shows_the_defaults() {
     assert!(recycling.needs_looks() && recycling.age_max.is_some());
     assert_eq!(whole.upkeep.surge.take(), Some(1));
     assert!(whole.upkeep.liveness.take().is_some() && whole.upkeep.job_timeout.take().is_some());
+    assert_eq!(std::mem::take(&mut whole.order.labels), ["media"]);
     whole.program.env.clear();
     whole.program.functions.clear();
     // What a runner makes of the command stands behind it.
@@ -117,6 +122,13 @@ fn the_full_file_shows_the_defaults() {
     whole.program.command.truncate(plain.program.command.len());
     whole.program.directory = whole.program.directory.components().collect();
     assert_eq!(whole, plain);
+}
+
+/// They are all shown; by default there are none.
+fn check_limits(limits: &Limits) {
+    assert!(limits.nice.is_some() && limits.io_priority.is_some() && limits.cpus.is_some());
+    assert!(limits.oom_score_adj.is_some() && limits.rlimits.len() > 1);
+    assert!(limits.cgroup.as_ref().is_some_and(|cgroup| cgroup.controllers().count() == 3));
 }
 
 #[test]

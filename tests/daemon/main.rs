@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null for what is not there")]
 
+mod cgroups;
+mod deploys;
 mod edits;
 mod examples;
 mod first_process;
@@ -10,6 +12,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod order;
 mod outside;
 mod php;
 mod queue;
@@ -17,6 +20,9 @@ mod raw;
 mod rig;
 mod service;
 mod shasum;
+mod storm;
+mod terminal;
+mod traces;
 mod units;
 mod upkeep;
 

@@ -56,7 +56,11 @@ impl Daemon {
         daemon
     }
 
-    fn begin_with(folder: TempDir, pools: &str, command: impl FnOnce(&Path) -> Command) -> Self {
+    pub(crate) fn begin_with(
+        folder: TempDir,
+        pools: &str,
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = folder.path().display();
         let head = format!(

@@ -45,6 +45,7 @@ fn settings(translation: &Translation) -> Settings {
         user: Some("root".to_owned()),
         directory: "/".into(),
         variables: variables(),
+        ..Surroundings::default()
     };
     let toml = &translation.toml;
     load_text(Path::new("/w/workers.toml"), toml, &surroundings)

@@ -142,6 +142,15 @@ fn every_key_of_a_program_becomes_one_of_ours() {
 }
 
 #[test]
+fn a_group_is_a_label_of_its_programs() {
+    let folder = folder(&[("s.conf", WHOLE), ("conf.d/a.conf", INCLUDED)]);
+    let settings = settings(&translate(&folder.path().join("s.conf")).unwrap());
+    for name in ["image", "split-08", "split-09"] {
+        assert_eq!(pool(&settings, name).order.labels, ["media"], "{name}");
+    }
+}
+
+#[test]
 fn what_has_no_equal_is_told_with_its_place_and_is_a_comment() {
     let folder = folder(&[("s.conf", WHOLE), ("conf.d/a.conf", INCLUDED)]);
     let translation = translate(&folder.path().join("s.conf")).unwrap();
@@ -157,8 +166,8 @@ fn what_has_no_equal_is_told_with_its_place_and_is_a_comment() {
         "s.conf:57: [eventlistener:memmon] has no equal and is left out: pools with their logs, \
          restarts and limits need no listener",
         "s.conf:61: [fcgi-program:web] has no equal and is left out: no socket is handed to workers",
-        "s.conf:65: [group:media] has no equal: commands take several names, as in \
-         gear-supervisor restart image split",
+        "s.conf:65: [group:media] is a label of its pools: where supervisorctl takes media:*, \
+         gear-supervisor takes @media",
         "a.conf:6: autostart = off: gear-supervisor scale split-08 1 starts it",
     ] {
         assert!(told.iter().any(|remark| remark == expected), "{expected} in {told:#?}");
@@ -273,5 +282,5 @@ fn two_programs_with_one_log_get_one_each() {
     let log = |name| pool(&settings, name).log.file.clone().unwrap();
     assert_eq!(log("a"), Path::new("/x/l.log"));
     assert!(log("b").ends_with("b.log") && log("c").ends_with("c.log"));
-    assert_eq!(pool(&settings, "a").log.size_max, 1 << 40);
+    assert_eq!(pool(&settings, "a").log.size_max, u64::MAX);
 }

@@ -22,6 +22,7 @@ fn open(ledger: &Path) -> Processes {
         own_binary: PathBuf::from(env!("CARGO_BIN_EXE_gear-supervisor")),
         ledger: Some(ledger.to_owned()),
         file_limit: None,
+        cgroup: None,
     };
     Processes::open(options, &TaskTracker::new(), CancellationToken::new()).unwrap()
 }

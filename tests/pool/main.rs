@@ -11,6 +11,7 @@
 )]
 
 mod ledger;
+mod limits;
 mod process;
 mod support;
 mod task;

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{
-    IDS, command, exists, nobody, processes, read_all, read_line, run, sh, start, until_gone,
+    IDS, command, exists, nobody, processes, read, read_all, read_line, run, sh, start, until_gone,
     until_reaped, zombies,
 };
 
@@ -191,6 +191,43 @@ fn a_mask_is_set_by_the_shim_which_leaves_no_trace() {
         let rest = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(rest(&text), rest(&plain), "descriptors and signals as without it");
         assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(0)));
+    });
+}
+
+#[test]
+fn a_process_with_a_terminal_leads_a_session_there() {
+    for account in [None, nobody()] {
+        run(async {
+            let script = "stty size; ps -o pid=,pgid=,sid=,tpgid= -p $$; id -u; stat -c %u $(tty);\
+                test -t 0 && test -t 2 && read line </dev/tty && echo got $line; exit 3";
+            let mut launch = sh(script);
+            launch.account.clone_from(&account);
+            let name = "test:1".parse().unwrap();
+            let child = processes().spawn_on_terminal(IDS.next(), &name, &launch).unwrap();
+            assert_eq!(nix::unistd::write(&child.terminal, b"hello\n").unwrap(), 6);
+            let terminal = child.terminal.try_clone().unwrap();
+            let text = read(terminal, |text| text.contains("got"));
+            assert_eq!(child.end.wait().await, Ended::Exited(Exit::Code(3)));
+            let words: Vec<_> = text.split_whitespace().filter(|word| *word != "hello").collect();
+            let pid = child.pid.to_string();
+            let pid = pid.as_str();
+            let uid =
+                account.as_ref().map_or(nix::unistd::getuid().as_raw(), |account| account.uid);
+            let uid = uid.to_string();
+            let want = ["24", "80", pid, pid, pid, pid, &uid, &uid, "got"];
+            assert_eq!(words, want, "{text}");
+        });
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_started_on_a_terminal_is_told() {
+    run(async {
+        let launch = command(&["php9"]);
+        let name = "test:1".parse().unwrap();
+        let child = processes().spawn_on_terminal(IDS.next(), &name, &launch).unwrap();
+        let expected = "cannot start 'php9': not found in PATH (/usr/bin:/bin)";
+        assert_eq!(child.end.wait().await, Ended::NotStarted(expected.to_owned()));
     });
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use gear_supervisor::config::{Account, Strays};
+use gear_supervisor::config::{Account, Limits, Strays};
 use gear_supervisor::model::{WorkerId, WorkerName};
 use gear_supervisor::pool::WorkerIds;
 use gear_supervisor::pool::process::{Child, Launch, Processes, ProcessesOptions, StartError};
@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, User};
 use rustix::process::PidfdFlags;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) static IDS: LazyLock<WorkerIds> = LazyLock::new(WorkerIds::default);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Stands for the control group of the daemon.
+pub(crate) static CGROUPS: LazyLock<TempDir> = LazyLock::new(|| {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("cgroup.subtree_control"), "cpu memory pids").unwrap();
+    root
+});
 
 /// Runs a test on the shared runtime, under the deadline.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
@@ -42,6 +50,7 @@ pub(crate) fn processes() -> Processes {
             own_binary: PathBuf::from(env!("CARGO_BIN_EXE_gear-supervisor")),
             ledger: None,
             file_limit: None,
+            cgroup: Some(CGROUPS.path().to_owned()),
         };
         Processes::open(options, &TaskTracker::new(), CancellationToken::new()).unwrap()
     };
@@ -63,6 +72,7 @@ pub(crate) fn command(argv: &[&str]) -> Launch {
         directory: PathBuf::from("/"),
         account: None,
         umask: None,
+        limits: Limits::default(),
         strays: Strays::Kill,
     }
 }
@@ -149,8 +159,6 @@ pub(crate) fn zombies() -> Vec<i32> {
 pub(crate) fn nobody() -> Option<Account> {
     let nobody = User::from_name("nobody").unwrap()?;
     nix::unistd::geteuid().is_root().then(|| Account {
-        user: nobody.name,
-        home: nobody.dir,
         uid: nobody.uid.as_raw(),
         gid: nobody.gid.as_raw(),
         groups: vec![nobody.gid.as_raw()],

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gear_supervisor::config::{
-    Backoff, Count, LogFormat, LogSettings, PoolProtocol, PoolSettings, Program, ScalingSettings,
-    StopStep, Upkeep,
+    Backoff, Count, Deploys, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
+    ScalingSettings, StopStep, Upkeep,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
 use gear_supervisor::model::{Exit, NamePattern, WorkerId};
 use gear_supervisor::pool::{
     GateRequest, Intents, Pick, Pool, PoolCommand, PoolHandle, PoolIntent, PoolNews, PoolOptions,
-    PoolView, Servers, SlotRole, SlotState, SlotView,
+    PoolView, RestartMode, Servers, SlotRole, SlotState, SlotView,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -102,7 +102,11 @@ impl Stage {
     /// The start of a process's standard output.
     async fn output(&self, pid: i32) -> std::os::fd::OwnedFd {
         self.until_seen(|seen| seen.outputs.contains_key(&pid)).await;
-        self.seen.borrow().outputs[&pid].stdout.try_clone().unwrap()
+        match &self.seen.borrow().outputs[&pid] {
+            LogSource::Pipes { stdout: fd, .. } | LogSource::Terminal(fd) => {
+                fd.try_clone().unwrap()
+            }
+        }
     }
 
     async fn stop(&self, name: &str) -> Result<(), String> {
@@ -168,6 +172,7 @@ impl Seen {
                 (None, "tally".to_owned())
             }
             GateRequest::Charge(worker) => (Some(worker), "charge".to_owned()),
+            GateRequest::Await(worker) => (Some(worker), "await".to_owned()),
             GateRequest::Nudge(worker) => (Some(worker), "nudge".to_owned()),
             GateRequest::Gone { worker, exit } => (Some(worker), format!("gone: {exit}")),
             GateRequest::Limit { workers_max, .. } => (None, format!("limit {workers_max}")),
@@ -200,15 +205,21 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
             protocol,
             stream: false,
             account: None,
+            login: None,
             directory: PathBuf::from("/"),
             env: BTreeMap::new(),
+            clean_env: false,
             umask: None,
+            limits: Limits::default(),
+            tty: false,
         },
         count: Count { min: count, max: count },
         scaling: ScalingSettings::default(),
         stop: vec![step(Signal::SIGTERM, 5), step(Signal::SIGKILL, 0)],
         upkeep: Upkeep { backoff, ..Upkeep::default() },
-        log: LogSettings { file: None, size_max: 0, keep: 0, format: LogFormat::Text },
+        order: Order::default(),
+        deploys: Deploys { canary: None },
+        log: LogSettings::default(),
     }
 }
 
@@ -333,7 +344,7 @@ fn a_busy_worker_above_the_target_goes_when_its_job_ends() {
         stage.seen.send_modify(|seen| {
             seen.busy.clear();
         });
-        stage.pool.tell(PoolCommand::JobEnded(first)).await.unwrap();
+        stage.pool.tell(PoolCommand::JobEnded { worker: first, well: true }).await.unwrap();
         let view = stage.until(|view| view.slots.len() == 1).await;
         assert_eq!(view.slots[0].worker, Some(second));
         let expected = ["admit", "ask", "ask", "nudge", "gone: killed by TERM"];
@@ -369,7 +380,7 @@ fn a_roll_of_one_worker_overlaps_and_the_old_one_finishes_its_job() {
         let mut reply = None;
         stage.seen.send_modify(|seen| reply = seen.draining.remove(&old));
         reply.unwrap().send(()).unwrap();
-        done.await.unwrap();
+        done.await.unwrap().unwrap();
         assert_eq!(workers(&stage.pool.view()), [new]);
         stage.close(Duration::from_secs(5)).await;
     });
@@ -387,7 +398,11 @@ fn a_plain_program_never_has_two_processes() {
         let stage = Stage::new(settings(PoolProtocol::None, &["sh", "-c", &script], 1), 1);
         stage.until_running(1).await;
         let pick = Pick::Pool;
-        let restarted = stage.pool.ask(|reply| PoolCommand::Restart { pick, reply }).await.unwrap();
+        let restarted = stage
+            .pool
+            .ask(|reply| PoolCommand::Restart { pick, mode: RestartMode::Roll, reply })
+            .await
+            .unwrap();
         assert_eq!(restarted, Ok(()), "the second would have failed beside the first");
         stage.close(Duration::from_secs(5)).await;
     });
@@ -409,7 +424,7 @@ fn what_cannot_be_started_is_told_and_tried_again() {
         let settings = Arc::new(settings(PoolProtocol::Gearman, &["sleep", "1000"], 2));
         stage.pool.tell(PoolCommand::Configure { settings, target: 2, reply }).await.unwrap();
         stage.until_registered(2).await;
-        done.await.unwrap();
+        done.await.unwrap().unwrap();
         stage.close(Duration::from_secs(5)).await;
     });
 }
@@ -502,7 +517,7 @@ fn a_shorter_job_timeout_counts_from_the_edit() {
         stage.until_seen(|seen| looks(seen) == 1).await;
         let settings = Arc::new(timed(Duration::from_mins(1)));
         let configure = |reply| PoolCommand::Configure { settings, target: 1, reply };
-        stage.pool.ask(configure).await.unwrap();
+        stage.pool.ask(configure).await.unwrap().unwrap();
         stage.until_seen(|seen| looks(seen) == 2).await;
         stage.close(Duration::from_secs(5)).await;
     });
@@ -516,10 +531,10 @@ fn a_registration_reaches_a_pool_that_was_too_busy_to_take_it() {
         let (commands, mut inbox) = mpsc::channel(1);
         let pool = PoolHandle::new(commands, stage.pool.watch());
         let [worker] = workers(&view)[..] else { panic!("{view:?}") };
-        pool.hint(PoolCommand::JobEnded(worker));
-        pool.hint(PoolCommand::JobEnded(worker));
+        pool.hint(PoolCommand::JobEnded { worker, well: true });
+        pool.hint(PoolCommand::JobEnded { worker, well: true });
         pool.post(PoolCommand::Registered(worker), &stage.tracker);
-        assert!(matches!(inbox.recv().await, Some(PoolCommand::JobEnded(_))));
+        assert!(matches!(inbox.recv().await, Some(PoolCommand::JobEnded { .. })));
         assert!(matches!(inbox.recv().await, Some(PoolCommand::Registered(_))));
         stage.close(Duration::from_secs(5)).await;
     });

@@ -45,7 +45,7 @@ fn a_steady_load_is_served_at_once_by_few_workers_that_stay() {
     let steady = ours("steady");
     at_most("p99", p99(&steady, 0), 0.5);
     at_most("cost", median(&steady, Outcome::cost), 1.6);
-    at_most("reversals", median(&steady, |outcome| number(outcome.reversals)), 5.0);
+    at_most("reversals", median(&steady, |outcome| number(outcome.reversals())), 5.0);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_spike_is_met_almost_as_by_a_pool_that_is_always_large() {
 fn a_load_that_comes_back_is_waited_for() {
     let sawtooth = ours("sawtooth");
     at_most("misses", misses(&sawtooth, 0), 0.0);
-    at_most("starts", median(&sawtooth, |outcome| number(outcome.starts)), 80.0);
+    at_most("starts", median(&sawtooth, |outcome| number(outcome.starts())), 80.0);
 }
 
 #[test]

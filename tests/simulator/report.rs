@@ -10,12 +10,12 @@
 )]
 
 mod baselines;
-mod plot;
 mod runs;
 mod scenarios;
 
 use std::path::Path;
 
+use gear_supervisor::scaler::simulation::{Outcome, plot};
 use runs::{SEEDS, Who, all, median};
 
 fn main() {
@@ -48,9 +48,7 @@ fn main() {
         let mut plotted = Vec::new();
         for who in Who::ALL {
             let outcomes = all(&scenario, who);
-            let of = |read: &dyn Fn(&gear_supervisor::scaler::simulation::Outcome) -> f64| {
-                median(&outcomes, read)
-            };
+            let of = |read: &dyn Fn(&Outcome) -> f64| median(&outcomes, read);
             let pools = outcomes[0].pools.len();
             let waits: Vec<_> = (0..pools)
                 .map(|pool| {
@@ -68,9 +66,9 @@ fn main() {
                 who.name(),
                 waits.join(" "),
                 misses.join(" "),
-                of(&gear_supervisor::scaler::simulation::Outcome::cost),
-                of(&|outcome| real(outcome.starts)),
-                of(&|outcome| real(outcome.reversals)),
+                of(&Outcome::cost),
+                of(&|outcome| real(outcome.starts())),
+                of(&|outcome| real(outcome.reversals())),
                 of(&|outcome| f64::from(outcome.over_commit)),
                 of(&|outcome| real(outcome.kills)),
                 of(&|outcome| real(outcome.oom_kills)),
@@ -79,7 +77,9 @@ fn main() {
             plotted.push((who.name(), outcomes.into_iter().next().unwrap()));
         }
         let file = folder.join(format!("{}.svg", scenario.name));
-        std::fs::write(&file, plot::svg(&scenario, &plotted)).unwrap();
+        let title = format!("{}: {}", scenario.name, scenario.about);
+        let runs: Vec<_> = plotted.iter().map(|(who, outcome)| (*who, outcome)).collect();
+        std::fs::write(&file, plot(&title, &runs)).unwrap();
     }
     println!("\nplots are in {}", folder.display());
 }

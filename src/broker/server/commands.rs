@@ -43,11 +43,13 @@ impl Core {
             Command::DrainIfIdle { worker, reply } => answer(reply, self.drain_if_idle(worker)),
             Command::Drain { worker, reply } => self.drain(worker, reply),
             Command::Charge(worker) => self.state.charge_at_end(worker),
+            Command::Await(worker) => self.state.await_job(worker),
             Command::InHand { pool, reply } => answer(reply, self.state.in_hands(now(), &pool)),
             Command::Tally { pool, reply } => answer(reply, self.state.tally(now(), &pool)),
             Command::Nudge(worker) => self.nudge(worker),
             Command::Limit { pool, workers_max } => self.limit(pool, workers_max),
             Command::Tie { session, worker } => self.tie(session, worker),
+            Command::Record(reply) => answer(reply, self.record()),
             Command::Demand(reply) => answer(reply, self.state.demand(now())),
             Command::Overview(reply) => answer(reply, self.state.overview(now())),
             Command::Jobs { query, reply } => {
@@ -247,6 +249,7 @@ fn asks_about_jobs(command: &Command) -> bool {
         | Command::Nudge(_)
         | Command::Limit { .. }
         | Command::Charge(_)
+        | Command::Await(_)
         | Command::InHand { .. }
         | Command::Tally { .. }
         | Command::Tie { .. }
@@ -258,6 +261,7 @@ fn asks_about_jobs(command: &Command) -> bool {
         | Command::Annotate { .. }
         | Command::Configure(_)
         | Command::Listen { .. }
+        | Command::Record(_)
         | Command::Shutdown(_) => false,
     }
 }

@@ -20,6 +20,7 @@ use super::session::{Brought, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
+use super::tape::Tape;
 use crate::broker::record::Death;
 use crate::broker::state::{Effects, Input, State};
 use crate::broker::store::{ReadThread, StoreReport, StoreStopped};
@@ -60,6 +61,8 @@ pub(super) struct Core {
     /// What is asked of jobs while stored ones are still to come.
     pub(super) postponed: Vec<Command>,
     pub(super) news: News,
+    /// While somebody records the jobs that end.
+    pub(super) tape: Option<Tape>,
     pub(super) drains: HashMap<WorkerId, Vec<oneshot::Sender<()>>>,
     pub(super) names: HashMap<WorkerId, WorkerName>,
     pub(super) signals: Rc<Signals>,
@@ -112,6 +115,7 @@ impl Core {
             jobs_read: 0,
             postponed: Vec::new(),
             news: News::new(events),
+            tape: None,
             drains: HashMap::new(),
             names: HashMap::new(),
             signals: Rc::default(),

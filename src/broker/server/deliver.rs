@@ -30,6 +30,7 @@ impl Core {
             for event in self.fx.events.drain(..) {
                 self.news.tell(event, now);
             }
+            self.pass_on_endings();
             self.write_touched();
             while let Some(session) = self.ended.pop() {
                 self.end(session, now);

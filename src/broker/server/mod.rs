@@ -31,6 +31,7 @@ mod show;
 mod signals;
 mod start;
 mod stream;
+mod tape;
 #[cfg(test)]
 mod tests;
 

@@ -17,8 +17,7 @@ use crate::broker::state::{Habits, State, StateSettings};
 use crate::broker::store::{MemoryStore, StoreThread};
 use crate::config::StoreKind;
 use crate::model::{JobId, SessionId};
-use crate::protocol::Reader;
-use crate::protocol::{Decoder, Request};
+use crate::protocol::{Decoder, Reader, Request};
 
 const PACKET_LEN_MAX: usize = 1 << 20;
 

@@ -171,6 +171,15 @@ impl State {
         }
     }
 
+    /// Has [`BrokerEvent::JobEnded`] told of the next job that the process ends.
+    ///
+    /// [`BrokerEvent::JobEnded`]: crate::broker::BrokerEvent::JobEnded
+    pub fn await_job(&mut self, worker: WorkerId) {
+        if let Some(process) = self.crews.workers.get_mut(&worker) {
+            process.awaited = true;
+        }
+    }
+
     /// Stops giving jobs to the process if it holds none; atomic with dispatch.
     ///
     /// Once the answer is [`Drain::Drained`] no present or later session of it gets a job.
@@ -332,6 +341,8 @@ impl State {
         let Some(process) = self.crews.workers.get(&worker) else { return };
         // Unlisting needs the process to be found in its pool, so it comes before the change.
         for session in process.sessions.clone() {
+            // Soon asleep, it can be nudged.
+            self.cut_hold(now, session);
             self.unlist(session);
             if let Rest::Woken(Some(function)) = self.forget_wake(session) {
                 // What it was woken for is to go to another one, at the next deadline.

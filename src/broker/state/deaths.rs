@@ -237,6 +237,9 @@ impl State {
             Lost::Late(worker) => (DeathCause::TimedOut, worker, String::new(), None),
             Lost::Left => (DeathCause::Died, None, String::new(), None),
         };
+        if cause == DeathCause::Died {
+            self.note_poison(now, id, fx);
+        }
         fx.events.push(BrokerEvent::GivenUp { loss, death: end });
         let worker = worker.map(|worker| self.worker_name(worker)).unwrap_or_default();
         let at = self.settings.wall_clock(now);

@@ -113,6 +113,10 @@ impl State {
             && let Some((slot, style)) = session.answers.held()
         {
             let Some(answer) = self.assign(now, id, style, fx) else { return };
+            if answer == Response::NoJob && self.hold_grab(now, id) {
+                return;
+            }
+            self.stop_holding(id);
             let answer = Outgoing::Packet(answer);
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.answers.resolve(id, slot, answer, fx);
@@ -127,6 +131,7 @@ impl State {
         let key = job.function;
         if let Some(function) = self.functions.get_mut(key) {
             function.held.remove(&id);
+            function.arrivals.note(now);
         }
         self.functions.enqueue(key, job.priority, id);
         self.will_expire(now, id);

@@ -1,7 +1,7 @@
 //! What the state asks the shell to do.
 
-use crate::broker::BrokerEvent;
 use crate::broker::record::{Change, ChangeSeq};
+use crate::broker::{BrokerEvent, JobEnding};
 use crate::model::{JobId, SessionId, WorkerId};
 use crate::protocol::{AdminReply, Response};
 
@@ -22,6 +22,8 @@ pub struct Effects {
     pub drained: Vec<WorkerId>,
     /// News for the supervisor.
     pub events: Vec<BrokerEvent>,
+    /// Jobs that have ended, while they are recorded.
+    pub endings: Vec<JobEnding>,
 }
 
 /// One thing to write to a connection.
@@ -44,5 +46,6 @@ impl Effects {
             && self.closes.is_empty()
             && self.drained.is_empty()
             && self.events.is_empty()
+            && self.endings.is_empty()
     }
 }

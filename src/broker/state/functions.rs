@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::holds::Arrivals;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
 use crate::model::{BusyClock, FunctionName, JobId, Priority, SessionId};
@@ -78,6 +79,8 @@ pub(super) struct Function {
     pub(super) unused: Option<(Instant, u64)>,
     /// Most jobs, by the priority of the one that comes.
     pub(super) limits: ByPriority<Option<u64>>,
+    /// How often its jobs come.
+    pub(super) arrivals: Arrivals,
     /// Jobs ended since the start.
     pub(super) ended: u64,
     served: u64,
@@ -147,6 +150,7 @@ impl Function {
             expired: 0,
             unused: None,
             limits: ByPriority::default(),
+            arrivals: Arrivals::default(),
             ended: 0,
             served: 0,
             look_in: 0,

@@ -77,3 +77,23 @@ pub enum Input {
     /// The deadline that `next_deadline` named has come.
     Deadline,
 }
+
+impl Input {
+    /// The session that sent it.
+    pub(super) fn speaker(&self) -> Option<SessionId> {
+        match self {
+            Self::Request { session, .. }
+            | Self::Malformed { session, .. }
+            | Self::WrongMagic { session }
+            | Self::Unreadable { session, .. }
+            | Self::Admin { session, .. } => Some(*session),
+            Self::Opened { .. }
+            | Self::Closed { .. }
+            | Self::Committed(_)
+            | Self::Recorded(_)
+            | Self::Fetched { .. }
+            | Self::NotCommitted { .. }
+            | Self::Deadline => None,
+        }
+    }
+}

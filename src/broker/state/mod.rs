@@ -10,6 +10,7 @@
 //! | `delayed` | jobs whose time has not come |
 //! | `dispatch` | what a session performs, and the job it is given |
 //! | `sleepers` | who sleeps, and who is woken |
+//! | `holds` | grabs that are answered a moment later |
 //! | `reports` | what workers report, and how a job ends |
 //! | `deaths`, `losses` | jobs whose worker was lost |
 //! | `dead`, `sweep` | dead letters, and orders about many jobs |
@@ -22,6 +23,7 @@
 //! | `admin`, `job_lists`, `overview` | text commands, and what is shown |
 //! | `habits` | what can be set to gearmand's way |
 //! | `loading` | what waits until all stored jobs are read |
+//! | `tape` | jobs that end, for whoever records them |
 //! | `contents` | which jobs' payloads are in memory |
 //! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
 
@@ -40,6 +42,7 @@ mod expiry;
 mod functions;
 mod habits;
 mod handles;
+mod holds;
 mod input;
 mod job_lists;
 mod jobs;
@@ -55,6 +58,7 @@ mod sessions;
 mod sleepers;
 mod submit;
 mod sweep;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -74,6 +78,7 @@ use self::deaths::Deaths;
 use self::delayed::Delayed;
 use self::functions::{Functions, Sleeper};
 use self::handles::Handles;
+use self::holds::Holds;
 use self::jobs::{Job, Jobs, Moment, Record};
 use self::loading::{Loading, Postponed};
 use self::reports::not_found;
@@ -151,10 +156,13 @@ pub struct State {
     /// Patterns of paused functions.
     paused: BTreeSet<String>,
     timers: Timers,
+    holds: Holds,
     /// Sleepers that perform too many functions to be listed with each.
     generalists: BTreeSet<Sleeper>,
     /// The last rank given out; see [`Session::rank`].
     ranks: u64,
+    /// Whether somebody wants to hear of jobs that end.
+    is_recorded: bool,
 }
 
 impl StateSettings {
@@ -211,8 +219,10 @@ impl State {
             schedules: Schedules::default(),
             paused: BTreeSet::new(),
             timers: Timers::default(),
+            holds: Holds::default(),
             generalists: BTreeSet::new(),
             ranks: 0,
+            is_recorded: false,
         };
         state.look_for_stale(started);
         state
@@ -245,6 +255,9 @@ impl State {
     /// Takes one input and appends what is to be done about it.
     pub fn handle(&mut self, now: Instant, input: Input, fx: &mut Effects) {
         self.reserve_handles(fx);
+        if let Some(session) = input.speaker() {
+            self.end_hold(session, fx);
+        }
         match input {
             Input::Opened { session, peer, worker } => {
                 self.opened(session, peer);
@@ -289,7 +302,7 @@ impl State {
     /// When [`Input::Deadline`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.holds.next()).min()
     }
 
     /// How many answers a session is owed; one that sends on without end is to be read no further
@@ -351,6 +364,7 @@ impl State {
                 Timer::Redo => self.redo(now, fx),
             }
         }
+        self.end_holds(now, fx);
     }
 
     fn request(&mut self, now: Instant, id: SessionId, request: Request, fx: &mut Effects) {

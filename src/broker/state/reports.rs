@@ -60,7 +60,8 @@ impl State {
 
     /// The worker is done with the job, well or not.
     fn finish(&mut self, now: Instant, id: JobId, report: &WorkReport, fx: &mut Effects) {
-        let function = self.jobs.get(id).map(|job| job.function);
+        let key = self.jobs.get(id).map(|job| job.function);
+        self.note_end(now, id, fx);
         let place = match self.failure(now, id, report) {
             Some(death) => self.bury(id, death, report, fx),
             None => self.end(id, fx).map(|job| {
@@ -69,17 +70,19 @@ impl State {
             }),
         };
         let Some(Place::Running { session, .. }) = place else { return };
-        if let Some(function) = function.and_then(|key| self.functions.get_mut(key)) {
+        if let Some(function) = key.and_then(|key| self.functions.get_mut(key)) {
             function.busy.stop(now);
         }
         let Some(holder) = self.sessions.get_mut(&session) else { return };
         holder.raised = matches!(report, WorkReport::Exception(_)).then_some(id);
+        holder.completed = key.filter(|_| matches!(report, WorkReport::Complete(_)));
         if let Some(worker) = holder.worker
             && let Some(process) = self.crews.workers.get_mut(&worker)
         {
             process.done += 1;
             if std::mem::take(&mut process.awaited) {
-                fx.events.push(BrokerEvent::JobEnded(worker));
+                let well = matches!(report, WorkReport::Complete(_));
+                fx.events.push(BrokerEvent::JobEnded { worker, well });
             }
         }
         self.let_go(now, session, id, fx);

@@ -1,7 +1,7 @@
 //! One connection: what it performs, what it holds, what it waits for, whether it sleeps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -40,6 +40,8 @@ pub(super) enum Rest {
     Awake,
     /// It sent PRE_SLEEP and wants a NOOP when there is a job.
     Asleep,
+    /// It asked for a job; a job is waited for until then, before it is told that there is none.
+    Held(Instant),
     /// It got its NOOP, for this function, and has not grabbed since; the function is forgotten
     /// when it takes too long.
     Woken(Option<FunctionKey>),
@@ -75,12 +77,24 @@ pub(super) struct Session {
     /// When it went idle, compared with others; the highest was last.
     pub(super) rank: u64,
     pub(super) in_hand: BTreeSet<JobId>,
+    /// The function of the job that it completed since its last grab.
+    pub(super) completed: Option<FunctionKey>,
     /// The last job that it ended with an exception.
     pub(super) raised: Option<JobId>,
     /// Foreground jobs whose result it waits for.
     pub(super) waits_for: BTreeSet<JobId>,
     /// It is to be closed: nothing it sends counts any more, and it is given no job.
     pub(super) is_closing: bool,
+}
+
+impl Rest {
+    /// Whether it waits for us to bring a job, in one way or another.
+    pub(super) fn is_idle(self) -> bool {
+        match self {
+            Self::Asleep | Self::Held(_) => true,
+            Self::Awake | Self::Woken(_) => false,
+        }
+    }
 }
 
 impl Session {
@@ -99,6 +113,7 @@ impl Session {
             listing: Listing::Unlisted,
             rank,
             in_hand: BTreeSet::new(),
+            completed: None,
             raised: None,
             waits_for: BTreeSet::new(),
             is_closing: false,

@@ -67,7 +67,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let barred = session.worker.is_some_and(|worker| !self.crews.is_serving(worker));
         let asked = session.identity == Identity::Asked;
-        if session.rest != Rest::Asleep || barred || asked || session.is_closing {
+        if !session.rest.is_idle() || barred || asked || session.is_closing {
             return;
         }
         let sleeper: Sleeper = (session.rank, id);
@@ -135,6 +135,7 @@ impl State {
 
     /// The session acts by itself again; tells what it was woken for.
     pub(super) fn awake(&mut self, id: SessionId) -> Option<FunctionKey> {
+        self.stop_holding(id);
         self.unlist(id);
         let before = self.forget_wake(id);
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -142,7 +143,7 @@ impl State {
         }
         match before {
             Rest::Woken(function) => function,
-            Rest::Awake | Rest::Asleep => None,
+            Rest::Awake | Rest::Asleep | Rest::Held(_) => None,
         }
     }
 
@@ -159,10 +160,10 @@ impl State {
         before
     }
 
-    /// Wakes a sleeping session if there is a job that it may take.
+    /// Wakes an idle session if there is a job that it may take.
     pub(super) fn wake_if_useful(&mut self, now: Instant, id: SessionId, fx: &mut Effects) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
-        if session.rest != Rest::Asleep || self.standing(id) != Standing::Free {
+        if !session.rest.is_idle() || self.standing(id) != Standing::Free {
             return false;
         }
         let Some((function, _)) = self.pick(now, id) else {
@@ -180,8 +181,10 @@ impl State {
         if ready == 0 {
             return Call::Enough;
         }
-        if coming < ready {
-            if let Some(sleeper) = self.sleeper_for(key) {
+        if coming < ready || self.any_held() {
+            let sleeper = self.sleeper_for(key);
+            // Who is held takes the job at once, whoever else is on the way to it.
+            if let Some(sleeper) = sleeper.filter(|id| coming < ready || self.is_held(*id)) {
                 self.wake(now, sleeper, key, fx);
                 return Call::Woken;
             }
@@ -291,6 +294,14 @@ impl State {
     }
 
     fn wake(&mut self, now: Instant, id: SessionId, key: FunctionKey, fx: &mut Effects) {
+        if self.stop_holding(id) {
+            self.serve_grabs(now, id, fx);
+            // It may have to wait until its job is read, or have got another one.
+            if self.functions.get(key).is_some_and(|function| function.ready_len() > 0) {
+                self.timers.set_unless_set(Timer::Wake(key), now + WAKE_AGAIN_AFTER);
+            }
+            return;
+        }
         self.unlist(id);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.rest = Rest::Woken(Some(key));

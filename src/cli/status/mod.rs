@@ -16,7 +16,7 @@ use super::interrupt::Interrupt;
 use super::output::{self, Screen};
 use crate::control::client::{ClientError, ControlClient};
 use render::View;
-pub(super) use select::select;
+pub(super) use select::{select, spelled_out};
 
 /// Between two pictures of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(1);

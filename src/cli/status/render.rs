@@ -303,7 +303,10 @@ fn doing(worker: &WorkerStatus) -> Cell {
         return Cell::new(&worker.detail, Ink::Dim);
     };
     let more = if others.is_empty() { String::new() } else { format!(" +{}", others.len()) };
-    Cell::plain(format!("{}{more}", job_cell(job)))
+    // A job that is waited for: `draining: slow H:x:3 4.0 s`.
+    let leaves = worker.state == "STOPPING" && !worker.detail.is_empty();
+    let why = if leaves { format!("{}: ", worker.detail) } else { String::new() };
+    Cell::plain(format!("{why}{}{more}", job_cell(job)))
 }
 
 /// `slow H:x:3 4.0 s 30%`

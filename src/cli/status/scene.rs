@@ -130,8 +130,10 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         max: count,
         hold: None,
         reason: format!("count = {count} in the file"),
+        labels: Vec::new(),
         functions: vec![name.to_owned()],
         protocol: "gearman".to_owned(),
+        canary: None,
         workers,
     }
 }

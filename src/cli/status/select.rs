@@ -2,7 +2,7 @@
 
 use crate::cli::exit::{CliError, Exit};
 use crate::control::api::{PoolStatus, Status};
-use crate::control::nearest;
+use crate::control::{self, nearest};
 use crate::model::{NamePattern, PoolName, WorkerName};
 
 /// The status with only those pools and workers that a name means; all of them without names.
@@ -11,6 +11,7 @@ pub(in crate::cli) fn select(status: &Status, names: &[String]) -> Result<Status
     if names.is_empty() {
         return Ok(meant);
     }
+    let names = &spelled_out(status, names)[..];
     let patterns = patterns(names);
     for pattern in &patterns {
         if !status.pools.iter().any(|pool| is_meant(pool, pattern)) {
@@ -26,6 +27,13 @@ pub(in crate::cli) fn select(status: &Status, names: &[String]) -> Result<Status
         is_whole || !pool.workers.is_empty()
     });
     Ok(meant)
+}
+
+/// The names with labels replaced by the pools that have them.
+pub(in crate::cli) fn spelled_out(status: &Status, names: &[String]) -> Vec<String> {
+    let pools: Vec<_> =
+        status.pools.iter().map(|pool| (pool.name.as_str(), pool.labels.as_slice())).collect();
+    control::spelled_out(names, &pools)
 }
 
 /// True when the names mean the pool as such, not only some of its workers.
@@ -54,7 +62,9 @@ fn is_worker(name: &str, pattern: &NamePattern) -> bool {
 fn no_such_name(status: &Status, name: &str) -> CliError {
     let pools = status.pools.iter().map(|pool| pool.name.clone());
     let workers = status.pools.iter().flat_map(|pool| &pool.workers);
-    let known = pools.chain(workers.map(|worker| worker.name.clone()));
+    let labels = status.pools.iter().flat_map(|pool| &pool.labels);
+    let labels = labels.map(|label| format!("@{label}"));
+    let known = pools.chain(workers.map(|worker| worker.name.clone())).chain(labels);
     let error = CliError::new(Exit::NoSuchName, format!("no pool or worker is called '{name}'"));
     match nearest(name, known) {
         Some(near) => error.with_hint(format!("did you mean '{near}'?")),

@@ -1,10 +1,11 @@
 //! What of a daemon is not as it is wanted.
 
-use super::select::is_meant_whole;
+use super::select::{is_meant_whole, spelled_out};
 use crate::control::api::{Intent, PoolStatus, Status, WorkerStatus};
 
 /// A sentence for each trouble of a status that these names selected; none when all is as wanted.
 pub(super) fn troubles(status: &Status, names: &[String]) -> Vec<String> {
+    let names = &spelled_out(status, names)[..];
     let mut troubles = Vec::new();
     if status.config.rejected.is_some() {
         troubles.push("the last edit of the file is not applied".to_owned());
@@ -15,6 +16,7 @@ pub(super) fn troubles(status: &Status, names: &[String]) -> Vec<String> {
     for pool in &status.pools {
         troubles.extend(pool.workers.iter().filter_map(of_worker));
         if is_meant_whole(pool, names) {
+            troubles.extend(of_canary(pool));
             troubles.extend(of_count(pool));
         }
     }
@@ -26,6 +28,13 @@ fn of_worker(worker: &WorkerStatus) -> Option<String> {
         "" => format!("{} is {}", worker.name, worker.state),
         detail => format!("{} is {}: {detail}", worker.name, worker.state),
     })
+}
+
+/// A new program that is not in use.
+fn of_canary(pool: &PoolStatus) -> Option<String> {
+    let canary = pool.canary.as_ref()?;
+    let reason = canary.failed.as_ref()?;
+    Some(format!("{}: the canary failed, and the old workers serve on: {reason}", canary.worker))
 }
 
 /// A pool that is to be up and has fewer workers than it is to have, with none on their way.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use memchr::memchr;
 use serde::de::DeserializeOwned;
 
 use super::ClientError;
@@ -91,7 +92,7 @@ impl LineBuffer {
 
     fn take_lines(&mut self) -> VecDeque<BytesMut> {
         let mut lines = VecDeque::new();
-        while let Some(at) = self.bytes.iter().skip(self.searched).position(|byte| *byte == b'\n') {
+        while let Some(at) = memchr(b'\n', self.bytes.get(self.searched..).unwrap_or_default()) {
             lines.push_back(self.bytes.split_to(self.searched + at));
             self.bytes.advance(1);
             self.searched = 0;

@@ -4,6 +4,7 @@
 
 mod error;
 mod logs;
+mod terminal;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +15,14 @@ use tokio_util::task::TaskTracker;
 
 pub use error::ClientError;
 pub use logs::{LogQuery, LogReader, RecordReader};
+pub use terminal::{KeyboardQuery, TerminalQuery};
 
 use wire::{Call, escape};
 
 use super::api::{
-    Done, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone, QueueRequest,
-    ReloadRequest, ScaleRequest, SignalRequest, Status,
+    Done, EventRecord, Explanation, ExportedJob, Functions, JobStatus, Names, QueueDone,
+    QueueRequest, ReloadRequest, RestartRequest, ScaleRequest, SendRequest, SignalRequest, Status,
+    TraceRecord,
 };
 
 /// Asks the daemon whose socket is at one path.
@@ -37,9 +40,11 @@ pub enum Command {
     /// Drain and stop them.
     Stop(Names),
     /// Replace their processes one by one.
-    Restart(Names),
+    Restart(RestartRequest),
     /// Send a signal to them.
     Signal(SignalRequest),
+    /// Type a line into their terminals.
+    Send(SendRequest),
     /// Hold pools at a count, or release them.
     Scale(ScaleRequest),
     /// Read the file again and apply it.
@@ -108,8 +113,9 @@ impl ControlClient {
         let (route, call) = match command {
             Command::Start(names) => ("start", Call::json(names)),
             Command::Stop(names) => ("stop", Call::json(names)),
-            Command::Restart(names) => ("restart", Call::json(names)),
+            Command::Restart(request) => ("restart", Call::json(request)),
             Command::Signal(request) => ("signal", Call::json(request)),
+            Command::Send(request) => ("send", Call::json(request)),
             Command::Scale(request) => ("scale", Call::json(request)),
             Command::Reload(request) => ("reload", Call::json(request)),
             Command::Shutdown => ("shutdown", Ok(Call::new(Method::POST, ""))),
@@ -225,6 +231,24 @@ impl ControlClient {
     /// When nobody answers, or no such pool is known.
     pub async fn explain(&self, name: &str) -> Result<Explanation, ClientError> {
         self.ask(Call::new(Method::GET, format!("/v1/explain/{}", escape(name)))).await
+    }
+
+    /// Every change of a worker's state or a pool's count from now on.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn events(&self) -> Result<RecordReader<EventRecord>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/events")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
+    }
+
+    /// Every job that ends from now on.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn trace(&self) -> Result<RecordReader<TraceRecord>, ClientError> {
+        let body = self.open(Call::new(Method::GET, "/v1/trace")).await?;
+        Ok(RecordReader::new(self.path.clone(), body))
     }
 
     /// Recent lines of workers' output, and those to come if the query says so.

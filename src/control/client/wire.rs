@@ -32,6 +32,11 @@ impl Call {
         Ok(Self { method: Method::POST, route: String::new(), body })
     }
 
+    /// A POST of bytes as they are.
+    pub(super) fn bytes(route: String, body: Vec<u8>) -> Self {
+        Self { method: Method::POST, route, body }
+    }
+
     pub(super) fn to(mut self, route: String) -> Self {
         self.route = route;
         self

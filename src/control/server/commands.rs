@@ -15,9 +15,11 @@ use tracing::warn;
 
 use super::refusal::Refusal;
 use super::{App, Caller, queries};
-use crate::control::api::{Done, Names, ReloadRequest, ScaleRequest, SignalRequest};
+use crate::control::api::{
+    Done, Names, ReloadRequest, RestartRequest, ScaleRequest, SignalRequest,
+};
 use crate::model::NamePattern;
-use crate::supervisor::{Actor, Answer, ScaleTo, SupervisorCommand};
+use crate::supervisor::{Actor, Answer, RestartMode, ScaleTo, SupervisorCommand};
 
 type Outcome = Result<(StatusCode, Json<Done>), Refusal>;
 
@@ -39,26 +41,28 @@ fn yes() -> bool {
 }
 
 pub(super) async fn start(State(app): State<App>, order: Order<Names>) -> Outcome {
-    let names = patterns(&order.what.names)?;
+    let names = app.patterns(&order.what.names).await?;
     let command = |names, answer| SupervisorCommand::Start(names, order.actor, answer);
     app.carry_out(order.waiting, names, command).await
 }
 
 pub(super) async fn stop(State(app): State<App>, order: Order<Names>) -> Outcome {
-    let names = patterns(&order.what.names)?;
+    let names = app.patterns(&order.what.names).await?;
     let command = |names, answer| SupervisorCommand::Stop(names, order.actor, answer);
     app.carry_out(order.waiting, names, command).await
 }
 
-pub(super) async fn restart(State(app): State<App>, order: Order<Names>) -> Outcome {
-    let names = patterns(&order.what.names)?;
-    let command = |names, answer| SupervisorCommand::Restart(names, order.actor, answer);
+pub(super) async fn restart(State(app): State<App>, order: Order<RestartRequest>) -> Outcome {
+    let names = app.patterns(&order.what.names).await?;
+    let mode = if order.what.now { RestartMode::Now } else { RestartMode::Roll };
+    let actor = order.actor;
+    let command = move |names, answer| SupervisorCommand::Restart { names, mode, actor, answer };
     app.carry_out(order.waiting, names, command).await
 }
 
 pub(super) async fn signal(State(app): State<App>, order: Order<SignalRequest>) -> Outcome {
     let signal = parse_signal(&order.what.signal)?;
-    let names = patterns(&order.what.names)?;
+    let names = app.patterns(&order.what.names).await?;
     let command =
         move |names, answer| SupervisorCommand::Signal(names, signal, order.actor, answer);
     app.carry_out(order.waiting, names, command).await
@@ -73,7 +77,7 @@ pub(super) async fn scale(State(app): State<App>, order: Order<ScaleRequest>) ->
         }
     };
     let hold = order.what.hold_seconds.map(Duration::from_secs);
-    let names = patterns(&order.what.names)?;
+    let names = app.patterns(&order.what.names).await?;
     let actor = order.actor;
     let command = move |names, answer| SupervisorCommand::Scale { names, to, hold, actor, answer };
     app.carry_out(order.waiting, names, command).await
@@ -124,6 +128,14 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Order<T> {
 }
 
 impl App {
+    /// What the names of a command mean.
+    pub(super) async fn patterns(&self, names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
+        if names.is_empty() {
+            return Err(Refusal::bad_request("no name is given").hint("'all' means every pool"));
+        }
+        self.meant(names).await
+    }
+
     /// Sends the command from a task of its own, so that it is carried out whatever the client does.
     async fn carry_out(
         &self,
@@ -158,13 +170,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body)
         .map_err(|error| Refusal::bad_request(format!("the request's body is not right: {error}")))
-}
-
-fn patterns(names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
-    if names.is_empty() {
-        return Err(Refusal::bad_request("no name is given").hint("'all' means every pool"));
-    }
-    Ok(names.iter().map(|name| NamePattern::new(name)).collect())
 }
 
 /// `HUP`, `hup`, `SIGHUP` or `1`.

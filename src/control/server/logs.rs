@@ -20,7 +20,7 @@ use super::queries::require;
 use super::refusal::Refusal;
 use crate::control::api::LogRecord;
 use crate::logs::{LogEntry, LogFilter, LogLine, LogStream, LogsRequest};
-use crate::model::NamePattern;
+use crate::model::{NamePattern, WorkerName};
 
 /// Recent lines that are sent unless another number is asked for.
 const LINES_SENT: usize = 100;
@@ -30,7 +30,9 @@ pub(super) async fn stream(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
-    let filter = parse_filter(&query, SystemTime::now())?;
+    let mut filter = parse_filter(&query, SystemTime::now())?;
+    let names: Vec<_> = filter.names.iter().map(ToString::to_string).collect();
+    filter.names = app.meant(&names).await?;
     require(&app.supervisor.snapshot().await?, &filter.names)?;
     let subscription =
         app.supervisor.logs.ask(|reply| LogsRequest::Subscribe { filter, reply }).await?;
@@ -84,41 +86,69 @@ fn parse_since(text: &str, now: SystemTime) -> Option<SystemTime> {
 }
 
 fn render(batch: &[LogEntry]) -> Result<Bytes, serde_json::Error> {
-    let mut text = Vec::new();
+    let mut out = Vec::new();
     for entry in batch {
-        serde_json::to_writer(&mut text, &record(entry))?;
-        text.push(b'\n');
-    }
-    Ok(Bytes::from(text))
-}
-
-fn record(entry: &LogEntry) -> LogRecord {
-    match entry {
-        LogEntry::Missed(missed) => LogRecord::Missed { missed: *missed },
-        LogEntry::Line(LogLine { at, worker, stream, text, .. }) => {
-            let utf8 = str::from_utf8(text).ok();
-            LogRecord::Line {
-                time: rfc3339(*at),
-                worker: worker.to_string(),
-                stream: stream_name(*stream).to_owned(),
-                text: utf8.map(str::to_owned),
-                base64: utf8.is_none().then(|| STANDARD.encode(text)),
+        match entry {
+            LogEntry::Missed(missed) => {
+                serde_json::to_writer(&mut out, &LogRecord::Missed { missed: *missed })?;
+                out.push(b'\n');
+            }
+            LogEntry::Line(LogLine { at, worker, stream, text, part }) => {
+                append_lines(&mut out, &head(*at, worker, *stream)?, [&text[..]], *part)?;
+            }
+            LogEntry::Lines(chunk) => {
+                let head = head(chunk.at, &chunk.worker, chunk.stream)?;
+                append_lines(&mut out, &head, chunk.lines(), chunk.part)?;
             }
         }
     }
+    Ok(Bytes::from(out))
 }
 
-fn stream_name(stream: LogStream) -> &'static str {
-    match stream {
-        LogStream::Stdout => "stdout",
-        LogStream::Stderr => "stderr",
-        LogStream::Mark => "mark",
+/// What the records of lines that came together have in common, without the end of the object. It
+/// is rendered once for all of them: a follower of a busy worker is sent millions.
+fn head(
+    at: SystemTime,
+    worker: &WorkerName,
+    stream: LogStream,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut head = serde_json::to_vec(&LogRecord::Line {
+        time: rfc3339(at),
+        worker: worker.to_string(),
+        stream: stream.as_str().to_owned(),
+        text: None,
+        base64: None,
+        part: false,
+    })?;
+    head.pop();
+    Ok(head)
+}
+
+/// Appends a record for each line, as [`LogRecord::Line`] is written.
+fn append_lines<'a>(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    lines: impl IntoIterator<Item = &'a [u8]>,
+    part: bool,
+) -> Result<(), serde_json::Error> {
+    for line in lines {
+        out.extend_from_slice(head);
+        if let Ok(text) = str::from_utf8(line) {
+            out.extend_from_slice(b",\"text\":");
+            serde_json::to_writer(&mut *out, text)?;
+        } else {
+            out.extend_from_slice(b",\"base64\":");
+            serde_json::to_writer(&mut *out, &STANDARD.encode(line))?;
+        }
+        out.extend_from_slice(if part { b",\"part\":true}\n" } else { b"}\n" });
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::LogChunk;
 
     fn filter(query: &[(&str, &str)]) -> Result<LogFilter, Refusal> {
         let query: Vec<_> =
@@ -151,19 +181,47 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_utf8_travels_as_base64() {
-        let line = |text: &'static [u8]| {
-            record(&LogEntry::Line(LogLine {
-                at: SystemTime::UNIX_EPOCH,
-                worker: "a:1".parse().unwrap(),
-                stream: LogStream::Stderr,
-                text: Bytes::from_static(text),
-                continues: false,
-            }))
-        };
-        let LogRecord::Line { text, base64, .. } = line(b"\xff\x00") else { panic!("no line") };
-        assert_eq!((text, base64.as_deref()), (None, Some("/wA=")));
-        let LogRecord::Line { text, base64, .. } = line(b"plain") else { panic!("no line") };
-        assert_eq!((text.as_deref(), base64), (Some("plain"), None));
+    fn lines_are_rendered_as_the_records_that_they_are() {
+        let worker: WorkerName = "a:1".parse().unwrap();
+        let texts: [&[u8]; 5] =
+            [b"plain", b"", b"\"quoted\" \x1b[1m\t", b"\xff\x00", "ä€".as_bytes()];
+        for part in [false, true] {
+            let expected = texts.map(|text| {
+                let utf8 = str::from_utf8(text).ok();
+                LogRecord::Line {
+                    time: rfc3339(SystemTime::UNIX_EPOCH),
+                    worker: worker.to_string(),
+                    stream: "stderr".to_owned(),
+                    text: utf8.map(str::to_owned),
+                    base64: utf8.is_none().then(|| STANDARD.encode(text)),
+                    part,
+                }
+            });
+            let (at, stream) = (SystemTime::UNIX_EPOCH, LogStream::Stderr);
+            let line = |text: &[u8]| {
+                let (worker, text) = (worker.clone(), Bytes::copy_from_slice(text));
+                LogEntry::Line(LogLine { at, worker, stream, text, part })
+            };
+            let bytes = Bytes::from([&texts.join(&b'\n')[..], b"\n"].concat());
+            let chunk = LogChunk { at, worker: worker.clone(), stream, bytes, part };
+            for batch in [texts.map(line).to_vec(), vec![LogEntry::Lines(chunk)]] {
+                let rendered = render(&batch).unwrap();
+                let records: Vec<LogRecord> = rendered
+                    .strip_suffix(b"\n")
+                    .unwrap()
+                    .split(|byte| *byte == b'\n')
+                    .map(|record| serde_json::from_slice(record).unwrap())
+                    .collect();
+                assert_eq!(records, expected);
+                assert_eq!(rendered[..], whole(&records));
+            }
+        }
+    }
+
+    fn whole(records: &[LogRecord]) -> Vec<u8> {
+        records
+            .iter()
+            .flat_map(|record| [serde_json::to_vec(record).unwrap(), b"\n".to_vec()].concat())
+            .collect()
     }
 }

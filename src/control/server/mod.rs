@@ -13,8 +13,10 @@ mod logs;
 mod queries;
 mod queue;
 mod refusal;
+mod terminal;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::path::Path;
 use std::time::Duration;
@@ -105,6 +107,10 @@ fn router(app: App) -> Router {
         .route("/v1/reload", post(commands::reload))
         .route("/v1/shutdown", post(commands::shutdown))
         .route("/v1/logs", get(logs::stream))
+        .route("/v1/terminal/{worker}", get(terminal::view))
+        .route("/v1/terminal/{worker}/keys", post(terminal::keys))
+        .route("/v1/terminal/{worker}/size", post(terminal::size))
+        .route("/v1/send", post(terminal::send))
         .route("/v1/events", get(events::stream))
         .route("/v1/jobs", get(queries::jobs))
         .route("/v1/jobs/{handle}", get(queries::job).delete(queries::cancel))
@@ -115,6 +121,7 @@ fn router(app: App) -> Router {
         .route("/v1/queue/export", get(queue::export))
         .route("/v1/queue/{action}", post(queue::sweep))
         .route("/v1/jobs/{handle}/kill", post(commands::kill))
+        .route("/v1/trace", get(trace::stream))
         .route("/v1/explain/{name}", get(queries::explain))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)

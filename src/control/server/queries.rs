@@ -13,9 +13,9 @@ use super::convert::{self, WorkerNames};
 use super::refusal::Refusal;
 use crate::broker::{self, BrokerHandle, Command, JobView, JobsOf};
 use crate::control::api::{Done, Explanation, JobStatus, Status};
-use crate::control::nearest;
+use crate::control::{is_label, nearest};
 use crate::model::{FunctionName, NamePattern, WorkerId};
-use crate::supervisor::Snapshot;
+use crate::supervisor::{Brief, Snapshot};
 
 /// Jobs that are listed unless more are asked for.
 const JOBS_LISTED: usize = 100;
@@ -80,9 +80,10 @@ pub(super) async fn explain(
     Path(name): Path<String>,
 ) -> Result<Json<Explanation>, Refusal> {
     let snapshot = app.supervisor.snapshot().await?;
-    let pattern = NamePattern::new(&name);
-    require(&snapshot, std::slice::from_ref(&pattern))?;
-    let mut meant = snapshot.pools.iter().filter(|brief| pattern.matches_pool(&brief.view.name));
+    let patterns = convert::patterns(&snapshot, std::slice::from_ref(&name));
+    require(&snapshot, &patterns)?;
+    let is_meant = |brief: &&Brief| patterns.iter().any(|p| p.matches_pool(&brief.view.name));
+    let mut meant = snapshot.pools.iter().filter(is_meant);
     match (meant.next(), meant.next()) {
         (Some(brief), None) => Ok(Json(convert::explanation(&snapshot, brief))),
         _ => Err(Refusal::bad_request(format!("'{name}' means several pools; name one"))),
@@ -90,6 +91,14 @@ pub(super) async fn explain(
 }
 
 impl App {
+    /// Names as they were typed; labels are looked up.
+    pub(super) async fn meant(&self, names: &[String]) -> Result<Vec<NamePattern>, Refusal> {
+        if names.iter().any(|name| is_label(name)) {
+            return Ok(convert::patterns(&self.supervisor.snapshot().await?, names));
+        }
+        Ok(names.iter().map(|name| NamePattern::new(name)).collect())
+    }
+
     pub(super) fn broker(&self) -> Result<&BrokerHandle, Refusal> {
         self.supervisor.broker.as_ref().ok_or_else(|| {
             Refusal::failed("the jobs are held by other servers: [broker] servers is set")
@@ -170,5 +179,7 @@ pub(super) fn require(snapshot: &Snapshot, patterns: &[NamePattern]) -> Result<(
 fn known_names(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     let pools = snapshot.pools.iter().map(|brief| brief.view.name.to_string());
     let slots = snapshot.pools.iter().flat_map(|brief| &brief.view.slots);
-    pools.chain(slots.map(|slot| slot.name.to_string()))
+    let labels = snapshot.pools.iter().flat_map(|brief| &brief.view.settings.order.labels);
+    let labels = labels.map(|label| format!("@{label}"));
+    pools.chain(slots.map(|slot| slot.name.to_string())).chain(labels)
 }

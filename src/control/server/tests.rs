@@ -14,14 +14,14 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::broker::{self, BrokerHandle};
 use crate::control::api::{
-    DaemonState, Failure, FailureCode, Intent, LogRecord, Names, ReloadRequest, ScaleRequest,
-    SignalRequest,
+    DaemonState, Failure, FailureCode, Intent, LogRecord, Names, ReloadRequest, RestartRequest,
+    ScaleRequest, SignalRequest,
 };
 use crate::control::client::{ClientError, Command, ControlClient, LogQuery, Wait};
 use crate::logs::{LogEntry, LogLine, LogStream, LogsHandle, LogsRequest, Subscription};
 use crate::model::NamePattern;
 use crate::pool::PoolNews;
-use crate::supervisor::{Answer, CommandError, ScaleTo, SupervisorCommand};
+use crate::supervisor::{Answer, CommandError, CountNews, ScaleTo, SupervisorCommand};
 
 /// A server on a socket of its own, its client, and the ends that the fakes hold.
 struct Stage {
@@ -62,11 +62,13 @@ async fn every_command_reaches_the_supervisor_as_it_was_meant() {
     let mut stage = Stage::set();
     let names = || Names { names: vec!["slow".to_owned(), "a:1".to_owned()] };
     let scale = |bounds| ScaleRequest { names: names().names, bounds, hold_seconds: Some(60) };
+    let restart = |now| Command::Restart(RestartRequest { names: names().names, now });
     let kill = SignalRequest { names: names().names, signal: "usr1".to_owned() };
     for (command, want) in [
         (Command::Start(names()), "start slow a:1"),
         (Command::Stop(names()), "stop slow a:1"),
-        (Command::Restart(names()), "restart slow a:1"),
+        (restart(false), "restart Roll slow a:1"),
+        (restart(true), "restart Now slow a:1"),
         (Command::Signal(kill), "signal SIGUSR1 slow a:1"),
         (Command::Scale(scale(Some((1, 4)))), "scale Bounds { min: 1, max: 4 } 60s slow a:1"),
         (Command::Scale(scale(None)), "scale Auto 60s slow a:1"),
@@ -187,7 +189,7 @@ async fn logs_stream_lines_of_any_bytes_and_tell_what_was_missed() {
             worker: "slow:2".parse().unwrap(),
             stream: LogStream::Stdout,
             text: Bytes::from_static(text),
-            continues: false,
+            part: false,
         })
     };
     let batch = vec![line(b"plain"), LogEntry::Missed(12), line(b"\xff\n\x00")];
@@ -249,7 +251,7 @@ async fn explain_gives_the_decisions_of_one_pool() {
     let (told, ()) = tokio::join!(client.explain("slow:1"), stage.answer_snapshot());
     let told = told.unwrap();
     assert_eq!((told.pool.as_str(), told.now.as_str()), ("slow", "count = 2 in the file"));
-    assert_eq!(told.history[0].1, "1→2: 3 jobs wait");
+    assert_eq!(told.history[0].reason, "1→2: 3 jobs wait");
 }
 
 #[tokio::test]
@@ -274,6 +276,7 @@ impl Stage {
             Some(broker),
             LogsHandle::new(log_sender),
             PoolNews::new().0,
+            CountNews::default(),
         );
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let server = tasks.spawn(server.run(supervisor, stop.clone(), tasks.clone()));
@@ -308,8 +311,8 @@ fn describe(command: SupervisorCommand) -> (String, String, Answer) {
         SupervisorCommand::Stop(names, actor, answer) => {
             (format!("stop{}", list(&names)), actor, answer)
         }
-        SupervisorCommand::Restart(names, actor, answer) => {
-            (format!("restart{}", list(&names)), actor, answer)
+        SupervisorCommand::Restart { names, mode, actor, answer } => {
+            (format!("restart {mode:?}{}", list(&names)), actor, answer)
         }
         SupervisorCommand::Signal(names, signal, actor, answer) => {
             (format!("signal {}{}", Signal::as_str(signal), list(&names)), actor, answer)

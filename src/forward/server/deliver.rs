@@ -105,7 +105,9 @@ impl Core {
                     }
                 }
                 // A hint: whoever waits looks again by itself.
-                News::JobEnded(worker) => drop(self.tell(ForwardEvent::JobEnded(worker))),
+                News::JobEnded { worker, well } => {
+                    self.tell(ForwardEvent::JobEnded { worker, well });
+                }
             }
         }
         for Orphan { worker, handle, server } in std::mem::take(&mut self.fx.orphans) {

@@ -167,6 +167,7 @@ impl Core {
                 self.drains.entry(worker).or_default().push(reply);
                 self.state.drain(now(), worker, &mut self.fx);
             }
+            Command::Await(worker) => self.state.await_end(worker),
             Command::Nudge(worker) => self.state.nudge(worker, &mut self.fx),
             Command::Limit { pool, workers_max } => {
                 self.state.limit(now(), pool, workers_max, &mut self.fx);

@@ -35,6 +35,15 @@ pub(super) enum Duty {
     Drained,
 }
 
+/// How a job left a worker's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Completed,
+    Failed,
+    /// Somebody else gets it.
+    GivenBack,
+}
+
 /// One pool.
 #[derive(Debug, Default)]
 struct Pool {
@@ -160,17 +169,17 @@ impl Crews {
         &mut self,
         now: Instant,
         worker: WorkerId,
-        (function, is_done): (&FunctionName, bool),
+        (function, end): (&FunctionName, End),
         fx: &mut Effects,
     ) {
         let work = self.work(function);
         work.running = work.running.saturating_sub(1);
-        work.ended += u64::from(is_done);
+        work.ended += u64::from(end != End::GivenBack);
         work.busy.stop(now);
         let Some(process) = self.processes.get_mut(&worker) else { return };
-        process.done += u64::from(is_done);
+        process.done += u64::from(end != End::GivenBack);
         if std::mem::take(&mut process.awaited) {
-            fx.news.push(News::JobEnded(worker));
+            fx.news.push(News::JobEnded { worker, well: end == End::Completed });
         }
         let is_last = process.holding == 1;
         if is_last {

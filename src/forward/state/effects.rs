@@ -97,8 +97,13 @@ pub struct Orphan {
 pub enum News {
     /// A process registered its first function.
     Registered(WorkerId),
-    /// A process that was found busy has ended a job.
-    JobEnded(WorkerId),
+    /// A process that somebody waits for has ended a job.
+    JobEnded {
+        /// The process.
+        worker: WorkerId,
+        /// Whether it completed the job.
+        well: bool,
+    },
 }
 
 /// What is to be done; carried out in the order of the fields.

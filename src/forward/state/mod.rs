@@ -132,9 +132,7 @@ impl State {
             text.into_owned()
         });
         if let Some(handle) = handle {
-            if let Some(process) = self.crews.processes.get_mut(&worker) {
-                process.awaited = true;
-            }
+            self.await_end(worker);
             return Some(Drain::Busy(handle));
         }
         if !self.crews.is_settled(worker) {
@@ -143,6 +141,13 @@ impl State {
         self.crews.drain(worker, fx);
         self.retire(now, worker, fx);
         Some(Drain::Drained)
+    }
+
+    /// Has the end of the process's next job told.
+    pub fn await_end(&mut self, worker: WorkerId) {
+        if let Some(process) = self.crews.processes.get_mut(&worker) {
+            process.awaited = true;
+        }
     }
 
     /// Gives the process no further job; [`Effects::drained`] names it once it holds none.

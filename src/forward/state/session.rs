@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::client::Client;
-use super::crews::Crews;
+use super::crews::{Crews, End};
 use super::effects::{Effects, Orphan, Packet, Wire};
 use super::grabs::Grabs;
 use super::jobs::{Held, Jobs};
@@ -256,15 +256,17 @@ impl Session {
         }
         if ends {
             let handle = Bytes::copy_from_slice(handle);
-            self.end_job(&handle, turn);
+            let is_complete = frame.kind == Kind::WorkComplete;
+            self.end_job(&handle, if is_complete { End::Completed } else { End::Failed }, turn);
         }
     }
 
-    fn end_job(&mut self, handle: &[u8], turn: &mut Turn<'_>) {
+    fn end_job(&mut self, handle: &[u8], end: End, turn: &mut Turn<'_>) {
         let Some(Held { server, function, is_orphan, .. }) = self.jobs.remove(handle) else {
             return;
         };
-        turn.crews.let_go(turn.now, self.worker, (&function, !is_orphan), turn.fx);
+        let end = if is_orphan { End::GivenBack } else { end };
+        turn.crews.let_go(turn.now, self.worker, (&function, end), turn.fx);
         if !turn.crews.is_serving(self.worker) {
             self.retire_at(server, turn);
         }
@@ -273,7 +275,7 @@ impl Session {
     /// The worker has gone: its servers give its jobs to others once they see its connections end.
     pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
         for held in self.jobs.take_all() {
-            turn.crews.let_go(turn.now, self.worker, (&held.function, false), turn.fx);
+            turn.crews.let_go(turn.now, self.worker, (&held.function, End::GivenBack), turn.fx);
         }
         if self.grabs.is_asking() {
             turn.crews.asked(self.worker, turn.fx);

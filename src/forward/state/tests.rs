@@ -247,7 +247,10 @@ fn a_job_that_is_being_asked_for_when_the_drain_comes_is_done_first() {
     // gearmand takes the result only before the function is taken back.
     assert_eq!(scene.told(), ["s0 WorkComplete H:x:1", "s0 ResetAbilities"]);
     assert_eq!(scene.fx.drained, [WORKER]);
-    assert_eq!(scene.fx.news, [News::Registered(WORKER), News::JobEnded(WORKER)]);
+    assert_eq!(
+        scene.fx.news,
+        [News::Registered(WORKER), News::JobEnded { worker: WORKER, well: true }]
+    );
 }
 
 #[test]

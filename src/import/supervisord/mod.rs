@@ -10,8 +10,8 @@ mod values;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::draft::Draft;
-use super::ini::{Ini, Section};
+use super::draft::{Draft, plain_name};
+use super::ini::Ini;
 use super::{ImportError, Translation};
 pub(super) use expand::Names;
 use program::Program;
@@ -93,8 +93,8 @@ fn sections(draft: &mut Draft, ini: &Ini) {
             )
         } else if name.starts_with("fcgi-program:") {
             format!("[{name}] has no equal and is left out: no socket is handed to workers")
-        } else if name.starts_with("group:") {
-            group(section)
+        } else if let Some(name) = name.strip_prefix("group:") {
+            group(name)
         } else {
             let is_known =
                 matches!(name, "supervisord" | "include") || name.starts_with("program:");
@@ -107,13 +107,10 @@ fn sections(draft: &mut Draft, ini: &Ini) {
     }
 }
 
-fn group(section: &Section) -> String {
-    let programs = section.get("programs").map(|entry| entry.value.replace('\n', " "));
-    let programs = programs.unwrap_or_default();
-    let names: Vec<_> = programs.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+fn group(group: &str) -> String {
+    let label = plain_name(group);
     format!(
-        "[{}] has no equal: commands take several names, as in gear-supervisor restart {}",
-        section.name,
-        names.join(" ")
+        "[group:{group}] is a label of its pools: where supervisorctl takes {group}:*, \
+         gear-supervisor takes @{label}"
     )
 }

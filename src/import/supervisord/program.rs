@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{Names, Scene, values};
-use crate::import::draft::{Block, Draft, inline, list, number, quoted};
+use crate::import::draft::{Block, Draft, inline, list, number, plain_name, quoted};
 use crate::import::ini::{Entry, Section};
 use crate::import::{ImportError, Place};
 
@@ -50,13 +50,13 @@ const NUMBERED: [&str; 3] = ["command", "directory", "environment"];
 const NUMBER: &str = "%(process_num)";
 /// What only a shell understands: such a command is a list, where it means nothing.
 const SHELL: [char; 6] = ['|', ';', '<', '>', '&', '`'];
-/// Stands for the absence of rotation.
-const NEVER_ROTATED: &str = "1TiB";
 
 /// A program as it stands in the file.
 #[derive(Debug)]
 pub(super) struct Program<'a> {
     name: &'a str,
+    /// Its group, if it has one.
+    group: Option<&'a str>,
     section: &'a Section,
     names: Names,
     command: &'a Entry,
@@ -77,9 +77,10 @@ impl<'a> Program<'a> {
             programs.unwrap_or_default().split([',', '\n']).any(|member| member.trim() == name)
         };
         let group = scene.ini.of_kind("group").find(|(_, group)| is_member(group));
-        names.set("group_name", group.map_or(name, |(group, _)| group));
+        let group = group.map(|(group, _)| group);
+        names.set("group_name", group.unwrap_or(name));
         names.set("program_name", name);
-        let mut program = Self { name, section, names, command };
+        let mut program = Self { name, group, section, names, command };
         let numprocs = program.number("numprocs", 1)?.to_string();
         let start = program.number("numprocs_start", 0)?.to_string();
         program.names.set("numprocs", &numprocs);
@@ -156,6 +157,9 @@ impl<'a> Program<'a> {
         }
         self.command(&mut block)?;
         self.protocol(&mut block, scene);
+        if let Some(group) = self.group {
+            block.set("labels", list([&*plain_name(group)]));
+        }
         self.identity(&mut block, scene)?;
         self.restarts(&mut block)?;
         self.stop(&mut block)?;
@@ -294,10 +298,10 @@ impl<'a> Program<'a> {
             }
             None => 50 << 20,
         };
-        let size = if bytes == 0 { NEVER_ROTATED.to_owned() } else { values::size(bytes) };
+        let size = if bytes == 0 { "false".to_owned() } else { quoted(&values::size(bytes)) };
         Ok(inline(&[
             ("file", quoted(file)),
-            ("max_size", quoted(&size)),
+            ("max_size", size),
             ("keep", self.number("stdout_logfile_backups", 10)?.to_string()),
             ("format", quoted("raw")),
         ]))

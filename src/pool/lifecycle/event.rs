@@ -39,6 +39,9 @@ pub struct Rules {
     pub recycling_max: u32,
     /// Most processes that are rolled at once.
     pub rolling_max: u32,
+    /// How long the first new process of a roll has to live, unless it does a job before; `None`:
+    /// the others do not wait for it.
+    pub canary: Option<Duration>,
 }
 
 impl Rules {
@@ -102,8 +105,8 @@ pub enum Event {
     Configure {
         /// What they mean here.
         rules: Rules,
-        /// Whether the workers' program differs, so that they roll.
-        rolls: bool,
+        /// What becomes of the workers' program.
+        program: ProgramChange,
         /// The new target.
         target: u32,
         /// Answered when all of it is done, or when a start fails.
@@ -127,6 +130,13 @@ pub enum Event {
     Restart {
         /// Which.
         pick: Pick,
+        /// How.
+        mode: RestartMode,
+        /// Answered when only new ones are left, or when a start fails.
+        request: RequestId,
+    },
+    /// The program's files changed: replace the processes, if any run.
+    Renew {
         /// Answered when only new ones are left, or when a start fails.
         request: RequestId,
     },
@@ -167,7 +177,12 @@ pub enum Event {
         reason: String,
     },
     /// The worker ended a job.
-    JobEnded(WorkerId),
+    JobEnded {
+        /// Which.
+        worker: WorkerId,
+        /// Whether the job has a result.
+        well: bool,
+    },
     /// The worker holds no job and gets none; answers [`Effect::Ask`] and [`Effect::Drain`].
     Drained(WorkerId),
     /// The worker holds a job and goes on; answers [`Effect::Ask`].
@@ -194,6 +209,57 @@ pub enum Event {
     Deadline,
 }
 
+/// What an edit does to the program that workers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramChange {
+    /// Nothing.
+    Same,
+    /// It is another one: the workers roll.
+    New,
+    /// It is again the one that they still run, since the other one has not proved itself.
+    Back,
+}
+
+/// How processes are replaced on an operator's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartMode {
+    /// One after the other, the successor first.
+    Roll,
+    /// All at once: each is started again when it has ended.
+    Now,
+}
+
+/// Which program a process is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// That of the settings in force.
+    InForce,
+    /// The one before, since that of the settings has not proved itself.
+    Former,
+}
+
+/// How far the canary of a roll is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeployStep {
+    /// This slot has it.
+    Began {
+        /// The slot's number.
+        index: u32,
+    },
+    /// It has proved itself: the others follow.
+    Proved {
+        /// The slot's number.
+        index: u32,
+    },
+    /// It has failed: the old ones stay.
+    Failed {
+        /// The slot's number.
+        index: u32,
+        /// How.
+        reason: String,
+    },
+}
+
 /// One thing to do, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -203,6 +269,8 @@ pub enum Effect {
         worker: WorkerId,
         /// The slot's number.
         index: u32,
+        /// What it is to run.
+        edition: Edition,
     },
     /// Ask whether the worker may go; if so it gets no further job.
     Ask(WorkerId),
@@ -220,6 +288,10 @@ pub enum Effect {
     Moved(Move),
     /// Jobs that the worker holds when it ends are charged, though it drains.
     Charge(WorkerId),
+    /// Tell when the worker ends its next job.
+    Await(WorkerId),
+    /// The canary of a roll has come further.
+    Deploy(DeployStep),
     /// No worker of the pool runs, and its starts fail.
     Failed(String),
     /// The pool has ended: no process is left and none will be started.
@@ -272,6 +344,7 @@ impl From<&PoolSettings> for Rules {
             age_max: upkeep.recycling.age_max,
             recycling_max: upkeep.recycling.at_once,
             rolling_max: surge.max(1),
+            canary: settings.deploys.canary,
         }
     }
 }

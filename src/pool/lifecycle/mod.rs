@@ -14,7 +14,8 @@
 //! same. A start that is not ready in time goes through Stopping to Backoff.
 //! ```
 //! A [`Slot`](slot::Slot) is one of these, and in a roll a second process beside it: the predecessor, which
-//! serves until the successor is ready and then leaves. Wanted is kept apart from the state:
+//! serves until the successor is ready and then leaves. The first successor of a roll is its canary
+//! (`trial`). Wanted is kept apart from the state:
 //! commands change what is wanted, and [`Roster::handle`] moves the states toward it.
 //!
 //! Nothing here knows a clock, a process id or a broker: inputs are [`Event`]s with the time and a
@@ -31,10 +32,14 @@ mod states;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod view;
 mod why;
 
-pub use event::{Effect, Event, Move, ReadyRule, ReadyUntil, RequestId, Rules, Successor};
+pub use event::{
+    DeployStep, Edition, Effect, Event, Move, ProgramChange, ReadyRule, ReadyUntil, RequestId,
+    RestartMode, Rules, Successor,
+};
 pub use roster::Roster;
 pub use view::SeatView;
 pub use why::{Cause, Next, Why};

@@ -20,6 +20,7 @@ impl Roster {
         self.begin_wanted(turn);
         self.retry(turn);
         self.suspend(turn);
+        self.try_canary(turn);
         self.roll(turn);
         self.drop_empty();
     }
@@ -160,15 +161,28 @@ impl Roster {
         let mut rolling = self.slots.values().filter(|slot| slot.rolling).count();
         let (worn_max, rolled_max) =
             (self.course.rules.recycling_max, self.course.rules.rolling_max);
+        let waits = self.course.trial.is_open();
         for slot in self.slots.values_mut() {
-            let serves = matches!(slot.state, State::Running(_)) && slot.predecessor.is_none();
-            let is_next =
-                slot.roll_wanted && serves && slot.wanted == Wanted::Up && slot.asked == Asked::No;
-            let most = if slot.wear.is_some() { worn_max } else { rolled_max };
-            if is_next && rolling < most as usize {
+            let most = match &slot.wear {
+                Some(_) => worn_max,
+                // The canary comes first.
+                None if waits => 0,
+                None => rolled_max,
+            };
+            if slot.can_roll() && rolling < most as usize {
                 slot.handle(SlotEvent::Roll, &mut self.course, turn);
                 rolling += 1;
             }
+        }
+        self.note_failed_trial(turn);
+        self.rest_at_proven();
+    }
+
+    /// A pool that an operator stopped begins again with the program of the file.
+    fn rest_at_proven(&mut self) {
+        let is_stopped = self.intent == PoolIntent::Stopped;
+        if is_stopped && self.slots.values().all(Slot::is_empty) {
+            self.prove();
         }
     }
 

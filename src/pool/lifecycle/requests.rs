@@ -50,6 +50,17 @@ impl Requests {
         });
     }
 
+    /// Refuses what waits for processes to be replaced.
+    pub(super) fn refuse_rolls(&mut self, reason: &str, turn: &mut Turn) {
+        self.open.retain(|(request, goal)| {
+            let stays = !matches!(goal, Goal::Rolled { .. });
+            if !stays {
+                turn.effects.push(Effect::Answer(*request, Err(reason.to_owned())));
+            }
+            stays
+        });
+    }
+
     /// Refuses all that waits for a start.
     pub(super) fn refuse_starts(&mut self, reason: &str, turn: &mut Turn) {
         self.open.retain(|(request, goal)| {

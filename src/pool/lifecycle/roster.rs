@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::event::{Effect, Event, ReadyUntil, RequestId, Rules};
+use super::event::{Effect, Event, ProgramChange, ReadyUntil, RequestId, RestartMode, Rules};
 use super::pacing::Pacing;
 use super::requests::{Goal, Requests};
 use super::slot::{Asked, Course, Slot, SlotEvent, State, Turn, Wanted};
+use super::trial::Trial;
 use super::why::Cause;
 use crate::model::{PoolName, WorkerId};
 use crate::pool::{Pick, PoolIntent, WorkerIds};
@@ -14,7 +15,7 @@ use crate::pool::{Pick, PoolIntent, WorkerIds};
 /// A pool's slots and what is wanted of them.
 #[derive(Debug)]
 pub struct Roster {
-    pool: PoolName,
+    pub(super) pool: PoolName,
     pub(super) slots: BTreeMap<u32, Slot>,
     /// The slot of each process that lives or is about to be started.
     by_worker: HashMap<WorkerId, u32>,
@@ -47,7 +48,14 @@ impl Roster {
         Self {
             slots: BTreeMap::new(),
             by_worker: HashMap::new(),
-            course: Course { rules, generation: 0, ids, pacing: Pacing::new() },
+            course: Course {
+                rules,
+                generation: 0,
+                proven: 0,
+                trial: Trial::Off,
+                ids,
+                pacing: Pacing::new(),
+            },
             intent: PoolIntent::Up,
             target: 0,
             drain_busy: false,
@@ -81,7 +89,8 @@ impl Roster {
     /// Handles one event at `now`; `random` is from 0 to 1 and new for each event.
     #[must_use]
     pub fn handle(&mut self, now: Instant, random: f64, event: Event) -> Vec<Effect> {
-        let mut turn = Turn { now, random, effects: Vec::new(), failures: Vec::new() };
+        let mut turn =
+            Turn { now, random, effects: Vec::new(), failures: Vec::new(), failed_trial: None };
         if self.dispatch(event, &mut turn) == Change::None {
             return turn.effects;
         }
@@ -90,7 +99,7 @@ impl Roster {
         self.judge(&mut turn);
         self.finish(&mut turn);
         for effect in &turn.effects {
-            if let Effect::Start { worker, index } = effect {
+            if let Effect::Start { worker, index, .. } = effect {
                 self.by_worker.insert(*worker, *index);
             }
         }
@@ -126,16 +135,17 @@ impl Roster {
     fn dispatch(&mut self, event: Event, turn: &mut Turn) -> Change {
         match event {
             Event::Target { target, drain_busy } => self.set_target(target, drain_busy),
-            Event::Configure { rules, rolls, target, request } => {
-                self.configure(rules, rolls, target, turn);
+            Event::Configure { rules, program, target, request } => {
+                self.configure(rules, program, target, turn);
                 self.requests.open(request, Goal::Settled);
             }
             Event::Start { pick, request } => self.start(&pick, request, turn),
             Event::Stop { pick, request } => self.stop(&pick, request, turn),
-            Event::Restart { pick, request } => self.restart(&pick, request, turn),
+            Event::Restart { pick, mode, request } => self.restart(&pick, mode, request, turn),
+            Event::Renew { request } => self.renew(request, turn),
             Event::Close { grace, request } => self.close(grace, request, turn),
             Event::Hurry => self.hurry(turn),
-            Event::Started(worker) => return self.started(worker, turn.now),
+            Event::Started(worker) => return self.started(worker, turn),
             Event::Registered(worker) => return self.registered(worker, turn),
             Event::Ready(worker) => return self.tell(worker, SlotEvent::Ready, turn),
             Event::Unhealthy { worker, reason } => {
@@ -145,7 +155,7 @@ impl Roster {
             Event::Overrun { worker, reason } => {
                 return self.tell(worker, SlotEvent::Overrun(&reason), turn);
             }
-            Event::JobEnded(worker) => return self.job_ended(worker),
+            Event::JobEnded { worker, well } => return self.job_ended(worker, well, turn),
             Event::Drained(worker) => return self.drained(worker, turn),
             Event::Busy(worker) => return self.busy(worker),
             Event::Ended { worker, exit } => self.ended(worker, SlotEvent::Ended(exit), turn),
@@ -164,19 +174,49 @@ impl Roster {
         self.ask_all_again();
     }
 
-    fn configure(&mut self, rules: Rules, rolls: bool, target: u32, turn: &mut Turn) {
+    fn configure(&mut self, rules: Rules, program: ProgramChange, target: u32, turn: &mut Turn) {
         self.course.rules = rules;
         // The file lowered the count: what is busy goes after its job.
         self.set_target(target, self.drain_busy || target < self.target);
-        if rolls {
-            self.course.generation += 1;
-            self.course.pacing = Pacing::new();
-            for slot in self.slots.values_mut() {
-                slot.forgive(turn);
-                slot.roll_wanted = slot.process().is_some();
-                slot.wear = None;
+        match program {
+            ProgramChange::Same => {}
+            ProgramChange::New => {
+                self.course.generation += 1;
+                self.roll_all(turn);
+            }
+            ProgramChange::Back => {
+                self.abandon_trial(turn);
+                self.requests.refuse_rolls("the file took the new program back", turn);
+                self.course.generation = self.course.proven;
+                let generation = self.course.generation;
+                for slot in self.slots.values_mut() {
+                    slot.roll_wanted =
+                        slot.process().is_some_and(|process| process.generation != generation);
+                }
             }
         }
+    }
+
+    fn renew(&mut self, request: RequestId, turn: &mut Turn) {
+        let was_proven = self.is_proven();
+        self.course.generation += 1;
+        if was_proven {
+            // What is started meanwhile runs the changed files in any case.
+            self.course.proven = self.course.generation;
+        }
+        self.roll_all(turn);
+        self.requests.open(request, Goal::Settled);
+    }
+
+    /// Has every process replaced by one of the present program.
+    fn roll_all(&mut self, turn: &mut Turn) {
+        self.course.pacing = Pacing::new();
+        for slot in self.slots.values_mut() {
+            slot.forgive(turn);
+            slot.roll_wanted = slot.process().is_some();
+            slot.wear = None;
+        }
+        self.begin_trial(turn);
     }
 
     fn start(&mut self, pick: &Pick, request: RequestId, turn: &mut Turn) {
@@ -205,18 +245,43 @@ impl Roster {
         self.requests.open(request, Goal::Gone(picked));
     }
 
-    fn restart(&mut self, pick: &Pick, request: RequestId, turn: &mut Turn) {
+    fn restart(&mut self, pick: &Pick, mode: RestartMode, request: RequestId, turn: &mut Turn) {
         if self.refuses(pick, request, turn) {
             return;
         }
         self.raise_picked(pick, turn);
         let slots = self.picked_up(pick);
-        for index in &slots {
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.roll_wanted = slot.process().is_some();
+        match mode {
+            RestartMode::Roll => {
+                for index in &slots {
+                    if let Some(slot) = self.slots.get_mut(index) {
+                        slot.roll_wanted = slot.process().is_some();
+                        slot.wear = None;
+                    }
+                }
+                // Behind a single worker nothing follows.
+                if matches!(pick, Pick::Pool) || slots.len() > 1 {
+                    self.begin_trial(turn);
+                }
             }
+            RestartMode::Now => self.restart_now(pick, &slots, turn),
         }
         self.requests.open(request, Goal::Rolled { slots, after: self.course.ids.last() });
+    }
+
+    fn restart_now(&mut self, pick: &Pick, slots: &[u32], turn: &mut Turn) {
+        if matches!(pick, Pick::Pool) {
+            self.abandon_trial(turn);
+            self.prove();
+        }
+        for index in slots {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.roll_wanted = false;
+                slot.wear = None;
+                slot.handle(SlotEvent::Down(Cause::Restarted), &mut self.course, turn);
+                slot.handle_predecessor(SlotEvent::Down(Cause::Restarted), &self.course, turn);
+            }
+        }
     }
 
     fn close(&mut self, grace: Duration, request: RequestId, turn: &mut Turn) {
@@ -240,9 +305,13 @@ impl Roster {
         }
     }
 
-    fn started(&mut self, worker: WorkerId, now: Instant) -> Change {
+    fn started(&mut self, worker: WorkerId, turn: &mut Turn) -> Change {
         let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get_mut(index));
-        let ready_at = slot.and_then(|slot| slot.note_start(worker, now));
+        let Some(slot) = slot else { return Change::None };
+        if slot.proof.is_some() && slot.is_current(worker) {
+            turn.effects.push(Effect::Await(worker));
+        }
+        let ready_at = slot.note_start(worker, turn.now);
         // Nothing else changed, and there may be a thousand of these: only the deadline moves.
         self.next_deadline = [self.next_deadline, ready_at].into_iter().flatten().min();
         Change::None
@@ -270,10 +339,17 @@ impl Roster {
         }
     }
 
-    fn job_ended(&mut self, worker: WorkerId) -> Change {
+    fn job_ended(&mut self, worker: WorkerId, well: bool, turn: &mut Turn) -> Change {
         let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get_mut(index));
         let Some(slot) = slot.filter(|slot| slot.is_current(worker)) else { return Change::None };
+        let is_canary = slot.proof.is_some();
+        if is_canary && well {
+            slot.note_work();
+        } else if is_canary {
+            turn.effects.push(Effect::Await(worker));
+        }
         match slot.asked {
+            Asked::No if is_canary && well => Change::Some,
             Asked::No => Change::None,
             Asked::Waiting { .. } => {
                 slot.asked = Asked::Waiting { again: true };

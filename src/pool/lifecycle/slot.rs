@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::event::{Effect, ReadyRule, ReadyUntil, Rules};
 use super::leaving::Leaving;
 use super::pacing::Pacing;
+use super::trial::{Proof, Trial};
 use super::why::{Cause, Why};
 use crate::model::{Exit, WorkerId};
 use crate::pool::{LastExit, SlotState, WorkerIds};
@@ -88,6 +89,8 @@ pub(super) struct Slot {
     pub(super) wear: Option<String>,
     /// The roll has come to it.
     pub(super) rolling: bool,
+    /// Its process is the canary of a roll.
+    pub(super) proof: Option<Proof>,
     /// Early deaths in a row.
     pub(super) failures: u32,
     /// Quick failures in a row of processes that were ready.
@@ -135,7 +138,11 @@ pub(super) enum SlotEvent<'a> {
 #[derive(Debug)]
 pub(super) struct Course {
     pub(super) rules: Rules,
+    /// The version of the program that is in the file.
     pub(super) generation: u32,
+    /// The version that is started, but for a canary.
+    pub(super) proven: u32,
+    pub(super) trial: Trial,
     pub(super) ids: WorkerIds,
     pub(super) pacing: Pacing,
 }
@@ -148,6 +155,8 @@ pub(super) struct Turn {
     pub(super) effects: Vec<Effect>,
     /// Slots that failed to start, and why.
     pub(super) failures: Vec<(u32, String)>,
+    /// The canary that failed, and why.
+    pub(super) failed_trial: Option<(u32, String)>,
 }
 
 impl State {
@@ -210,6 +219,7 @@ impl Slot {
             roll_wanted: false,
             wear: None,
             rolling: false,
+            proof: None,
             failures: 0,
             quick_failures: 0,
             restarts: 0,
@@ -294,14 +304,18 @@ impl Slot {
     /// True when it has one process, which is ready.
     pub(super) fn is_settled(&self) -> bool {
         let rests = matches!(self.state, State::Running(_) | State::Exited { .. });
-        rests && self.predecessor.is_none() && !self.roll_wanted
+        rests && self.predecessor.is_none() && !self.roll_wanted && self.proof.is_none()
     }
 
     /// When to send it [`SlotEvent::Deadline`].
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let current = match &self.state {
             State::Stopped | State::Backoff { .. } | State::Exited { .. } => None,
-            State::Running(process) => process.expires_at().filter(|_| !self.roll_wanted),
+            State::Running(process) => {
+                let expires = process.expires_at().filter(|_| !self.roll_wanted);
+                let proven = self.proof.and_then(|proof| proof.until());
+                [expires, proven].into_iter().flatten().min()
+            }
             State::Starting(process) => process.verdict_at(),
             State::Stopping(leaving) => leaving.next_deadline(),
         };

@@ -66,7 +66,9 @@ impl Slot {
         match event {
             SlotEvent::Ready => self.told(process, course, turn),
             SlotEvent::Deadline if process.is_ready(turn.now) => self.ready(process, course, turn),
-            SlotEvent::Deadline if process.is_overdue(turn.now) => self.overdue(process, turn),
+            SlotEvent::Deadline if process.is_overdue(turn.now) => {
+                self.overdue(process, course, turn);
+            }
             SlotEvent::Ended(exit) => self.died_early(process, exit, course, turn),
             SlotEvent::NotStarted(reason) => self.not_started(process, reason, course, turn),
             SlotEvent::Withdrawn => {
@@ -87,7 +89,7 @@ impl Slot {
             }
             SlotEvent::Overrun(reason) => {
                 course.pacing.withdrawn(self.index, turn.now);
-                self.overrun(process, reason, turn);
+                self.overrun(process, reason, course, turn);
             }
             SlotEvent::Drained => {
                 course.pacing.withdrawn(self.index, turn.now);
@@ -117,7 +119,7 @@ impl Slot {
                 self.leave(Leaving::kill(process, Cause::Close, &mut turn.effects), turn);
             }
             SlotEvent::Unhealthy(reason) => self.unhealthy(process, reason, course, turn),
-            SlotEvent::Overrun(reason) => self.overrun(process, reason, turn),
+            SlotEvent::Overrun(reason) => self.overrun(process, reason, course, turn),
             SlotEvent::Drained => self.signal(process, course, turn),
             SlotEvent::Roll => {
                 self.rolling = true;
@@ -151,8 +153,9 @@ impl Slot {
             }
             SlotEvent::Up => {
                 // It is wanted again while it still leaves: what serves is the successor. What failed
-                // has to end before the next one is thought of.
-                let overlaps = course.rules.successor == Successor::Overlaps;
+                // has to end before the next one is thought of, and so has what was to restart now.
+                let overlaps = course.rules.successor == Successor::Overlaps
+                    && leaving.cause != Cause::Restarted;
                 if overlaps && !self.is_failure(leaving) && self.predecessor.is_none() {
                     self.precede(Predecessor::Leaving(leaving), turn);
                     self.begin(course, turn);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{Effect, Move};
+use super::event::{Edition, Effect, Move};
 use super::leaving::Leaving;
 use super::pacing::{Draw, Pause};
 use super::slot::{Asked, Course, Predecessor, Process, Slot, SlotEvent, State, Turn, Wanted};
@@ -58,7 +58,7 @@ impl Slot {
         self.move_predecessor(process, (from, SlotState::Stopped), why, turn);
     }
 
-    fn move_predecessor(
+    pub(super) fn move_predecessor(
         &self,
         process: Process,
         (from, to): (SlotState, SlotState),
@@ -75,18 +75,29 @@ impl Slot {
     /// Starts a process, unless the pool's starts fail just now.
     pub(super) fn begin(&mut self, course: &mut Course, turn: &mut Turn) {
         if course.pacing.is_open() {
-            let why = self.wear.take().map_or(Why::Wanted, Why::Recycles);
+            let why = self.why_begun(course);
             self.start(why, course, turn);
         } else {
             self.enter(State::Backoff { until: None }, Why::Broken, turn);
         }
     }
 
+    fn why_begun(&mut self, course: &Course) -> Why {
+        match (self.wear.take(), self.outgoing().filter(|_| self.roll_wanted)) {
+            (Some(reason), _) => Why::Recycles(reason),
+            (None, Some(old)) if old.generation == course.generation => Why::Restarts,
+            (None, Some(_)) => Why::Renews,
+            (None, None) => Why::Wanted,
+        }
+    }
+
     pub(super) fn start(&mut self, why: Why, course: &mut Course, turn: &mut Turn) {
         let worker = course.ids.next();
+        let is_canary = self.proof.is_some();
+        let generation = if is_canary { course.generation } else { course.proven };
         let process = Process {
             worker,
-            generation: course.generation,
+            generation,
             started: turn.now,
             is_started: false,
             ready: course.rules.ready,
@@ -96,10 +107,13 @@ impl Slot {
             }),
         };
         course.pacing.started(self.index);
-        self.roll_wanted = false;
+        // What runs the old program while the new one is on trial follows with the others.
+        let is_former = generation != course.generation;
+        self.roll_wanted = is_former && course.trial.is_open();
         self.wear = None;
         self.enter(State::Starting(process), why, turn);
-        turn.effects.push(Effect::Start { worker, index: self.index });
+        let edition = if is_former { Edition::Former } else { Edition::InForce };
+        turn.effects.push(Effect::Start { worker, index: self.index, edition });
     }
 
     /// What the readiness of a process waits for has come about.
@@ -123,15 +137,22 @@ impl Slot {
         let after = turn.now.saturating_duration_since(process.started);
         self.enter(State::Running(process), Why::Ready { after }, turn);
         self.asked = asked;
-        self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
+        // That of a canary serves on until the canary has proved itself.
+        if self.proof.is_none() {
+            self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
+        }
     }
 
     /// A start took too long: it has failed once the process has ended.
-    pub(super) fn overdue(&mut self, process: Process, turn: &mut Turn) {
+    pub(super) fn overdue(&mut self, process: Process, course: &mut Course, turn: &mut Turn) {
         let reason = format!("not ready within {}", short(process.ready.timeout));
         turn.failures.push((self.index, reason.clone()));
         self.blame(process, &reason);
-        self.leave(Leaving::drain(process, Cause::Unready, &mut turn.effects), turn);
+        let leaving = Leaving::drain(process, Cause::Unready, &mut turn.effects);
+        if self.proof.is_some() {
+            return self.fall_back_from(leaving, reason, course, turn);
+        }
+        self.leave(leaving, turn);
     }
 
     /// A process ended before it was ready.
@@ -178,6 +199,9 @@ impl Slot {
         turn: &mut Turn,
         why: impl FnOnce(Next) -> Why,
     ) {
+        if self.proof.is_some() {
+            return self.fall_back(reason, course, turn, why);
+        }
         self.failures = self.failures.saturating_add(1);
         self.restarts += 1;
         let draw = Draw { now: turn.now, random: turn.random };
@@ -228,6 +252,9 @@ impl Slot {
             return self.rest(process, exit, course, turn);
         }
         let after = turn.now.saturating_duration_since(process.started);
+        if self.wanted == Wanted::Up && !self.is_excused(course.rules.expects(exit)) {
+            return self.canary_died(process, exit, course, turn);
+        }
         if after < QUICK && !exit.is_success() {
             self.quick_failures += 1;
         } else {
@@ -254,9 +281,20 @@ impl Slot {
         }
     }
 
+    /// A canary ended by itself and has failed.
+    fn canary_died(&mut self, process: Process, exit: Exit, course: &mut Course, turn: &mut Turn) {
+        self.note_exit(process, exit, false, turn.now);
+        let after = turn.now.saturating_duration_since(process.started);
+        let why = |next| Why::Died { exit, after, blame: String::new(), next };
+        self.fall_back(format!("{exit} after {}", short(after)), course, turn, why);
+    }
+
     /// A process ended and is not started again.
-    fn rest(&mut self, process: Process, exit: Exit, course: &Course, turn: &mut Turn) {
+    fn rest(&mut self, process: Process, exit: Exit, course: &mut Course, turn: &mut Turn) {
         let expected = course.rules.expects(exit);
+        if self.proof.is_some() && !expected {
+            return self.canary_died(process, exit, course, turn);
+        }
         let why = self.death(process, exit, Next::Rest, turn.now);
         if !expected {
             turn.failures.push((self.index, format!("{exit}, and is not started again")));
@@ -264,10 +302,12 @@ impl Slot {
         self.roll_wanted = false;
         self.wear = None;
         self.enter(State::Exited { expected }, why, turn);
-        if expected {
+        if expected && self.proof.is_none() {
             // It has done what its predecessor was to do.
             self.handle_predecessor(SlotEvent::Down(Cause::Replaced), course, turn);
-        } else if let Some(Predecessor::Serving(process)) = self.predecessor {
+        } else if let Some(Predecessor::Serving(process)) = self.predecessor
+            && !expected
+        {
             self.predecessor = None;
             self.rolling = false;
             self.enter(State::Running(process), Why::ServesOn, turn);
@@ -324,7 +364,7 @@ impl Slot {
         &mut self,
         process: Process,
         reason: &str,
-        course: &Course,
+        course: &mut Course,
         turn: &mut Turn,
     ) {
         self.blame(process, reason);
@@ -332,17 +372,30 @@ impl Slot {
         let is_quick = now.saturating_duration_since(process.started) < QUICK;
         self.quick_failures = if is_quick { self.quick_failures + 1 } else { 0 };
         let leaving = Leaving::signal(process, Cause::Unhealthy, rules, now, &mut turn.effects);
+        if self.proof.is_some() {
+            return self.fall_back_from(leaving, reason.to_owned(), course, turn);
+        }
         // A failure counts itself.
         self.restarts += u64::from(!self.is_failure(leaving));
         self.leave(leaving, turn);
     }
 
     /// A process is killed for the job in its hands.
-    pub(super) fn overrun(&mut self, process: Process, reason: &str, turn: &mut Turn) {
+    pub(super) fn overrun(
+        &mut self,
+        process: Process,
+        reason: &str,
+        course: &mut Course,
+        turn: &mut Turn,
+    ) {
         self.blame(process, reason);
-        self.restarts += 1;
         turn.effects.push(Effect::Charge(process.worker));
-        self.leave(Leaving::kill(process, Cause::Overrun, &mut turn.effects), turn);
+        let leaving = Leaving::kill(process, Cause::Overrun, &mut turn.effects);
+        if self.proof.is_some() {
+            return self.fall_back_from(leaving, reason.to_owned(), course, turn);
+        }
+        self.restarts += 1;
+        self.leave(leaving, turn);
     }
 
     /// The same for one that leaves already.
@@ -359,7 +412,7 @@ impl Slot {
         self.blames.push((process.worker, reason.to_owned()));
     }
 
-    fn blame_of(&self, process: Process) -> String {
+    pub(super) fn blame_of(&self, process: Process) -> String {
         let found = self.blames.iter().find(|(worker, _)| *worker == process.worker);
         found.map_or_else(String::new, |(_, reason)| reason.clone())
     }

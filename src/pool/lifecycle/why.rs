@@ -23,6 +23,8 @@ pub enum Cause {
     Unhealthy,
     /// Its job took too long, or an operator killed the job.
     Overrun,
+    /// An operator wants another process in its place, at once.
+    Restarted,
 }
 
 /// Why a state was entered.
@@ -65,6 +67,10 @@ pub enum Why {
     Broken,
     /// Its successor failed for good, so the old process stays.
     ServesOn,
+    /// It is to replace a process that serves: an operator asked for it.
+    Restarts,
+    /// It is to replace a process of a program that has changed since.
+    Renews,
     /// It replaces a process that was well, for this.
     Recycles(String),
     /// It was given a new chance: an operator asks for it, or its program changed.
@@ -84,6 +90,8 @@ pub enum Next {
     Rest,
     /// Nothing: it is not wanted, or its successor is there.
     Nothing,
+    /// The old program goes on: this was the canary of a new one.
+    FallsBack,
 }
 
 impl Cause {
@@ -91,7 +99,7 @@ impl Cause {
     #[must_use]
     pub fn is_asked(self) -> bool {
         match self {
-            Self::Stop | Self::Surplus | Self::Close | Self::Replaced => true,
+            Self::Stop | Self::Surplus | Self::Close | Self::Replaced | Self::Restarted => true,
             Self::Unready | Self::Unhealthy | Self::Overrun => false,
         }
     }
@@ -105,6 +113,7 @@ impl Cause {
             Self::Unready => "not ready in time",
             Self::Unhealthy => "not healthy",
             Self::Overrun => "its job is killed",
+            Self::Restarted => "restarted by an operator",
         }
     }
 }
@@ -119,6 +128,8 @@ impl Why {
             | Self::Ready { .. }
             | Self::Stopped(_)
             | Self::Withdrawn
+            | Self::Restarts
+            | Self::Renews
             | Self::Recycles(_)
             | Self::Forgiven => false,
             Self::Leaves(cause, _) => !cause.is_asked(),
@@ -148,6 +159,8 @@ impl fmt::Display for Why {
             Self::Withdrawn => f.write_str("no longer wanted before it was started"),
             Self::Broken => f.write_str("the pool's starts fail: one worker is tried at a time"),
             Self::ServesOn => f.write_str("its successor failed, and the old process serves on"),
+            Self::Restarts => f.write_str("restarted: a newer process takes its place"),
+            Self::Renews => f.write_str("its program has changed: a newer process takes its place"),
             Self::Recycles(reason) => write!(f, "replaces a process that {reason}"),
             Self::Forgiven => f.write_str("given a new chance"),
         }
@@ -162,6 +175,7 @@ impl fmt::Display for Next {
             Self::Turn => f.write_str("its pool tries one worker at a time"),
             Self::Rest => f.write_str("not started again, as restart says"),
             Self::Nothing => f.write_str("not replaced"),
+            Self::FallsBack => f.write_str("the old program goes on"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::config::{Account, Strays};
+use crate::config::{Account, Limits, Strays};
 
 /// One process to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Launch {
     pub account: Option<Account>,
     /// File-mode mask; `None`: the daemon's.
     pub umask: Option<u32>,
+    /// What it may use, and how urgent it is.
+    pub limits: Limits,
     /// What becomes of what it leaves behind.
     pub strays: Strays,
 }
@@ -65,6 +67,18 @@ pub enum StartError {
         directory: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A key of its pool cannot be granted.
+    #[error("cannot start '{program}': {key} is refused: {source}; {hint}")]
+    Refused {
+        /// As in the command.
+        program: String,
+        /// The key and its value.
+        key: String,
+        /// Why.
+        source: io::Error,
+        /// How to mend it.
+        hint: &'static str,
     },
     /// The kernel refused a step.
     #[error("cannot start '{program}': {step}: {source}")]

@@ -12,6 +12,8 @@
 //! A process that the daemon could not end, because it was killed itself, is found by the next
 //! daemon through the [`ledger`].
 
+mod cgroups;
+mod grants;
 mod launch;
 mod ledger;
 mod leftovers;
@@ -23,11 +25,12 @@ pub mod shim;
 mod spawn;
 mod strays;
 mod table;
+mod terminal;
 
 pub use launch::{Launch, StartError};
 pub use leftovers::Leftover;
 pub use limits::{FileLimit, raise_file_limit};
 pub use memory::resident;
-pub use spawn::{Child, End, Ended};
+pub use spawn::{Child, End, Ended, TerminalChild};
 pub use strays::{MARK, mark};
 pub use table::{OpenError, Processes, ProcessesOptions};

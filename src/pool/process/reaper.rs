@@ -74,6 +74,7 @@ impl Reaper {
             Ok(Some(status)) if is_ours => table.remove(pid, exit(&status)),
             Ok(Some(_)) => {
                 table.orphans += 1;
+                table.cgroups.sweep();
                 debug!(pid, "reaped an orphan");
             }
             Ok(None) => debug!(pid, "a child that was dead lives"),

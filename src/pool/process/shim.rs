@@ -15,14 +15,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, dup2_stdin, execve, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, dup2_stdin, execve, setgroups, setresgid, setresuid, setsid};
+use rustix::process::ioctl_tiocsctty;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::SIGPIPE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
+use super::grants::{self, Refusal};
 use super::launch::{Launch, StartError, find_program};
 use super::limits::FileLimit;
+use crate::config::Limits;
 
 /// The hidden first argument.
 pub const WORD: &str = "start-worker";
@@ -42,6 +45,19 @@ pub(super) struct ShimSpec {
     ids: Option<Ids>,
     umask: Option<u32>,
     file_limit: Option<FileLimit>,
+    limits: Limits,
+    /// The file by which it enters its control group.
+    entrance: Option<PathBuf>,
+    input: Input,
+}
+
+/// What becomes the program's standard input.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Input {
+    /// /dev/null
+    Nothing,
+    /// The terminal that is its output; it gets a session of its own there.
+    Terminal,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,14 +68,20 @@ struct Ids {
 }
 
 impl ShimSpec {
-    pub(super) fn new(launch: &Launch, file_limit: Option<FileLimit>) -> Self {
-        let Launch { argv, env, directory, account, umask, .. } = launch.clone();
+    pub(super) fn new(
+        launch: &Launch,
+        file_limit: Option<FileLimit>,
+        entrance: Option<PathBuf>,
+        input: Input,
+    ) -> Self {
+        let Launch { argv, env, directory, account, umask, limits, .. } = launch.clone();
         let ids = account.map(|account| Ids {
             uid: account.uid,
             gid: account.gid,
             groups: account.groups,
         });
-        Self { argv, env: env.into_iter().collect(), directory, ids, umask, file_limit }
+        let env = env.into_iter().collect();
+        Self { argv, env, directory, ids, umask, file_limit, limits, entrance, input }
     }
 }
 
@@ -144,8 +166,13 @@ fn read_order(channel: &mut UnixStream) -> io::Result<ShimSpec> {
 fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
     let program = spec.argv.first().ok_or(StartError::Empty)?;
     let fails = |what| move |error| step(program, what)(io::Error::from(error));
-    let null = std::fs::File::open("/dev/null").map_err(step(program, "open /dev/null"))?;
-    dup2_stdin(null).map_err(fails("use /dev/null as input"))?;
+    match spec.input {
+        Input::Nothing => {
+            let null = std::fs::File::open("/dev/null").map_err(step(program, "open /dev/null"))?;
+            dup2_stdin(null).map_err(fails("use /dev/null as input"))?;
+        }
+        Input::Terminal => take_terminal().map_err(step(program, "take its terminal"))?,
+    }
     // A Rust program ignores SIGPIPE and what it executes would go on ignoring it. A handler, any
     // one, is reset to the default by the execution.
     signal_hook::flag::register(SIGPIPE, Arc::default()).map_err(step(program, "reset SIGPIPE"))?;
@@ -153,9 +180,15 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
         // Before the user changes, since it may be a raise for the new one.
         limit.apply().map_err(step(program, "set the file limit"))?;
     }
+    let refused = |refusal| refused(program, refusal);
+    if let Some(entrance) = &spec.entrance {
+        grants::enter(entrance).map_err(refused)?;
+    }
+    grants::before_user(&spec.limits).map_err(refused)?;
     if let Some(ids) = &spec.ids {
         change_user(ids).map_err(step(program, "change the user"))?;
     }
+    grants::after_user(&spec.limits).map_err(refused)?;
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
@@ -177,6 +210,13 @@ fn execute(spec: &ShimSpec) -> Result<std::convert::Infallible, StartError> {
     execve(&file, &argv, &env).map_err(fails("execute"))
 }
 
+/// Begins a session whose terminal is the one on standard output.
+fn take_terminal() -> io::Result<()> {
+    setsid()?;
+    ioctl_tiocsctty(io::stdout())?;
+    Ok(dup2_stdin(io::stdout())?)
+}
+
 /// Groups first: without root they cannot be changed any more.
 fn change_user(ids: &Ids) -> io::Result<()> {
     let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid::from_raw).collect();
@@ -186,6 +226,11 @@ fn change_user(ids: &Ids) -> io::Result<()> {
     let uid = Uid::from_raw(ids.uid);
     setresuid(uid, uid, uid)?;
     Ok(())
+}
+
+fn refused(program: &str, refusal: Refusal) -> StartError {
+    let Refusal { key, source, hint } = refusal;
+    StartError::Refused { program: program.to_owned(), key, source, hint }
 }
 
 fn step(program: &str, step: &'static str) -> impl Fn(io::Error) -> StartError {

@@ -13,10 +13,14 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{AccessFlags, Gid, Uid, access, getegid, geteuid, getgroups, pipe2};
 use tokio::sync::oneshot;
 
+use super::cgroups::{WorkerGroup, group_name};
+use super::grants::Refusal;
 use super::launch::{Launch, StartError, find_program};
-use super::shim::{self, ShimSpec};
-use super::table::Processes;
-use crate::config::Account;
+use super::shim::{self, Input, ShimSpec};
+use super::strays::mark;
+use super::table::{Born, Processes};
+use super::terminal;
+use crate::config::{Account, Limits};
 use crate::model::{Exit, WorkerId, WorkerName};
 
 /// A process that was started.
@@ -28,6 +32,17 @@ pub struct Child {
     pub stdout: OwnedFd,
     /// The read end of its standard error; reading does not block.
     pub stderr: OwnedFd,
+    /// Tells how it ended.
+    pub end: End,
+}
+
+/// A process that was started on a terminal of its own.
+#[derive(Debug)]
+pub struct TerminalChild {
+    /// Its id, which is its group's and its session's too.
+    pub pid: i32,
+    /// Our end of its terminal; neither reading nor writing blocks.
+    pub terminal: OwnedFd,
     /// Tells how it ended.
     pub end: End,
 }
@@ -46,6 +61,13 @@ pub enum Ended {
     Exited(Exit),
     /// The shim could not become the program.
     NotStarted(String),
+}
+
+/// A start that lacks nothing.
+#[derive(Debug)]
+struct Prepared {
+    command: Command,
+    shim: Option<shim::Order>,
 }
 
 impl End {
@@ -77,43 +99,133 @@ impl Processes {
         name: &WorkerName,
         launch: &Launch,
     ) -> Result<Child, StartError> {
-        let program = launch.argv.first().ok_or(StartError::Empty)?;
-        let step = |step: &'static str| {
-            move |source| StartError::Step { program: program.clone(), step, source }
-        };
-        let (stdout, child_stdout) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
-        let (stderr, child_stderr) = output_pipe(launch.account.as_ref()).map_err(step("pipe"))?;
-        let (mut command, shim) = if needs_shim(launch) {
-            let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
-            let mut command = Command::new(&self.shared.own_binary);
-            command.arg(shim::WORD).stdin(OwnedFd::from(theirs));
-            let spec = ShimSpec::new(launch, self.shared.file_limit);
-            (command, Some(shim::Order::new(ours, &spec).map_err(step("order to the shim"))?))
-        } else {
-            (direct(launch, program)?, None)
-        };
-        command.env_clear();
-        if shim.is_none() {
-            command.envs(&launch.env);
-        }
-        // These settings, and no `pre_exec`, user or group, are what lets std use posix_spawn.
-        command.process_group(0).stdout(child_stdout).stderr(child_stderr);
+        let prepare = |group: Option<&WorkerGroup>| self.on_pipes(launch, group);
+        let ((pid, end), (stdout, stderr)) = self.start((worker, name), launch, prepare)?;
+        Ok(Child { pid, stdout, stderr, end })
+    }
 
+    /// Starts a process in a session of its own, with a terminal as its input and its outputs; a
+    /// program that cannot be executed is told by [`End::wait`].
+    ///
+    /// # Errors
+    /// When there is no terminal or process to be had.
+    pub fn spawn_on_terminal(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        launch: &Launch,
+    ) -> Result<TerminalChild, StartError> {
+        let prepare = |group: Option<&WorkerGroup>| self.on_terminal(launch, group);
+        let ((pid, end), terminal) = self.start((worker, name), launch, prepare)?;
+        Ok(TerminalChild { pid, terminal, end })
+    }
+
+    /// Starts what `prepare` makes, in the control group that is asked for, and enters it into the
+    /// table. Our ends of what it writes to come back with it.
+    fn start<T>(
+        &self,
+        (worker, name): (WorkerId, &WorkerName),
+        launch: &Launch,
+        prepare: impl FnOnce(Option<&WorkerGroup>) -> Result<(Prepared, T), StartError>,
+    ) -> Result<((i32, End), T), StartError> {
+        let group = self.make_group(worker, name, launch)?;
+        let prepared = prepare(group.as_ref());
         // From before the start until it is known, so that it cannot be reaped as an orphan.
         let mut table = self.shared.lock();
-        let child = command.spawn().map_err(step("spawn"))?;
-        let pid = i32::try_from(child.id()).unwrap_or_default();
+        let started = prepared.and_then(|(mut prepared, ours)| {
+            let child = prepared.command.spawn().map_err(step(launch, "spawn"))?;
+            Ok((prepared.shim, ours, i32::try_from(child.id()).unwrap_or_default()))
+        });
+        let (shim, ours, pid) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                if let Some(group) = group {
+                    table.cgroups.remove(group);
+                }
+                return Err(error);
+            }
+        };
         if let (Some(limit), None) = (self.shared.file_limit, &shim) {
             limit.give(pid);
         }
-        let exit = table.insert(worker, (name, launch.strays), pid);
-        drop(table);
-        Ok(Child { pid, stdout, stderr, end: End { exit, shim } })
+        let exit = table.insert(Born { worker, name, strays: launch.strays, group, pid });
+        Ok(((pid, End { exit, shim }), ours))
+    }
+
+    /// A start with /dev/null and two pipes, of which our ends are given.
+    fn on_pipes(
+        &self,
+        launch: &Launch,
+        group: Option<&WorkerGroup>,
+    ) -> Result<(Prepared, (OwnedFd, OwnedFd)), StartError> {
+        let failed = step(launch, "pipe");
+        let (stdout, child_stdout) = output_pipe(launch.account.as_ref()).map_err(&failed)?;
+        let (stderr, child_stderr) = output_pipe(launch.account.as_ref()).map_err(&failed)?;
+        let mut prepared = if needs_shim(launch) {
+            self.through_shim(launch, group, Input::Nothing)?
+        } else {
+            Prepared { command: direct(launch)?, shim: None }
+        };
+        // These settings, and no `pre_exec`, user or group, are what lets std use posix_spawn.
+        prepared.command.process_group(0).stdout(child_stdout).stderr(child_stderr);
+        Ok((prepared, (stdout, stderr)))
+    }
+
+    /// A start with a terminal, of which our end is given.
+    fn on_terminal(
+        &self,
+        launch: &Launch,
+        group: Option<&WorkerGroup>,
+    ) -> Result<(Prepared, OwnedFd), StartError> {
+        let failed = step(launch, "open a terminal");
+        let (terminal, theirs) = terminal::open(launch.account.as_ref()).map_err(&failed)?;
+        let mut prepared = self.through_shim(launch, group, Input::Terminal)?;
+        // Not in a group of its own yet: the leader of a group cannot begin a session.
+        prepared.command.stdout(theirs.try_clone().map_err(&failed)?).stderr(theirs);
+        Ok((prepared, terminal))
+    }
+
+    /// The shim as a command, and the order that it gets.
+    fn through_shim(
+        &self,
+        launch: &Launch,
+        group: Option<&WorkerGroup>,
+        input: Input,
+    ) -> Result<Prepared, StartError> {
+        let (ours, theirs) = UnixStream::pair().map_err(step(launch, "socketpair"))?;
+        let mut command = Command::new(&self.shared.own_binary);
+        command.env_clear().arg(shim::WORD).stdin(OwnedFd::from(theirs));
+        let entrance = group.map(WorkerGroup::entrance);
+        let spec = ShimSpec::new(launch, self.shared.file_limit, entrance, input);
+        let order = shim::Order::new(ours, &spec).map_err(step(launch, "order to the shim"))?;
+        Ok(Prepared { command, shim: Some(order) })
+    }
+
+    /// The control group that a launch asks for. It is removed if nothing comes to be in it.
+    fn make_group(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        launch: &Launch,
+    ) -> Result<Option<WorkerGroup>, StartError> {
+        let Some(limits) = &launch.limits.cgroup else { return Ok(None) };
+        let name = group_name(name, &mark(worker));
+        let made = self.shared.lock().cgroups.make(&name, limits);
+        made.map(Some).map_err(|Refusal { key, source, hint }| {
+            let program = launch.argv.first().cloned().unwrap_or_default();
+            StartError::Refused { program, key, source, hint }
+        })
     }
 }
 
+fn step(launch: &Launch, step: &'static str) -> impl Fn(io::Error) -> StartError {
+    let program = launch.argv.first().cloned().unwrap_or_default();
+    move |source| StartError::Step { program: program.clone(), step, source }
+}
+
 /// A command that is the program itself.
-fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
+fn direct(launch: &Launch) -> Result<Command, StartError> {
+    let program = launch.argv.first().ok_or(StartError::Empty)?.as_str();
     let directory = &launch.directory;
     if let Err(source) = check_directory(directory) {
         let (program, directory) = (program.to_owned(), directory.clone());
@@ -125,6 +237,7 @@ fn direct(launch: &Launch, program: &str) -> Result<Command, StartError> {
     let mut command = Command::new(file);
     command.arg0(program).args(launch.argv.iter().skip(1));
     command.current_dir(directory).stdin(Stdio::null());
+    command.env_clear().envs(&launch.env);
     Ok(command)
 }
 
@@ -138,7 +251,8 @@ fn check_directory(directory: &Path) -> io::Result<()> {
 
 /// Whether the process must change something that only it can change.
 fn needs_shim(launch: &Launch) -> bool {
-    launch.umask.is_some() || launch.account.as_ref().is_some_and(|account| !is_ours(account))
+    let is_usual = launch.umask.is_none() && launch.limits == Limits::default();
+    !is_usual || launch.account.as_ref().is_some_and(|account| !is_ours(account))
 }
 
 fn is_ours(account: &Account) -> bool {

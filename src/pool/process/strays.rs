@@ -2,7 +2,8 @@
 //!
 //! They come to us when their parents end, since the daemon is a subreaper. Whose they are is told
 //! by their session or group, or by the mark that they inherited in their environment. A program
-//! that clears its environment and has a session of its own is nobody's.
+//! that clears its environment and has a session of its own is nobody's, unless its worker has a
+//! control group.
 
 use std::fs;
 use std::io;
@@ -33,6 +34,8 @@ pub(super) struct Deceased<'a> {
     /// `POOL:N`
     pub(super) name: &'a str,
     pub(super) strays: Strays,
+    /// What is left in its control group, if it had one.
+    pub(super) members: &'a [i32],
 }
 
 /// Does with a dead worker's strays what its pool wants; `is_live` knows the workers that live.
@@ -48,7 +51,8 @@ pub(super) fn treat(dead: Deceased<'_>, is_live: impl Fn(i32) -> bool) {
     for pid in children.into_iter().filter(|pid| !is_live(*pid)) {
         let is_its = |stat: ProcStat| {
             let inherited = stat.session == dead.pid || stat.group == dead.pid;
-            stat.state != 'Z' && (inherited || has_env(pid, &variable))
+            let is_member = dead.members.contains(&pid);
+            stat.state != 'Z' && (is_member || inherited || has_env(pid, &variable))
         };
         if !ProcStat::read(pid).is_ok_and(is_its) {
             continue;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::cgroups::{Cgroups, WorkerGroup};
 use super::ledger::{Ledger, LedgerEntry};
 use super::leftovers::{self, Leftover};
 use super::limits::FileLimit;
@@ -22,6 +23,9 @@ use super::strays::{self, Deceased};
 use crate::config::Strays;
 use crate::host::OomCount;
 use crate::model::{Exit, WorkerId, WorkerName};
+
+/// Exit code of a shell whose program was ended by KILL.
+const KILLED_BELOW_A_SHELL: i32 = 128 + 9;
 
 /// What a daemon's table of processes needs.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub struct ProcessesOptions {
     pub ledger: Option<PathBuf>,
     /// The limit of open files that workers get; `None`: the daemon's.
     pub file_limit: Option<FileLimit>,
+    /// The folder of the control group that may be divided among workers; `None`: none may.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// Why the table could not be opened.
@@ -71,6 +77,7 @@ pub(super) struct Table {
     leftovers: Vec<LedgerEntry>,
     pub(super) orphans: u64,
     oom: OomCount,
+    pub(super) cgroups: Cgroups,
 }
 
 #[derive(Debug)]
@@ -78,7 +85,18 @@ struct Live {
     worker: WorkerId,
     name: String,
     strays: Strays,
+    group: Option<WorkerGroup>,
     exit: oneshot::Sender<Exit>,
+}
+
+/// A child that was started just now.
+#[derive(Debug)]
+pub(super) struct Born<'a> {
+    pub(super) worker: WorkerId,
+    pub(super) name: &'a WorkerName,
+    pub(super) strays: Strays,
+    pub(super) group: Option<WorkerGroup>,
+    pub(super) pid: i32,
 }
 
 impl Processes {
@@ -112,6 +130,7 @@ impl Processes {
             leftovers,
             orphans: 0,
             oom: OomCount::of_process(),
+            cgroups: Cgroups::new(options.cgroup),
         };
         let ProcessesOptions { own_binary, file_limit, .. } = options;
         let shared = Arc::new(Shared { own_binary, file_limit, table: Mutex::new(table) });
@@ -149,9 +168,16 @@ impl Processes {
         let Some(pid) = table.pids.get(&worker) else { return false };
         let group = Pid::from_raw(*pid);
         // What may be left behind is in the group too.
-        match table.live.get(pid).map(|live| live.strays) {
-            Some(Strays::Warn | Strays::Leave) => kill(group, Signal::SIGKILL).is_ok(),
-            Some(Strays::Kill) | None => killpg(group, Signal::SIGKILL).is_ok(),
+        // A process with a terminal has no group before it has begun its session.
+        let kill_all = || killpg(group, Signal::SIGKILL).or_else(|_| kill(group, Signal::SIGKILL));
+        match table.live.get(pid).map(|live| (live.strays, &live.group)) {
+            Some((Strays::Warn | Strays::Leave, _)) => kill(group, Signal::SIGKILL).is_ok(),
+            // Before it has entered its control group it is in its process group alone.
+            Some((Strays::Kill, of_control)) => {
+                let killed = of_control.as_ref().is_some_and(WorkerGroup::kill);
+                kill_all().is_ok() || killed
+            }
+            None => kill_all().is_ok(),
         }
     }
 
@@ -175,14 +201,10 @@ impl Shared {
 
 impl Table {
     /// Takes a child that was started under this lock.
-    pub(super) fn insert(
-        &mut self,
-        worker: WorkerId,
-        (name, strays): (&WorkerName, Strays),
-        pid: i32,
-    ) -> oneshot::Receiver<Exit> {
+    pub(super) fn insert(&mut self, born: Born<'_>) -> oneshot::Receiver<Exit> {
+        let Born { worker, name, strays, group, pid } = born;
         let (exit, ended) = oneshot::channel();
-        self.live.insert(pid, Live { worker, name: name.to_string(), strays, exit });
+        self.live.insert(pid, Live { worker, name: name.to_string(), strays, group, exit });
         self.pids.insert(worker, pid);
         if let Some(ledger) = &mut self.ledger {
             ledger.add(pid, name);
@@ -197,6 +219,9 @@ impl Table {
         if live.strays != Strays::Kill {
             return true;
         }
+        if let Some(group) = &live.group {
+            group.kill();
+        }
         match killpg(Pid::from_raw(pid), Signal::SIGKILL) {
             // EPERM: what is left of the group changed its user; ESRCH: nothing is left.
             Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => {}
@@ -207,12 +232,16 @@ impl Table {
 
     /// Forgets a child that was reaped, and tells its exit.
     pub(super) fn remove(&mut self, pid: i32, exit: Exit) {
-        let by_kill = matches!(exit, Exit::Signal { signal: Signal::SIGKILL, .. });
-        let exit = if by_kill && self.oom.has_grown() { Exit::OutOfMemory } else { exit };
         let Some(live) = self.live.remove(&pid) else { return };
-        let Live { worker, name, strays, exit: told } = live;
-        let dead = Deceased { worker, pid, name: &name, strays };
+        let Live { worker, name, strays, group, exit: told } = live;
+        let exit =
+            if self.is_out_of_memory(exit, group.as_ref()) { Exit::OutOfMemory } else { exit };
+        let members = group.as_ref().map(WorkerGroup::members).unwrap_or_default();
+        let dead = Deceased { worker, pid, name: &name, strays, members: &members };
         strays::treat(dead, |pid| self.live.contains_key(&pid));
+        if let Some(group) = group {
+            self.cgroups.remove(group);
+        }
         self.pids.remove(&worker);
         if let Some(ledger) = &mut self.ledger {
             ledger.remove(pid);
@@ -220,5 +249,15 @@ impl Table {
         if told.send(exit).is_err() {
             debug!(pid, "nobody waits for this process any more");
         }
+    }
+
+    /// Whether the kernel ended it for want of memory. Its own control group tells that for sure;
+    /// the daemon's tells only that somebody was ended, and what it tells counts once.
+    fn is_out_of_memory(&mut self, exit: Exit, group: Option<&WorkerGroup>) -> bool {
+        // A shell in front of what was killed says so with its exit code.
+        let by_kill = matches!(exit, Exit::Signal { signal: Signal::SIGKILL, .. });
+        let has_grown = by_kill && self.oom.has_grown();
+        let told = group.is_some_and(WorkerGroup::ran_out_of_memory);
+        has_grown || (told && (by_kill || exit == Exit::Code(KILLED_BELOW_A_SHELL)))
     }
 }

@@ -19,7 +19,7 @@ use crate::model::{Exit, WorkerId, WorkerName};
 use crate::pool::environment::{Place, fill, launch};
 use crate::pool::health::NotifySocket;
 use crate::pool::lifecycle::{Effect, Event, RequestId, Rules};
-use crate::pool::process::{Child, Ended, Launch, MARK, StartError, mark};
+use crate::pool::process::{Child, End, Ended, Launch, MARK, StartError, mark};
 use crate::pool::{GateRequest, PoolCommand, PoolIntent, SlotState};
 
 /// What the gate is told of a process that never became its program.
@@ -87,8 +87,11 @@ impl Pool {
             PoolCommand::Stop { pick, reply } => {
                 Event::Stop { pick, request: self.replies.open(Reply::Outcome(reply)) }
             }
-            PoolCommand::Restart { pick, reply } => {
-                Event::Restart { pick, request: self.replies.open(Reply::Outcome(reply)) }
+            PoolCommand::Restart { pick, mode, reply } => {
+                Event::Restart { pick, mode, request: self.replies.open(Reply::Outcome(reply)) }
+            }
+            PoolCommand::Renew { reply } => {
+                Event::Renew { request: self.replies.open(Reply::Outcome(reply)) }
             }
             PoolCommand::Signal { pick, signal, reply } => {
                 let workers = self.roster.workers(&pick);
@@ -106,7 +109,7 @@ impl Pool {
                 self.heard_of(worker);
                 Event::Registered(worker)
             }
-            PoolCommand::JobEnded(worker) => Event::JobEnded(worker),
+            PoolCommand::JobEnded { worker, well } => Event::JobEnded { worker, well },
             PoolCommand::Close { grace, reply } => {
                 Event::Close { grace, request: self.replies.open(Reply::Over(reply)) }
             }
@@ -128,9 +131,9 @@ impl Pool {
         &mut self,
         settings: Arc<PoolSettings>,
         target: u32,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), String>>,
     ) -> Event {
-        let rolls = settings.program != self.settings.program;
+        let program = self.program_change(&settings);
         let rules = Rules::from(&*settings);
         let limit_differs = settings.count.max != self.settings.count.max;
         if settings.upkeep.job_timeout != self.settings.upkeep.job_timeout {
@@ -140,8 +143,8 @@ impl Pool {
         if limit_differs {
             self.send_limit();
         }
-        let request = self.replies.open(Reply::Over(reply));
-        Event::Configure { rules, rolls, target, request }
+        let request = self.replies.open(Reply::Outcome(reply));
+        Event::Configure { rules, program, target, request }
     }
 
     /// Tells the gate how many workers may hold jobs at once. Never none: what was taken is
@@ -161,7 +164,7 @@ impl Pool {
             Event::NotStarted { worker, .. } => Some((*worker, EXIT_NOT_STARTED)),
             _ => None,
         };
-        let is_news = !matches!(event, Event::JobEnded(_) | Event::Deadline);
+        let is_news = !matches!(event, Event::JobEnded { .. } | Event::Deadline);
         let is_wish =
             matches!(event, Event::Start { .. } | Event::Stop { .. } | Event::Restart { .. });
         let effects = self.roster.handle(now(), self.chance.draw(), event);
@@ -171,9 +174,11 @@ impl Pool {
         if is_news || !effects.is_empty() {
             self.publisher.touch();
         }
+        // Starts of this event come with the edition that they are to run.
         for effect in effects {
             self.apply(effect).await;
         }
+        self.forget_former();
         if let Some((worker, exit)) = gone
             && self.pids.remove(&worker).is_some()
         {
@@ -200,7 +205,10 @@ impl Pool {
 
     async fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Start { worker, index } => self.starts.push_back((worker, index)),
+            Effect::Start { worker, index, edition } => {
+                let settings = Arc::clone(self.edition(edition));
+                self.starts.push_back(Begin { worker, index, settings });
+            }
             Effect::Ask(worker) => self.ask(worker),
             Effect::Drain(worker) => self.drain(worker),
             Effect::Signal(worker, signal) => {
@@ -231,6 +239,12 @@ impl Pool {
                 }
                 self.tell(moved).await;
             }
+            Effect::Await(worker) => {
+                if self.is_gated() {
+                    self.gate.send(GateRequest::Await(worker));
+                }
+            }
+            Effect::Deploy(step) => self.tell_deploy(&step),
             Effect::Failed(reason) => self.tell_failure(reason),
             Effect::Finish => self.is_finished = true,
         }
@@ -272,7 +286,7 @@ impl Pool {
     /// Takes back a start whose turn has not come.
     fn withdraw(&mut self, worker: WorkerId) -> bool {
         let before = self.starts.len();
-        self.starts.retain(|(starting, _)| *starting != worker);
+        self.starts.retain(|begin| begin.worker != worker);
         let withdrawn = self.starts.len() < before;
         if withdrawn {
             self.later(Event::Withdrawn(worker));
@@ -284,9 +298,9 @@ impl Pool {
 /// Starting.
 impl Pool {
     pub(super) async fn start_next(&mut self) {
-        let Some((worker, index)) = self.starts.pop_front() else { return };
+        let Some(Begin { worker, index, settings }) = self.starts.pop_front() else { return };
         let name = self.settings.name.worker(index);
-        let event = match self.spawn(worker, &name) {
+        let event = match self.spawn(worker, &name, &settings) {
             Ok(begun) => {
                 self.attach(worker, name, begun).await;
                 Event::Started(worker)
@@ -296,9 +310,14 @@ impl Pool {
         self.pass(event).await;
     }
 
-    fn spawn(&self, worker: WorkerId, name: &WorkerName) -> Result<Begun, StartError> {
+    fn spawn(
+        &self,
+        worker: WorkerId,
+        name: &WorkerName,
+        settings: &PoolSettings,
+    ) -> Result<Begun, StartError> {
         let failed = |step| {
-            let program = self.settings.program.command.first().cloned().unwrap_or_default();
+            let program = settings.program.command.first().cloned().unwrap_or_default();
             move |source| StartError::Step { program, step, source }
         };
         let listener = if self.is_gated() {
@@ -311,26 +330,31 @@ impl Pool {
             Some(Err(_)) | None => Vec::new(),
         };
         let servers = match &self.servers {
-            Servers::External(servers) if self.settings.program.protocol != PoolProtocol::None => {
+            Servers::External(servers) if settings.program.protocol != PoolProtocol::None => {
                 servers
             }
             Servers::External(_) | Servers::Own => own.as_slice(),
         };
         let own_binary = self.processes.own_binary();
-        let place = Place { settings: &self.settings, worker: name, servers, own_binary };
+        let place = Place { settings, worker: name, servers, own_binary };
         let mut launch = launch(place, std::env::vars_os());
-        let health = Health::of(&self.settings.upkeep, |text| fill(place, text));
+        let health = Health::of(&settings.upkeep, |text| fill(place, text));
         launch.env.insert(MARK.into(), mark(worker).into());
         let notify = self.prepare_notify(worker, &mut launch);
         let notify = notify.map_err(failed("open its notification socket"))?;
-        let child = self.processes.spawn(worker, name, &launch)?;
-        Ok(Begun { child, listener, launch, health, notify })
+        let (pid, source, end) = if self.settings.program.tty {
+            let child = self.processes.spawn_on_terminal(worker, name, &launch)?;
+            (child.pid, LogSource::Terminal(child.terminal), child.end)
+        } else {
+            let Child { pid, stdout, stderr, end } = self.processes.spawn(worker, name, &launch)?;
+            (pid, LogSource::Pipes { stdout, stderr }, end)
+        };
+        Ok(Begun { pid, source, end, listener, launch, health, notify })
     }
 
     /// Takes a process that was started into the pool's care.
     async fn attach(&mut self, worker: WorkerId, name: WorkerName, begun: Begun) {
-        let Begun { child, listener, launch, health, notify } = begun;
-        let Child { pid, stdout, stderr, end } = child;
+        let Begun { pid, source, end, listener, launch, health, notify } = begun;
         self.pids.insert(worker, pid);
         if let Some(listener) = listener {
             let name = name.clone();
@@ -345,7 +369,6 @@ impl Pool {
         }));
         self.tell_start(&name, pid).await;
         let line = self.begin_vigil(worker, &name, (launch, health), notify);
-        let source = LogSource { stdout, stderr };
         let attach = LogsRequest::Attach { worker: name, pid, source, line };
         if let Err(error) = self.logs.tell(attach).await {
             debug!(pid, %error, "the output of a process is lost");
@@ -353,10 +376,20 @@ impl Pool {
     }
 }
 
+/// A process to start.
+#[derive(Debug)]
+pub(super) struct Begin {
+    worker: WorkerId,
+    index: u32,
+    settings: Arc<PoolSettings>,
+}
+
 /// A process that was started, and what belongs to it.
 #[derive(Debug)]
 struct Begun {
-    child: Child,
+    pid: i32,
+    source: LogSource,
+    end: End,
     listener: Option<TcpListener>,
     launch: Launch,
     health: Health,

@@ -6,6 +6,7 @@
 //! also fills this task's own queue.
 
 mod apply;
+mod deploy;
 mod desk;
 mod overrun;
 mod publish;
@@ -26,7 +27,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 
-use self::apply::{Chance, Replies};
+use self::apply::{Begin, Chance, Replies};
+use self::deploy::Deploy;
 use self::desk::GateDesk;
 use self::overrun::Overruns;
 use self::publish::Publisher;
@@ -79,6 +81,9 @@ pub enum Servers {
 #[derive(Debug)]
 pub struct Pool {
     settings: Arc<PoolSettings>,
+    /// The same with the former program, while that of the file has not proved itself.
+    former: Option<Arc<PoolSettings>>,
+    deploy: Deploy,
     servers: Servers,
     news: PoolNews,
     intents: Intents,
@@ -90,7 +95,7 @@ pub struct Pool {
     replies: Replies,
     /// Processes to start, one a turn: a thousand of them take a second, and what happens
     /// meanwhile is not to wait for it.
-    starts: VecDeque<(WorkerId, u32)>,
+    starts: VecDeque<Begin>,
     /// Process ids of the living.
     pids: HashMap<WorkerId, i32>,
     /// Ends of processes and answers of the gate that are under way.
@@ -154,6 +159,8 @@ impl Pool {
         let (publisher, view) = Publisher::new(&settings, target);
         let mut pool = Self {
             settings,
+            former: None,
+            deploy: Deploy::default(),
             servers,
             news,
             intents,

@@ -34,6 +34,7 @@ impl Publisher {
             settings: Arc::clone(settings),
             intent: PoolIntent::Up,
             target,
+            deploy: None,
             slots: Vec::new(),
         }));
         (Self { view, published: None, stale_since: None }, receiver)
@@ -97,6 +98,7 @@ impl Pool {
             settings: Arc::clone(&self.settings),
             intent: self.roster.intent(),
             target: self.roster.target(),
+            deploy: self.deploy.view(),
             slots: slots.collect(),
         };
         self.publisher.view.send_replace(Arc::new(view));

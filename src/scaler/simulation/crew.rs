@@ -220,7 +220,9 @@ impl World {
         if let Some(crew) = self.crews.get_mut(pool) {
             crew.alive.insert(id);
         }
-        self.outcome.starts += 1;
+        if let Some(outcome) = self.outcome.pools.get_mut(pool) {
+            outcome.starts += 1;
+        }
         self.later(startup, What::Ready(id));
     }
 
@@ -294,7 +296,9 @@ impl World {
             WorkerState::Starting => {}
             WorkerState::Gone => {
                 crew.alive.remove(&id);
-                self.outcome.worker_seconds += now - worker.started;
+                if let Some(outcome) = self.outcome.pools.get_mut(worker.pool) {
+                    outcome.worker_seconds += now - worker.started;
+                }
             }
         }
     }

@@ -5,14 +5,6 @@
 pub struct Outcome {
     /// One for each pool.
     pub pools: Vec<PoolOutcome>,
-    /// Seconds that workers lived.
-    pub worker_seconds: f64,
-    /// Seconds that they had a job.
-    pub busy_seconds: f64,
-    /// Processes started.
-    pub starts: u64,
-    /// Times that a pool's target changed its direction.
-    pub reversals: u64,
     /// Workers that were killed with a job in hand.
     pub kills: u64,
     /// Workers that the kernel killed for memory.
@@ -39,6 +31,14 @@ pub struct PoolOutcome {
     /// Seconds that its jobs waited until their first start: of those that never started until the
     /// end; poisoned ones are left out. Ascending.
     pub waits: Vec<f64>,
+    /// Seconds that its workers lived.
+    pub worker_seconds: f64,
+    /// Seconds that they had a job.
+    pub busy_seconds: f64,
+    /// Processes started.
+    pub starts: u64,
+    /// Times that its target changed its direction.
+    pub reversals: u64,
     /// The longest time in seconds that jobs waited and none was started.
     pub starved: f64,
     /// Fewest and most workers.
@@ -58,11 +58,30 @@ impl Outcome {
     /// Seconds that workers lived for each second of work.
     #[must_use]
     pub fn cost(&self) -> f64 {
-        self.worker_seconds / self.busy_seconds.max(1e-9)
+        let all = |read: fn(&PoolOutcome) -> f64| self.pools.iter().map(read).sum::<f64>();
+        all(|pool| pool.worker_seconds) / all(|pool| pool.busy_seconds).max(1e-9)
+    }
+
+    /// Processes started.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.starts).sum()
+    }
+
+    /// Times that a pool's target changed its direction.
+    #[must_use]
+    pub fn reversals(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.reversals).sum()
     }
 }
 
 impl PoolOutcome {
+    /// Seconds that its workers lived for each second of work.
+    #[must_use]
+    pub fn cost(&self) -> f64 {
+        self.worker_seconds / self.busy_seconds.max(1e-9)
+    }
+
     /// The wait that this share of the jobs did not exceed.
     #[must_use]
     pub fn wait(&self, share: f64) -> f64 {

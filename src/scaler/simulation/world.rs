@@ -207,11 +207,12 @@ impl World {
     /// Sets how many workers a pool is to have, and which go if it has more.
     pub fn set_target(&mut self, pool: usize, target: u32, shrink: Shrink) {
         let Some(crew) = self.crews.get_mut(pool) else { return };
-        if crew.turned(target) {
-            self.outcome.reversals += 1;
-        }
+        let turned = crew.turned(target);
         crew.target = target;
         crew.shrink = shrink;
+        if let Some(outcome) = self.outcome.pools.get_mut(pool) {
+            outcome.reversals += u64::from(turned);
+        }
         self.staff(pool);
     }
 
@@ -426,8 +427,8 @@ impl World {
         for worker in 0..self.workers.len() {
             self.set_state(worker, WorkerState::Gone);
         }
-        self.outcome.busy_seconds = self.queues.iter().map(|queue| queue.clock.seconds(end)).sum();
-        for pool in &mut self.outcome.pools {
+        for (pool, crew) in self.outcome.pools.iter_mut().zip(&self.crews) {
+            pool.busy_seconds = crew.clock.seconds(end);
             pool.waits.sort_by(f64::total_cmp);
         }
         self.outcome

@@ -17,6 +17,7 @@ pub(super) fn assert_consistent(state: &State) {
     }
     hands_agree(state);
     clients_agree(state);
+    holds_agree(state);
     for (id, dead) in &state.dead.by_id {
         assert!(state.jobs.get(*id).is_none(), "{id} is dead and alive");
         assert!(state.functions.get(dead.job.function).unwrap().dead.contains(id), "{id}");
@@ -46,9 +47,8 @@ fn no_job_waits_while_a_sleeper_sleeps(state: &State, function: &Function) {
     for id in &function.woken {
         assert_eq!(state.sessions[id].rest, Rest::Woken(Some(key)), "{id}");
     }
-    let could = |id: &SessionId| {
-        state.sessions[id].rest == Rest::Asleep && state.standing(*id) == Standing::Free
-    };
+    let could =
+        |id: &SessionId| state.sessions[id].rest.is_idle() && state.standing(*id) == Standing::Free;
     let sleepers: Vec<_> = function.performers.iter().filter(|id| could(id)).collect();
     for id in &sleepers {
         assert_ne!(state.sessions[id].listing, Listing::Unlisted, "{id} cannot be found");
@@ -79,6 +79,15 @@ fn hands_agree(state: &State) {
         assert_eq!(worker.holding, holding.get(id).copied().unwrap_or(0), "worker {id}");
     }
     state.crews.assert_consistent();
+}
+
+fn holds_agree(state: &State) {
+    let is_held = |id: &&SessionId| state.is_held(**id);
+    assert_eq!(state.sessions.keys().filter(is_held).count(), state.holds.len());
+    for session in state.sessions.keys().filter(is_held) {
+        assert!(state.sessions[session].answers.held().is_some(), "{session} asked for nothing");
+        assert!(state.next_deadline().is_some(), "{session} is held for ever");
+    }
 }
 
 fn clients_agree(state: &State) {

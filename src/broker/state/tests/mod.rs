@@ -11,6 +11,7 @@ mod delayed;
 mod dispatch;
 mod durability;
 mod habits;
+mod holds;
 mod model;
 mod random;
 mod reports;

@@ -45,6 +45,8 @@ pub(super) struct Model {
     /// Who runs what, and when its time is up.
     pub(super) running: BTreeMap<JobId, (SessionId, Option<Instant>)>,
     ended: BTreeSet<JobId>,
+    /// Dead letters that were put back; clients may hear of their end after it.
+    revived: BTreeSet<JobId>,
     /// Background jobs that a client was told of.
     acknowledged: BTreeSet<JobId>,
     /// What the store holds, and what it was asked for since.
@@ -75,6 +77,7 @@ impl Model {
             limits: BTreeMap::new(),
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
+            revived: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             durable: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -163,7 +166,8 @@ impl Model {
         let waits = &mut self.sessions.get_mut(&id).unwrap().waits;
         let left = waits.get_mut(&job).expect("news of a job that the client does not wait for");
         if matches!(report, WorkReport::Complete(_) | WorkReport::Fail) {
-            assert!(self.ended.contains(&job), "{job} ended for a client only");
+            let ended = self.ended.contains(&job) || self.revived.contains(&job);
+            assert!(ended, "{job} ended for a client only, by {report:?}");
             *left -= 1;
             if *left == 0 {
                 waits.remove(&job);
@@ -214,6 +218,7 @@ impl Model {
     /// A dead letter is put back.
     pub(super) fn revive(&mut self, job: JobId) {
         assert!(self.ended.remove(&job), "{job} was not dead");
+        self.revived.insert(job);
         if self.durable.contains_key(&job) {
             self.acknowledged.insert(job);
         }

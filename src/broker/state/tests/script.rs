@@ -308,7 +308,7 @@ impl Script {
         self.news.extend(self.fx.events.drain(..).map(|event| match event {
             BrokerEvent::Starved(function) => format!("starved {function}"),
             BrokerEvent::Registered(worker) => format!("registered {worker}"),
-            BrokerEvent::JobEnded(worker) => format!("ended {worker}"),
+            BrokerEvent::JobEnded { worker, .. } => format!("ended {worker}"),
             BrokerEvent::Performer { session, .. } => format!("who {}", names(&session)),
             BrokerEvent::Store(Some(error)) => format!("store failed {error}"),
             BrokerEvent::Store(None) => "store works".to_owned(),

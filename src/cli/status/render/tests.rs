@@ -42,12 +42,15 @@ fn what_is_as_wanted_has_no_verdict() {
 #[test]
 fn oddities_are_told() {
     let mut status = scene::healthy();
-    status.pools[0].workers[1].tied = Some(false);
+    let worker = &mut status.pools[0].workers[1];
+    worker.tied = Some(false);
+    (worker.state, worker.detail) = ("STOPPING".to_owned(), "draining".to_owned());
     let broker = status.broker.as_mut().unwrap();
     broker.store_error = Some("no space left".to_owned());
     broker.functions[0].performers = 0;
     let picture = picture(&status);
     for line in [
+        "draining: slow H:x:3 4.0 s 30%",
         "slow:2 is untied: its connections are not known",
         "not as wanted: background jobs cannot be stored: no space left",
         "· no worker performs it",

@@ -13,15 +13,16 @@ use crate::broker::record::{Death, DeathCause, JobRecord};
 use crate::broker::{FunctionView, JobView, Overview};
 use crate::config::ServersWay;
 use crate::control::api::{
-    BrokerStatus, ConfigStatus, DaemonState, DeathStatus, ExitStory, Explanation, ExportedJob,
-    FunctionStatus, HostStatus, JobStatus, RejectedStatus, ScalingNumbers, ServerStatus, Status,
-    Text, WorkerStatus,
+    BrokerStatus, ConfigStatus, CountRecord, DaemonState, DeathStatus, ExitStory, Explanation,
+    ExportedJob, FunctionStatus, HostStatus, JobStatus, RejectedStatus, ScalingNumbers,
+    ServerStatus, Status, Text, WorkerStatus,
 };
+use crate::control::spelled_out;
 use crate::forward::ServerView;
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
 use crate::scaler::Decision;
-use crate::supervisor::{Brief, ConfigState, Snapshot};
+use crate::supervisor::{Brief, ConfigState, CountChange, Snapshot};
 
 /// The slots' names by their processes, for jobs that know their worker by its id.
 #[derive(Debug)]
@@ -122,12 +123,18 @@ pub(super) fn explanation(snapshot: &Snapshot, brief: &Brief) -> Explanation {
         pool: brief.view.name.to_string(),
         now: pool::reason(brief),
         numbers: brief.decision.as_ref().map(numbers),
-        history: brief
-            .decisions
-            .iter()
-            .map(|(at, sentence)| (rfc3339(*at), sentence.clone()))
-            .collect(),
+        history: brief.changes.iter().map(|change| count(change)).collect(),
         exits: workers.filter_map(story).collect(),
+    }
+}
+
+/// A change of what a pool is to run.
+pub(super) fn count(change: &CountChange) -> CountRecord {
+    CountRecord {
+        time: rfc3339(change.at),
+        pool: change.pool.to_string(),
+        reason: change.reason.clone(),
+        numbers: change.decision.as_ref().map(numbers),
     }
 }
 
@@ -147,6 +154,16 @@ fn numbers(decision: &Decision) -> ScalingNumbers {
         startup: inputs.startup.as_secs_f64(),
         window: inputs.window.as_secs_f64(),
     }
+}
+
+/// What names mean in a daemon.
+pub(super) fn patterns(snapshot: &Snapshot, names: &[String]) -> Vec<NamePattern> {
+    let pools: Vec<_> = snapshot
+        .pools
+        .iter()
+        .map(|Brief { view, .. }| (view.name.as_str(), view.settings.order.labels.as_slice()))
+        .collect();
+    spelled_out(names, &pools).iter().map(|name| NamePattern::new(name)).collect()
 }
 
 /// True when the pattern means the pool or a slot that it has or may have.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{WorkerNames, fate, job};
+use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
 use crate::config::{PoolProtocol, ServersWay};
-use crate::control::api::{Intent, PoolStatus, WorkerStatus};
-use crate::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
+use crate::control::api::{CanaryStatus, Intent, PoolStatus, WorkerStatus};
+use crate::pool::{DeployView, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, Snapshot};
 
 /// What a conversion looks things up in.
@@ -39,8 +39,10 @@ impl Scene<'_> {
             max,
             hold: brief.hold,
             reason: reason(brief),
+            labels: view.settings.order.labels.clone(),
             functions: self.functions(view),
             protocol: protocol(view.settings.program.protocol).to_owned(),
+            canary: view.deploy.as_ref().map(canary),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
     }
@@ -107,6 +109,14 @@ fn should_connect(view: &PoolView, slot: &SlotView) -> bool {
 /// Who is idle has registered, now or before.
 fn has_registered(worker: &WorkerView) -> bool {
     worker.idle.is_some() || worker.done > 0 || !worker.jobs.is_empty()
+}
+
+fn canary(deploy: &DeployView) -> CanaryStatus {
+    CanaryStatus {
+        worker: deploy.worker.to_string(),
+        at: rfc3339(deploy.at),
+        failed: deploy.failed.clone(),
+    }
 }
 
 /// Why the pool has the count it has.

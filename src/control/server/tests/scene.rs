@@ -12,7 +12,7 @@ use crate::config::{Settings, Surroundings, load_text};
 use crate::host::{HostSample, ProcessUsage};
 use crate::model::{Exit, Priority, WorkerId};
 use crate::pool::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
-use crate::supervisor::{Brief, ConfigState, Rejected, Snapshot};
+use crate::supervisor::{Brief, ConfigState, CountChange, Rejected, Snapshot};
 
 const PID: i32 = 4711;
 const FILE: &str = r#"
@@ -120,14 +120,26 @@ fn brief() -> Brief {
         ..slot(2, SlotState::Running)
     };
     let slots = vec![empty, running];
-    let view = PoolView { name: name.clone(), intent: PoolIntent::Up, target: 2, slots, settings };
+    let view = PoolView {
+        name: name.clone(),
+        intent: PoolIntent::Up,
+        target: 2,
+        deploy: None,
+        slots,
+        settings,
+    };
     Brief {
         view: Arc::new(view),
         wanted: 2,
         decision: None,
         reason: String::new(),
         hold: None,
-        decisions: vec![(SystemTime::now(), "1→2: 3 jobs wait".to_owned())],
+        changes: vec![Arc::new(CountChange {
+            at: SystemTime::now(),
+            pool: name,
+            reason: "1→2: 3 jobs wait".to_owned(),
+            decision: None,
+        })],
     }
 }
 

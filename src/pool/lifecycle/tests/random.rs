@@ -2,6 +2,7 @@
 //! comes to what is wanted once events cease. The world's own checks run after every event.
 
 use std::collections::BTreeMap;
+use std::ops::Not;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,7 +10,9 @@ use proptest::prelude::*;
 use super::world::{World, rules, slots};
 use crate::config::Restart;
 use crate::model::{Exit, WorkerId};
-use crate::pool::lifecycle::{Event, ReadyRule, ReadyUntil, Rules, Successor};
+use crate::pool::lifecycle::{
+    Event, ProgramChange, ReadyRule, ReadyUntil, RestartMode, Rules, Successor,
+};
 use crate::pool::{Pick, PoolIntent, SlotState};
 
 /// One random step; `usize` picks among what is there.
@@ -19,7 +22,9 @@ enum Step {
     Configure(bool, u32),
     Start(Option<u32>),
     Stop(Option<u32>),
-    Restart(Option<u32>),
+    Restart(Option<u32>, RestartMode),
+    Renew,
+    Back,
     Close,
     Hurry,
     Started(usize),
@@ -28,7 +33,7 @@ enum Step {
     Unhealthy(usize),
     Overrun(usize),
     Recycle(usize),
-    JobEnded(usize),
+    JobEnded(usize, bool),
     Die(usize, i32),
     NotStarted(usize),
     Withdrawn(usize),
@@ -45,7 +50,11 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<bool>(), 0_u32..6).prop_map(|(rolls, target)| Step::Configure(rolls, target)),
         2 => slot().prop_map(Step::Start),
         2 => slot().prop_map(Step::Stop),
-        2 => slot().prop_map(Step::Restart),
+        2 => (slot(), any::<bool>()).prop_map(|(slot, now)| {
+            Step::Restart(slot, if now { RestartMode::Now } else { RestartMode::Roll })
+        }),
+        1 => Just(Step::Renew),
+        1 => Just(Step::Back),
         1 => prop::bool::weighted(0.1).prop_map(|close| if close { Step::Close } else { Step::Hurry }),
         6 => any::<usize>().prop_map(Step::Started),
         6 => any::<usize>().prop_map(Step::Registered),
@@ -53,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Unhealthy),
         1 => any::<usize>().prop_map(Step::Overrun),
         2 => any::<usize>().prop_map(Step::Recycle),
-        3 => any::<usize>().prop_map(Step::JobEnded),
+        3 => (any::<usize>(), any::<bool>()).prop_map(|(at, well)| Step::JobEnded(at, well)),
         6 => (any::<usize>(), 0..2).prop_map(|(worker, code)| Step::Die(worker, code)),
         1 => any::<usize>().prop_map(Step::NotStarted),
         1 => any::<usize>().prop_map(Step::Withdrawn),
@@ -74,11 +83,19 @@ fn take(world: &mut World, step: &Step) {
         Step::Target(target, drain_busy) => Some(Event::Target { target, drain_busy }),
         Step::Configure(rolls, target) => {
             let rules = Rules { count_max: target, ..world.rules.clone() };
-            Some(Event::Configure { rules, rolls, target, request })
+            let program = if rolls { ProgramChange::New } else { ProgramChange::Same };
+            Some(Event::Configure { rules, program, target, request })
         }
         Step::Start(slot) => Some(Event::Start { pick: pick(slot), request }),
         Step::Stop(slot) => Some(Event::Stop { pick: pick(slot), request }),
-        Step::Restart(slot) => Some(Event::Restart { pick: pick(slot), request }),
+        Step::Restart(slot, mode) => Some(Event::Restart { pick: pick(slot), mode, request }),
+        Step::Renew => Some(Event::Renew { request }),
+        Step::Back => world.roster.is_proven().not().then(|| Event::Configure {
+            rules: world.rules.clone(),
+            program: ProgramChange::Back,
+            target: world.roster.target(),
+            request,
+        }),
         Step::Close => Some(Event::Close { grace: Duration::from_secs(20), request }),
         Step::Hurry => Some(Event::Hurry),
         Step::Started(at) => nth(&world.live, at).map(Event::Started),
@@ -90,7 +107,9 @@ fn take(world: &mut World, step: &Step) {
             .map(|worker| Event::Overrun { worker, reason: "too long".to_owned() }),
         Step::Recycle(at) => nth(&world.live, at)
             .map(|worker| Event::Recycle { worker, reason: "is old".to_owned() }),
-        Step::JobEnded(at) => nth(&world.live, at).map(Event::JobEnded),
+        Step::JobEnded(at, well) => {
+            nth(&world.live, at).map(|worker| Event::JobEnded { worker, well })
+        }
         Step::Die(at, code) => nth(&world.live, at).map(|worker| ended(worker, code)),
         Step::Obey(at) => {
             let signalled = world.signalled.iter().map(|worker| (*worker, 0)).collect();
@@ -153,6 +172,7 @@ fn check(rules: Rules, steps: &[Step], jitter: f64) {
         assert!(running + held >= target, "{running} run, {target} are wanted, {held} held");
         // A successor that failed and is not started again leaves the old process at work.
         let may_stay = world.rules.restart != Restart::Always;
+        let may_stay = may_stay || world.roster.has_failed_trial();
         let is_new = world.roster.seats().all(|seat| !seat.outdated);
         assert!(is_new || may_stay, "all run the new program");
     }
@@ -171,6 +191,7 @@ proptest! {
         until in prop::sample::select(vec![
             ReadyUntil::Alive, ReadyUntil::Registered, ReadyUntil::Told,
         ]),
+        canary in prop::option::of(0_u64..10),
         restart in prop::sample::select(vec![
             Restart::Always, Restart::Always, Restart::Unexpected, Restart::Never,
         ]),
@@ -179,6 +200,7 @@ proptest! {
         let rules = rules(successor, 4);
         let ready = ReadyRule { until, timeout: Duration::from_secs(10), ..rules.ready };
         let limits = Rules { recycling_max: at_once, rolling_max: at_once, ..rules };
+        let limits = Rules { canary: canary.map(Duration::from_secs), ..limits };
         check(Rules { ready, restart, ..limits }, &steps, jitter);
     }
 }

@@ -231,7 +231,7 @@ fn shrinking_takes_idle_workers_only_and_the_highest_first() {
     world.busy(workers[1]);
     world.busy(workers[0]);
     assert_eq!(world.live.len(), 4, "busy workers are left");
-    world.handle(Event::JobEnded(workers[1]));
+    world.handle(Event::JobEnded { worker: workers[1], well: true });
     assert_eq!(world.asks, [workers[1]], "asked again when it ends a job");
     world.drained(workers[1]);
     assert!(world.signalled.contains(&workers[1]));
@@ -247,7 +247,7 @@ fn a_job_that_ends_while_the_question_is_under_way_has_it_asked_again() {
     let mut world = World::running(Successor::Overlaps, 1);
     let worker = world.worker(1);
     world.target(0);
-    world.handle(Event::JobEnded(worker));
+    world.handle(Event::JobEnded { worker, well: true });
     world.busy(worker);
     assert_eq!(world.asks, [worker]);
 }
@@ -280,6 +280,7 @@ fn a_roll_has_the_successor_ready_before_the_predecessor_leaves() {
     let (first, second) = (world.worker(1), world.worker(2));
     let request = world.configure(true, 2);
     assert_eq!(world.live.len(), 3, "one more at a time");
+    assert_eq!(world.moves.last().unwrap().why, Why::Renews);
     let seat = world.roster.seats().nth(1).unwrap();
     assert_eq!((seat.index, seat.role, seat.worker), (1, SlotRole::Predecessor, Some(first)));
     assert!(seat.outdated && world.drains.is_empty());
@@ -294,6 +295,8 @@ fn a_roll_has_the_successor_ready_before_the_predecessor_leaves() {
     world.calm();
     assert_eq!(world.answers[&request], Ok(()));
     assert_eq!(world.live.len(), 2);
+    world.restart(Pick::Pool);
+    assert_eq!(world.moves.last().unwrap().why, Why::Restarts);
 }
 
 #[test]

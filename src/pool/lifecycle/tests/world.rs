@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 use crate::config::{Backoff, Restart, StopStep};
 use crate::model::{Exit, NamePattern, PoolName, WorkerId};
 use crate::pool::lifecycle::{
-    Effect, Event, Move, ReadyRule, ReadyUntil, RequestId, Roster, Rules, SeatView, Successor,
+    DeployStep, Effect, Event, Move, ProgramChange, ReadyRule, ReadyUntil, RequestId, RestartMode,
+    Roster, Rules, SeatView, Successor,
 };
 use crate::pool::{Pick, SlotRole, SlotState, WorkerIds};
 
@@ -33,6 +34,8 @@ pub(super) struct World {
     /// What was told of the slots' states.
     pub(super) moves: Vec<Move>,
     pub(super) failures: Vec<String>,
+    /// How canaries did.
+    pub(super) deploys: Vec<DeployStep>,
     pub(super) successor: Successor,
     /// The rules that it began with.
     pub(super) rules: Rules,
@@ -62,6 +65,7 @@ impl World {
             known: BTreeSet::new(),
             moves: Vec::new(),
             failures: Vec::new(),
+            deploys: Vec::new(),
             successor,
             rules,
         }
@@ -100,6 +104,7 @@ impl World {
         | Event::Start { request, .. }
         | Event::Stop { request, .. }
         | Event::Restart { request, .. }
+        | Event::Renew { request }
         | Event::Close { request, .. } = &event
         {
             self.asked.insert(*request);
@@ -115,7 +120,7 @@ impl World {
 
     fn apply(&mut self, effect: &Effect) {
         match effect {
-            Effect::Start { worker, index } => {
+            Effect::Start { worker, index, .. } => {
                 let beside = self.live.values().filter(|slot| *slot == index).count();
                 let beside_max = match self.successor {
                     Successor::Overlaps => 1,
@@ -139,6 +144,10 @@ impl World {
             Effect::Charge(worker) => {
                 assert!(self.live.contains_key(worker), "{worker} was charged after its end");
             }
+            Effect::Await(worker) => {
+                assert!(self.live.contains_key(worker), "{worker} was awaited after its end");
+            }
+            Effect::Deploy(step) => self.deploys.push(step.clone()),
             Effect::Failed(reason) => self.failures.push(reason.clone()),
             Effect::Finish => {
                 assert!(self.live.is_empty(), "ended with processes left");
@@ -200,14 +209,15 @@ impl World {
 
     pub(super) fn restart(&mut self, pick: Pick) -> RequestId {
         let request = self.request();
-        self.handle(Event::Restart { pick, request });
+        self.handle(Event::Restart { pick, mode: RestartMode::Roll, request });
         request
     }
 
     pub(super) fn configure(&mut self, rolls: bool, target: u32) -> RequestId {
         let request = self.request();
         let rules = Rules { count_max: target, ..self.rules.clone() };
-        self.handle(Event::Configure { rules, rolls, target, request });
+        let program = if rolls { ProgramChange::New } else { ProgramChange::Same };
+        self.handle(Event::Configure { rules, program, target, request });
         request
     }
 
@@ -292,6 +302,7 @@ pub(super) fn rules(successor: Successor, count_max: u32) -> Rules {
         age_max: None,
         recycling_max: 1,
         rolling_max: 1,
+        canary: None,
     }
 }
 
