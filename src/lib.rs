@@ -7,6 +7,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod forward;
 pub mod gearman;
 pub mod gearmand;
 pub mod host;

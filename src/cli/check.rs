@@ -9,7 +9,7 @@ use super::exit::{CliError, Exit};
 use super::file::{self, DEFAULT_FILE};
 use super::format::{bounds, counted};
 use super::output::{self, Screen};
-use crate::config::Settings;
+use crate::config::{ServersWay, Settings};
 
 /// Checks the file that is named, or else the default one.
 pub(super) fn run(
@@ -54,7 +54,11 @@ fn summary(path: &Path, settings: &Settings) -> String {
     let jobs = if broker.servers.is_empty() {
         format!("broker on {}", listeners().join(", "))
     } else {
-        format!("jobs from {}", broker.servers.join(", "))
+        let way = match broker.way {
+            ServersWay::Forward => "",
+            ServersWay::Direct => ", directly: jobs in hand unknown",
+        };
+        format!("jobs from {}{way}", broker.servers.join(", "))
     };
     format!("{} is right: {pools} with {workers} workers, {jobs}", path.display())
 }

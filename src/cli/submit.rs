@@ -84,7 +84,11 @@ fn number(text: &[u8]) -> Option<u32> {
 /// Where the running daemon takes jobs.
 pub(super) async fn server_of(client: &ControlClient) -> Result<String, CliError> {
     let status = client.status().await?;
-    let listen = status.broker.map(|broker| broker.listen).unwrap_or_default();
+    let (listen, servers) = status.broker.map(|b| (b.listen, b.servers)).unwrap_or_default();
+    let outside = servers.iter().find(|server| server.up).or(servers.first());
+    if let Some(server) = outside {
+        return Ok(server.address.clone());
+    }
     listen.into_iter().next().map(|address| reachable(&address)).ok_or_else(|| {
         CliError::failed("this daemon takes no jobs itself")
             .with_hint("name a Gearman server with --server HOST:PORT")

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts;
+use super::direct;
 use super::function;
 use super::settings::{
     BrokerRules, BrokerSettings, ListenAddress, LogFormat, OnBadFile, ReloadOnEdit, StoreKind,
@@ -91,9 +92,11 @@ pub(super) fn broker(table: &Table<'_>, functions: &Table<'_>) -> BrokerSettings
         hold_grab: table.read("hold_grab", Value::flag).unwrap_or(default.hold_grab),
         functions: function::functions(functions, store),
     };
+    let servers = table.read("servers", |v| v.each(values::server)).unwrap_or_default();
     BrokerSettings {
         listen,
-        servers: table.read("servers", |v| v.each(values::server)).unwrap_or_default(),
+        way: direct::way(table, &servers),
+        servers,
         store,
         memory_budget: table.read("memory_budget", memory_budget).unwrap_or(MEMORY_BUDGET),
         packet_len_max: table.read("max_packet", packet_len).unwrap_or(PACKET_LEN_MAX),

@@ -201,6 +201,7 @@ fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("supervisor.log_level", was.log_level != is.log_level),
         ("supervisor.log_format", was.log_format != is.log_format),
         ("broker.servers", old.broker.servers != new.broker.servers),
+        ("broker.direct", old.broker.way != new.broker.way),
         ("broker.store", old.broker.store != new.broker.store),
         ("broker.handle_prefix", old.broker.handle_prefix != new.broker.handle_prefix),
         ("broker.memory_budget", old.broker.memory_budget != new.broker.memory_budget),

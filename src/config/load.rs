@@ -137,7 +137,7 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
     let host = scaling::host(&host_table);
     host_table.finish();
 
-    let reader = Reader { surroundings, files, log_dir: &supervisor.log_dir };
+    let reader = Reader { surroundings, files, log_dir: &supervisor.log_dir, way: broker.way };
     let defaults = root.table("defaults");
     reader.check_defaults(&defaults);
     let found = BTreeMap::new();

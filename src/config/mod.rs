@@ -11,6 +11,7 @@ mod command;
 mod daemon;
 mod deploys;
 mod diff;
+mod direct;
 mod env_file;
 mod error;
 mod expand;

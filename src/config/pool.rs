@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use super::accounts::{self, Person};
 use super::command;
 use super::deploys::Deploys;
+use super::direct;
 use super::env_file;
 use super::files::Files;
 use super::health::ReadyOn;
@@ -24,7 +25,7 @@ use super::run::RunKeys;
 use super::runner::Runner;
 use super::scaling;
 use super::settings::{
-    Account, Count, PoolProtocol, PoolSettings, Program, ScalingSettings, StopStep,
+    Account, Count, PoolProtocol, PoolSettings, Program, ScalingSettings, ServersWay, StopStep,
 };
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -44,6 +45,7 @@ pub(super) struct Reader<'a> {
     pub(super) surroundings: &'a Surroundings,
     pub(super) files: &'a Files<'a>,
     pub(super) log_dir: &'a Path,
+    pub(super) way: ServersWay,
 }
 
 /// The keys of a pool; `None` for those left out.
@@ -95,7 +97,15 @@ impl<'a> Reader<'a> {
         let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
         let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
         let count = keys.count.unwrap_or(COUNT);
-        let stop = keys.stop.clone().unwrap_or_else(|| vec![term, kill]);
+        let protocol = keys.protocol.unwrap_or(PoolProtocol::Gearman);
+        let usual_stop = match self.way {
+            ServersWay::Direct if protocol != PoolProtocol::None => {
+                direct::check(table, count, &keys.upkeep);
+                direct::stop()
+            }
+            ServersWay::Direct | ServersWay::Forward => vec![term, kill],
+        };
+        let stop = keys.stop.clone().unwrap_or(usual_stop);
         let (scaling, upkeep, order) = (keys.scaling, keys.upkeep.clone(), keys.order.clone());
         let deploys = keys.deploys.clone();
         let log = keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir);

@@ -105,6 +105,8 @@ pub struct BrokerSettings {
     pub listen: Vec<ListenAddress>,
     /// Not empty: these Gearman servers are used (`HOST:PORT`) and no broker is started.
     pub servers: Vec<String>,
+    /// How workers come to them.
+    pub way: ServersWay,
     /// Where background jobs are kept.
     pub store: StoreKind,
     /// Largest packet body, in bytes.
@@ -115,6 +117,15 @@ pub struct BrokerSettings {
     pub handle_prefix: Option<String>,
     /// What may change while it runs.
     pub rules: Arc<BrokerRules>,
+}
+
+/// How workers come to Gearman servers outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServersWay {
+    /// Through us, so that it is known who holds which job.
+    Forward,
+    /// By themselves.
+    Direct,
 }
 
 /// What may change while the broker runs: doors, bounds, rules for functions.

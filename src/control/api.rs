@@ -28,7 +28,7 @@ pub struct Status {
     pub state: DaemonState,
     /// The file and what became of it.
     pub config: ConfigStatus,
-    /// The broker; absent with external servers.
+    /// The broker, or the servers in its place; absent when neither can be asked.
     pub broker: Option<BrokerStatus>,
     /// The host.
     pub host: HostStatus,
@@ -69,11 +69,17 @@ pub struct RejectedStatus {
     pub errors: Vec<String>,
 }
 
-/// The broker.
+/// The broker, or the servers in its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BrokerStatus {
-    /// Where it listens, as in the file.
+    /// Where it listens, as in the file; nowhere when there are servers.
     pub listen: Vec<String>,
+    /// The servers of `[broker] servers`.
+    #[serde(default)]
+    pub servers: Vec<ServerStatus>,
+    /// Whether workers connect to them by themselves: then jobs in hand are not known.
+    #[serde(default)]
+    pub direct: bool,
     /// Open connections.
     pub connections: usize,
     /// Performing connections that belong to no worker of ours.
@@ -82,6 +88,19 @@ pub struct BrokerStatus {
     pub store_error: Option<String>,
     /// Every function.
     pub functions: Vec<FunctionStatus>,
+}
+
+/// A Gearman server outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// `HOST:PORT`
+    pub address: String,
+    /// Whether it answers.
+    pub up: bool,
+    /// Why it does not.
+    pub trouble: Option<String>,
+    /// Seconds since it is so.
+    pub since: f64,
 }
 
 /// A function's queue.
@@ -247,6 +266,9 @@ pub struct WorkerStatus {
     pub jobs: Vec<JobStatus>,
     /// Whether the broker knows its connections; `None` for pools without jobs.
     pub tied: Option<bool>,
+    /// Whether it has ever registered a function; `None` where that cannot be known.
+    #[serde(default)]
+    pub registered: Option<bool>,
     /// Percent of one core.
     pub cpu_percent: Option<f32>,
     /// Resident bytes.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, ToSocketAddrs, UnixStream};
 use tokio::time::timeout;
 
 use super::ServerAddress;
@@ -208,14 +208,20 @@ impl Connection {
 
 pub(super) async fn connect(server: &ServerAddress) -> io::Result<Box<dyn Socket>> {
     match server {
-        ServerAddress::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            keep_alive(&stream)?;
-            Ok(Box::new(stream))
-        }
+        ServerAddress::Tcp { host, port } => Ok(Box::new(dial((host.as_str(), *port)).await?)),
         ServerAddress::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
     }
+}
+
+/// Connects to a server, such that the loss of its host is noticed.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn dial(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    keep_alive(&stream)?;
+    Ok(stream)
 }
 
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {

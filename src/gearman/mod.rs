@@ -14,6 +14,6 @@ mod worker;
 pub use address::{InvalidAddress, ServerAddress};
 pub use backoff::Backoff;
 pub use client::{Client, ClientError, JobEvent, JobStream};
-pub use connection::{CONNECT_TIMEOUT, ConnectError, Connection, ConnectionError, Socket};
+pub use connection::{CONNECT_TIMEOUT, ConnectError, Connection, ConnectionError, Socket, dial};
 pub use listing::{ListedConnection, ListedFunction, Listing};
 pub use worker::{Assignment, Undelivered, Worker, WorkerEvent};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,15 +15,19 @@ use tracing::{info, warn};
 use super::carrier::{Carrier, Names};
 use super::counts::CountNews;
 use super::handle::{ConfigState, Rejected, SupervisorHandle};
+use super::source::JobSource;
 use super::task::{Inbox, Rooms, Supervisor};
 use crate::broker::server::{Broker, BrokerOptions, BrokerStartError, BrokerThread, SocketOptions};
 use crate::broker::state::Habits;
 use crate::broker::store::{StateDir, StateDirError};
-use crate::broker::{BrokerEvent, BrokerHandle, Command};
+use crate::broker::{BrokerEvent, Command};
 use crate::config::{
-    self, ConfigErrors, LastGood, ProgramChanged, ProgramWatcher, Settings, Surroundings, Watcher,
+    self, ConfigErrors, LastGood, ProgramChanged, ProgramWatcher, ServersWay, Settings,
+    Surroundings, Watcher,
 };
 use crate::control::server::{BindError, ControlServer};
+use crate::forward::ForwardEvent;
+use crate::forward::server::{Forward, ForwardOptions, ForwardStartError, ForwardThread};
 use crate::host::ControlGroup;
 use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
@@ -37,6 +42,8 @@ const GATE_REQUESTS_MAX: usize = 1024;
 const BROKER_EVENTS_MAX: usize = 4096;
 /// Pools whose files changed and are still to be told; the watch waits for room.
 const DEPLOYS_MAX: usize = 16;
+/// The same of the way to servers outside; registrations wait for room.
+const FORWARD_EVENTS_MAX: usize = 1024;
 /// Deaths of its workers at which a job is given up.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -79,6 +86,9 @@ pub enum DaemonError {
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerStartError),
+    /// The way to servers outside did not start.
+    #[error(transparent)]
+    Forward(#[from] ForwardStartError),
     /// The control socket is held or cannot be made.
     #[error(transparent)]
     Control(#[from] BindError),
@@ -128,6 +138,7 @@ impl DaemonError {
             Self::Broker(error) => error.is_held(),
             Self::Control(error) => matches!(error, BindError::Held { .. }),
             Self::BadFile(_)
+            | Self::Forward(_)
             | Self::Logs(_)
             | Self::Identity(_)
             | Self::Processes(_)
@@ -180,7 +191,6 @@ async fn serve(
     config: ConfigState,
     on_start: OnStart,
 ) -> Result<(), DaemonError> {
-    let io = |what| move |source| DaemonError::Io { what, source };
     let own = &settings.supervisor;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
@@ -190,15 +200,17 @@ async fn serve(
     let processes = Processes::open(processes_of(&state_dir)?, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
-    let (broker, broker_thread) = open_broker(&settings, &state_dir, events_in)?.unzip();
+    let (forward_in, forward_events) = mpsc::channel(FORWARD_EVENTS_MAX);
+    let (source, source_thread) = open_source(&settings, &state_dir, (events_in, forward_in))?;
     let (gate, requests) = mpsc::channel(GATE_REQUESTS_MAX);
     let (routes_in, routes) = watch::channel(Arc::new(BTreeMap::new()));
     let (demand_in, demand) = mpsc::channel(1);
     let identity = Identity::start()?;
     let carrier = Carrier {
-        broker: broker.clone(),
+        source: source.clone(),
         requests,
         events,
+        forward_events,
         routes,
         identity,
         demand: demand_in,
@@ -210,16 +222,16 @@ async fn serve(
     tasks.spawn(carrier.run());
     let (commands_in, commands) = mpsc::channel(SupervisorHandle::COMMANDS_MAX);
     let (news, failures) = PoolNews::new();
-    let (broker_too, logs_too, counts) = (broker.clone(), logs.clone(), CountNews::default());
+    let (broker, counts) = (source.broker().cloned(), CountNews::default());
     let handle =
-        SupervisorHandle::new(commands_in, broker_too, logs_too, news.clone(), counts.clone());
+        SupervisorHandle::new(commands_in, broker, logs.clone(), news.clone(), counts.clone());
     let (submitted_in, submitted) = mpsc::channel(SUBMITTED_MAX);
     let Watching { watcher, programs, edits, deploys } = watch_files(&settings, &tasks);
     let control_stop = CancellationToken::new();
     let control = tasks.spawn(control.run(handle.clone(), control_stop.clone(), tasks.clone()));
     on_start(handle, &tasks);
     let rooms = Rooms {
-        broker: broker.clone(),
+        source: source.clone(),
         logs: logs.clone(),
         processes,
         gate,
@@ -234,14 +246,14 @@ async fn serve(
         submitted: submitted_in,
         state_dir: state_dir.path().to_owned(),
     };
-    let signals = super::stop::signals().map_err(io("signals cannot be listened to"))?;
+    let signals = signals()?;
     let inbox = Inbox { commands, demand, edits, deploys, signals, failures, submitted };
     let failure = Supervisor::new(settings, config, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {
         warn!(%error, "the control socket ended badly");
     }
-    close_broker(broker, broker_thread).await;
+    close_source(source, source_thread).await;
     close_logs(&logs, logs_thread).await;
     stop.cancel();
     end_tasks(&tasks).await;
@@ -260,6 +272,7 @@ fn processes_of(state_dir: &StateDir) -> Result<ProcessesOptions, DaemonError> {
         cgroup: ControlGroup::of_process().ok().map(|group| group.folder),
     })
 }
+
 /// What tells of edits and of changed programs.
 struct Watching {
     watcher: Option<Watcher>,
@@ -281,20 +294,38 @@ fn watch_files(settings: &Settings, tasks: &TaskTracker) -> Watching {
     Watching { watcher, programs, edits, deploys }
 }
 
+fn signals() -> Result<Signals, DaemonError> {
+    let what = "signals cannot be listened to";
+    super::stop::signals().map_err(|source| DaemonError::Io { what, source })
+}
+
 fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
     let what = "the intents cannot be read";
     Intents::open(state_dir.path().join("intents"))
         .map_err(|source| DaemonError::Io { what, source })
 }
 
-/// Starts the broker, unless servers outside are used.
-fn open_broker(
+/// The thread of who hands out jobs.
+enum SourceThread {
+    Broker(BrokerThread),
+    Forward(ForwardThread),
+}
+
+/// Starts the broker, or the way to servers outside.
+fn open_source(
     settings: &Settings,
     state_dir: &Arc<StateDir>,
-    events: mpsc::Sender<BrokerEvent>,
-) -> Result<Option<(BrokerHandle, BrokerThread)>, BrokerStartError> {
+    (events, forward_events): (mpsc::Sender<BrokerEvent>, mpsc::Sender<ForwardEvent>),
+) -> Result<(JobSource, SourceThread), DaemonError> {
     if !settings.broker.servers.is_empty() {
-        return Ok(None);
+        let servers = settings.broker.servers.clone();
+        let options = ForwardOptions { servers, events: forward_events };
+        let (forward, thread) = Forward::start(options)?;
+        let source = match settings.broker.way {
+            ServersWay::Forward => JobSource::Forward(forward),
+            ServersWay::Direct => JobSource::Direct(forward),
+        };
+        return Ok((source, SourceThread::Forward(thread)));
     }
     let options = BrokerOptions {
         listen: settings.broker.listen.clone(),
@@ -309,18 +340,25 @@ fn open_broker(
         sockets: SocketOptions::default(),
         events,
     };
-    Broker::start(options).map(Some)
+    let (broker, thread) = Broker::start(options)?;
+    Ok((JobSource::Broker(broker), SourceThread::Broker(thread)))
 }
 
-/// The broker goes last: until then background jobs are still stored and acknowledged.
-async fn close_broker(broker: Option<BrokerHandle>, thread: Option<BrokerThread>) {
-    if let Some(broker) = broker
-        && broker.ask(Command::Shutdown).await.is_err()
-    {
-        warn!("the broker had ended before");
-    }
-    if let Some(Err(error)) = thread.map(BrokerThread::join) {
-        warn!(%error, "the broker ended badly");
+/// Who hands out jobs goes last: until then background jobs are still stored and acknowledged, or
+/// passed on.
+async fn close_source(source: JobSource, thread: SourceThread) {
+    let closed = match source {
+        JobSource::Broker(broker) => broker.ask(Command::Shutdown).await.is_ok(),
+        JobSource::Forward(forward) | JobSource::Direct(forward) => {
+            forward.ask(crate::forward::Command::Shutdown).await.is_ok()
+        }
+    };
+    let joined = match thread {
+        SourceThread::Broker(thread) => thread.join().is_ok(),
+        SourceThread::Forward(thread) => thread.join().is_ok(),
+    };
+    if !closed || !joined {
+        warn!("the thread that hands out jobs ended badly");
     }
 }
 

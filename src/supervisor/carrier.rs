@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
-use crate::broker::{BrokerEvent, BrokerHandle, Command, Peer};
+use super::source::JobSource;
+use crate::broker::{BrokerEvent, BrokerGone, BrokerHandle, Command, Peer};
+use crate::forward::{ForwardEvent, ForwardGone, ForwardHandle};
 use crate::identity::{Candidate, Connection, IdentityHandle};
 use crate::logs::{LogsHandle, LogsRequest};
 use crate::model::{PoolName, SessionId, WorkerId, WorkerName};
@@ -35,9 +37,10 @@ pub(super) struct Demand;
 /// Passes messages until both sides are gone.
 #[derive(Debug)]
 pub(super) struct Carrier {
-    pub(super) broker: Option<BrokerHandle>,
+    pub(super) source: JobSource,
     pub(super) requests: mpsc::Receiver<GateRequest>,
     pub(super) events: mpsc::Receiver<BrokerEvent>,
+    pub(super) forward_events: mpsc::Receiver<ForwardEvent>,
     pub(super) routes: watch::Receiver<Routes>,
     pub(super) identity: IdentityHandle,
     pub(super) demand: mpsc::Sender<Demand>,
@@ -79,6 +82,7 @@ impl Carrier {
                     None => break,
                 },
                 Some(event) = self.events.recv() => self.hear(event),
+                Some(event) = self.forward_events.recv() => self.hear_of_servers(event),
             }
         }
     }
@@ -96,23 +100,23 @@ impl Carrier {
             }
             _ => {}
         }
-        let Some(broker) = &self.broker else { return };
-        let command = match request {
-            GateRequest::Admit { worker, name, listener } => {
-                Command::Admit { worker, name, listener }
-            }
-            GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
-            GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
-            GateRequest::Charge(worker) => Command::Charge(worker),
-            GateRequest::Await(worker) => Command::Await(worker),
-            GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
-            GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
-            GateRequest::Nudge(worker) => Command::Nudge(worker),
-            GateRequest::Gone { worker, exit } => Command::Gone { worker, exit },
-            GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },
+        let told = match &self.source {
+            JobSource::Broker(broker) => tell_broker(broker, request).await.is_ok(),
+            JobSource::Forward(forward) => tell_forward(forward, request).await.is_ok(),
+            JobSource::Direct(_) => true,
         };
-        if let Err(error) = broker.tell(command).await {
-            debug!(%error, "a pool's request came after the broker's end");
+        if !told {
+            debug!("a pool's request came after the end of who hands out jobs");
+        }
+    }
+
+    fn hear_of_servers(&mut self, event: ForwardEvent) {
+        match event {
+            ForwardEvent::Registered(worker) => self.hear(BrokerEvent::Registered(worker)),
+            ForwardEvent::JobEnded { worker, well } => {
+                self.hear(BrokerEvent::JobEnded { worker, well });
+            }
+            ForwardEvent::Waiting => self.ask_for_a_look(),
         }
     }
 
@@ -153,7 +157,7 @@ impl Carrier {
 
     /// Adds the dead worker's last lines to the dead letter, if the logs have them soon.
     fn annotate(&self, handle: String, worker: WorkerId) {
-        let Some(broker) = self.broker.clone() else { return };
+        let Some(broker) = self.source.broker().cloned() else { return };
         let Some(worker) = self.names.get(&worker).cloned() else { return };
         let logs = self.logs.clone();
         self.tasks.spawn(async move {
@@ -187,7 +191,7 @@ impl Carrier {
     }
 
     fn identify(&self, session: SessionId, peer: &Peer) {
-        let Some(broker) = self.broker.clone() else { return };
+        let Some(broker) = self.source.broker().cloned() else { return };
         let candidates = candidates(&self.routes.borrow());
         let identity = self.identity.clone();
         let connection = match *peer {
@@ -205,6 +209,40 @@ impl Carrier {
             }
         });
     }
+}
+
+async fn tell_broker(broker: &BrokerHandle, request: GateRequest) -> Result<(), BrokerGone> {
+    let command = match request {
+        GateRequest::Admit { worker, name, listener } => Command::Admit { worker, name, listener },
+        GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
+        GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
+        GateRequest::Charge(worker) => Command::Charge(worker),
+        GateRequest::Await(worker) => Command::Await(worker),
+        GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
+        GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
+        GateRequest::Nudge(worker) => Command::Nudge(worker),
+        GateRequest::Gone { worker, exit } => Command::Gone { worker, exit },
+        GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },
+    };
+    broker.tell(command).await
+}
+
+async fn tell_forward(forward: &ForwardHandle, request: GateRequest) -> Result<(), ForwardGone> {
+    use crate::forward::Command;
+    let command = match request {
+        GateRequest::Admit { worker, name, listener } => Command::Admit { worker, name, listener },
+        GateRequest::DrainIfIdle { worker, reply } => Command::DrainIfIdle { worker, reply },
+        GateRequest::Drain { worker, reply } => Command::Drain { worker, reply },
+        GateRequest::Await(worker) => Command::Await(worker),
+        GateRequest::InHand { pool, reply } => Command::InHand { pool, reply },
+        GateRequest::Tally { pool, reply } => Command::Tally { pool, reply },
+        GateRequest::Nudge(worker) => Command::Nudge(worker),
+        GateRequest::Gone { worker, .. } => Command::Gone(worker),
+        GateRequest::Limit { pool, workers_max } => Command::Limit { pool, workers_max },
+        // The server sees the connection end, and counts by its own rules.
+        GateRequest::Charge(_) => return Ok(()),
+    };
+    forward.tell(command).await
 }
 
 fn candidates(routes: &BTreeMap<PoolName, PoolHandle>) -> Vec<Candidate> {

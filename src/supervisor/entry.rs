@@ -13,6 +13,7 @@ use super::handle::{Brief, RaisedMin};
 use super::look::SeenReady;
 use super::timing::Timing;
 use crate::config::{Count, PoolSettings};
+use crate::model::FunctionName;
 use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
 use crate::scaler::Decision;
 
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     /// The last decision; `None` while an order holds.
     pub(super) decision: Option<Decision>,
     pub(super) seen_ready: SeenReady,
+    /// What its workers have registered, when the file does not name it; kept while none runs.
+    pub(super) learned: Arc<[FunctionName]>,
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
     /// Tells the pool of those that it comes after.
@@ -86,6 +89,7 @@ impl Entry {
             wanted: target,
             decision: None,
             seen_ready: SeenReady::default(),
+            learned: Arc::default(),
             drain_busy: false,
             usher: None,
             timing,

@@ -12,6 +12,7 @@ use super::counts::{CountChange, CountNews};
 use super::plan::PlannedStep;
 use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
+use crate::forward::ServerView;
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
 use crate::model::{NamePattern, WorkerId};
@@ -29,8 +30,11 @@ pub struct Snapshot {
     pub started: Instant,
     /// Every pool.
     pub pools: Vec<Brief>,
-    /// The broker; `None` with external servers.
+    /// Queues and workers, of our broker or of servers outside; `None` when the thread of either
+    /// has ended.
     pub broker: Option<Overview>,
+    /// The servers outside, when there are some.
+    pub servers: Vec<ServerView>,
     /// The host.
     pub host: HostSample,
     /// What workers use, by process id.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::Entry;
 use crate::broker::{DemandView, WorkerDemand};
-use crate::config::ScalingSettings;
+use crate::config::{Count, PoolProtocol, ScalingSettings};
 use crate::host::{HostReader, HostSample, ProcessReader};
 use crate::model::{FunctionName, WorkerId};
 use crate::pool::{PoolIntent, PoolView, SlotRole, SlotState, SlotView};
@@ -45,9 +45,10 @@ impl Eyes {
         let mut wanted = Vec::new();
         for entry in pools.filter(|entry| entry.handle.view().intent == PoolIntent::Up) {
             let view = entry.handle.view();
-            let served = functions_of(&view, demand);
+            learn(entry, &view, demand);
             let scaling = entry.settings.scaling;
-            let mut sample = PoolSample::new(entry.bounds(), scaling, served);
+            let served = Arc::clone(&entry.learned);
+            let mut sample = PoolSample::new(bounds(entry), scaling, served);
             sample.busy = demand.pools.get(&view.name).copied().unwrap_or_default();
             sample.startups = entry.seen_ready.news(&view);
             let mut mature = Vec::new();
@@ -153,13 +154,27 @@ fn count(
     }
 }
 
-/// What the pool serves: from the file, or what its workers have registered.
-fn functions_of(view: &PoolView, demand: &DemandView) -> Arc<[FunctionName]> {
+/// Notes what the pool serves: from the file, or what its workers have registered. What is known
+/// stays while none runs.
+fn learn(entry: &mut Entry, view: &PoolView, demand: &DemandView) {
     let named = &view.settings.program.functions;
     if !named.is_empty() {
-        return named.iter().map(|name| FunctionName::from(name.as_str())).collect();
+        entry.learned = named.iter().map(|name| FunctionName::from(name.as_str())).collect();
+        return;
     }
     let workers = view.slots.iter().filter_map(|slot| demand.workers.get(&slot.worker?));
-    let learned: BTreeSet<_> = workers.flat_map(|worker| worker.functions.clone()).collect();
-    learned.into_iter().collect()
+    let seen: BTreeSet<_> = workers.flat_map(|worker| worker.functions.clone()).collect();
+    if !seen.is_empty() {
+        entry.learned = seen.into_iter().collect();
+    }
+}
+
+/// The bounds in force. A pool of none to some whose functions nobody knows gets one worker, which
+/// tells them: no job would ever be seen to wait for it.
+fn bounds(entry: &Entry) -> Count {
+    let bounds = entry.bounds();
+    let is_unknown = entry.learned.is_empty()
+        && entry.settings.program.protocol != PoolProtocol::None
+        && bounds.max > 0;
+    Count { min: if is_unknown { bounds.min.max(1) } else { bounds.min }, ..bounds }
 }

@@ -21,6 +21,7 @@ mod plan;
 mod reload;
 mod scaling;
 mod service;
+mod source;
 mod stop;
 mod task;
 mod timing;

@@ -277,7 +277,7 @@ impl Supervisor {
                 effects.push(configure(entry, change, &self.rooms).await);
             }
         }
-        if rules_changed && let Some(broker) = &self.rooms.broker {
+        if rules_changed && let Some(broker) = self.rooms.source.broker() {
             let rules = Arc::clone(&self.settings.broker.rules);
             if broker.tell(Command::Configure(rules)).await.is_err() {
                 warn!("the broker has ended");
@@ -313,7 +313,7 @@ impl Supervisor {
     }
 
     fn listen(&self) -> Option<Effect> {
-        let broker = self.rooms.broker.clone()?;
+        let broker = self.rooms.source.broker()?.clone();
         let addresses = self.settings.broker.listen.clone();
         Some(Effect::new(async move {
             let listening = broker.ask(|reply| Command::Listen { addresses, reply }).await;
@@ -350,6 +350,10 @@ impl Supervisor {
 async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Effect {
     entry.settings = Arc::clone(&change.new);
     entry.floor = Floor::at(&change.new.min_at, Timestamp::now());
+    if !change.program.is_empty() {
+        // The new program may serve others.
+        entry.learned = Arc::default();
+    }
     let mut said = change.to_string();
     let is_released = change.changes_count() && entry.hold.is_some();
     if is_released {

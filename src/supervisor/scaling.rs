@@ -49,8 +49,10 @@ impl Supervisor {
         self.scaling.due = None;
         self.scaling.last = Some(now);
         let none_elastic = !self.pools.values().any(Entry::is_elastic);
-        let Some(broker) = self.rooms.broker.clone().filter(|_| !none_elastic) else { return };
-        let Ok(demand) = broker.demand().await else { return };
+        if none_elastic {
+            return;
+        }
+        let Some(demand) = self.rooms.source.demand().await else { return };
         if self.fleet.is_none() {
             self.watch_fleet();
         }
@@ -116,7 +118,10 @@ impl Entry {
         self.wanted = decision.wanted;
         self.decision = Some(*decision);
         let changes = decision.target != self.target;
-        let reason = decision.reason();
+        let mut reason = decision.reason();
+        if self.learned.is_empty() {
+            reason.push_str("; its first worker tells what it serves");
+        }
         if changes {
             tracing::info!(pool = %self.settings.name, "{reason}");
             self.drain_busy = decision.take == Take::Busy;

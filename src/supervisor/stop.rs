@@ -163,8 +163,7 @@ impl Supervisor {
     }
 
     async fn jobs_in_hand(&self) -> usize {
-        let Some(broker) = &self.rooms.broker else { return 0 };
-        let Ok(overview) = broker.overview().await else { return 0 };
+        let Some((overview, _)) = self.rooms.source.overview().await else { return 0 };
         overview.workers.values().map(|worker| worker.jobs.len()).sum()
     }
 }

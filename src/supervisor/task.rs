@@ -19,10 +19,10 @@ use super::floor::Floor;
 use super::handle::{ConfigState, Snapshot, SupervisorCommand};
 use super::scaling::Scaling;
 use super::service::Service;
+use super::source::JobSource;
 use super::stop::Stopping;
 use super::timing::Submitted;
 use super::usher::{first_hurdle, usher};
-use crate::broker::BrokerHandle;
 use crate::config::{ProgramChanged, ProgramWatcher, Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
 use crate::logs::{LogsHandle, LogsRequest};
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The other rooms, as far as the supervisor calls them.
 #[derive(Debug)]
 pub(super) struct Rooms {
-    pub(super) broker: Option<BrokerHandle>,
+    pub(super) source: JobSource,
     pub(super) logs: LogsHandle,
     pub(super) processes: Processes,
     pub(super) gate: Gate,
@@ -212,7 +212,6 @@ impl Supervisor {
         if settings.deploys.watch.is_some() {
             self.watch_program(settings).await;
         }
-        let external = &self.settings.broker.servers;
         let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
         entry_hold =
             entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
@@ -228,10 +227,11 @@ impl Supervisor {
             logs: self.rooms.logs.clone(),
             ids: self.rooms.ids.clone(),
             tracker: self.rooms.tasks.clone(),
-            servers: if external.is_empty() {
-                Servers::Own
-            } else {
-                Servers::External(external.as_slice().into())
+            servers: match &self.rooms.source {
+                JobSource::Broker(_) | JobSource::Forward(_) => Servers::Own,
+                JobSource::Direct(_) => {
+                    Servers::External(self.settings.broker.servers.as_slice().into())
+                }
             },
             news: self.rooms.news.clone(),
             intents: self.rooms.intents.clone(),
@@ -262,10 +262,7 @@ impl Supervisor {
     }
 
     pub(super) async fn snapshot(&mut self) -> Snapshot {
-        let broker = match &self.rooms.broker {
-            Some(broker) => broker.overview().await.ok(),
-            None => None,
-        };
+        let (broker, servers) = self.rooms.source.overview().await.unzip();
         self.leaving.retain(|pool| pool.view().slots.iter().any(|slot| slot.pid.is_some()));
         let pools: Vec<_> = self.pools.values_mut().map(Entry::brief).collect();
         let slots = pools.iter().flat_map(|brief| &brief.view.slots);
@@ -277,6 +274,7 @@ impl Supervisor {
             started: self.started,
             pools,
             broker,
+            servers: servers.unwrap_or_default(),
             host: self.host.sample(),
             usage,
             stopping: self.stopping.is_some(),

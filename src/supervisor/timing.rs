@@ -10,6 +10,7 @@ use super::alarm::Alarm;
 use super::entry::Entry;
 use super::floor::Floor;
 use super::handle::{Occasion, Outlook};
+use super::source::JobSource;
 use super::task::Supervisor;
 use crate::config::{BrokerSettings, ListenAddress, PoolSettings, TimedAction, Timetable};
 use crate::gearman::{Client, ServerAddress};
@@ -113,7 +114,7 @@ impl Supervisor {
     /// Raises or lowers the mins that `min_at` is about.
     pub(super) async fn keep_floors(&mut self) {
         let now = Timestamp::now();
-        let has_broker = self.rooms.broker.is_some();
+        let is_scaled = !matches!(self.rooms.source, JobSource::Direct(_));
         for (name, entry) in self.pools.iter_mut().filter(|(_, it)| !it.settings.min_at.is_empty())
         {
             let (before, bounds) = (entry.floor.min(), entry.bounds());
@@ -129,7 +130,7 @@ impl Supervisor {
             info!(pool = %name, "{said}");
             if entry.bounds() != bounds {
                 entry.change(said, None);
-                if !has_broker {
+                if !is_scaled {
                     // Nobody else lowers it.
                     entry.target = entry.bounds().min;
                 }

@@ -180,6 +180,7 @@ fn snapshot() -> Snapshot {
         },
         started: Instant::now(),
         broker: None,
+        servers: Vec::new(),
         host: HostSample::default(),
         usage: HashMap::new(),
         stopping: false,

@@ -141,6 +141,17 @@ fn numbers_and_lists_come_from_variables() {
 }
 
 #[test]
+fn a_worker_whose_job_is_not_known_is_not_killed_for_it() {
+    let pool = "[pool.p]\ncommand = \"x\"\n[pool.q]\ncommand = \"x\"\nprotocol = \"none\"";
+    let steps = |broker: &str| {
+        let settings = good(&format!("[broker]\nservers = \"gm1\"\n{broker}{pool}"));
+        settings.pools.values().map(|pool| pool.stop.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(""), [2, 2]);
+    assert_eq!(steps("direct = true\n"), [1, 2]);
+}
+
+#[test]
 fn every_form_of_a_key_is_taken() {
     assert_eq!(pool("count = { max = 8 }").count, Count { min: 1, max: 8 });
     assert_eq!(pool("count = { min = \"2\", max = 8 }").count, Count { min: 2, max: 8 });

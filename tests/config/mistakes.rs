@@ -368,6 +368,50 @@ fn check(cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn what_needs_to_know_jobs_in_hand_is_refused_where_nobody_does() {
+    let head = "[broker]\nservers = \"gm1\"\ndirect = true\n[pool.p]\ncommand = \"x\"\n";
+    let nobody = "with [broker] direct = true nobody here knows";
+    for (key, at, what, instead) in [
+        (
+            "count = \"1..4\"",
+            "6:9: pool.p.count",
+            "which worker is idle and may be stopped",
+            "write one number",
+        ),
+        (
+            "job_timeout = \"1m\"",
+            "6:15: pool.p.job_timeout",
+            "which worker has which job",
+            "remove it",
+        ),
+        ("max_jobs = 5", "6:12: pool.p.max_jobs", "how many jobs a worker has done", "remove it"),
+        ("idle_exit = \"1m\"", "6:13: pool.p.idle_exit", "which worker is idle", "remove it"),
+        (
+            "ready = \"registered\"",
+            "6:9: pool.p.ready",
+            "what a worker has registered",
+            "remove it",
+        ),
+    ] {
+        let expected =
+            format!("workers.toml:{at}: {nobody} {what}; {instead}, or remove direct = true");
+        assert_eq!(lines(&format!("{head}{key}"), &dev()), [expected]);
+        // A plain program has no jobs, and through us all are known.
+        if key.starts_with("count") {
+            continue;
+        }
+        assert_eq!(
+            lines(&format!("{}{key}", head.replace("direct = true\n", "")), &dev()),
+            [""; 0]
+        );
+    }
+    check(&[(
+        "broker.direct = true",
+        "1:17: broker.direct: without servers workers have nobody to connect to; set servers, or remove it",
+    )]);
+}
+
+#[test]
 fn what_tells_that_a_worker_is_well_is_checked() {
     let pool = "[pool.p]\ncommand = \"x\"\n";
     for (keys, expected) in [

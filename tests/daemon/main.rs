@@ -15,6 +15,7 @@ mod import;
 mod logs;
 mod min_at;
 mod order;
+mod outside;
 mod php;
 mod php_deploys;
 mod queue;

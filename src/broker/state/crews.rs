@@ -14,9 +14,7 @@ use super::functions::Sleeper;
 use super::sessions::{Identity, Rest};
 use super::timers::Timer;
 use crate::broker::BrokerEvent;
-use crate::model::BusyClock;
-use crate::model::Drain;
-use crate::model::{JobId, PoolName, SessionId, WorkerId, WorkerName};
+use crate::model::{BusyClock, Drain, JobId, PoolName, SessionId, WorkerId, WorkerName};
 use crate::protocol::{ErrorCode, Response};
 
 /// One process.

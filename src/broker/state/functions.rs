@@ -14,8 +14,7 @@ use slab::Slab;
 use super::holds::Arrivals;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
-use crate::model::BusyClock;
-use crate::model::{FunctionName, JobId, Priority, SessionId};
+use crate::model::{BusyClock, FunctionName, JobId, Priority, SessionId};
 
 /// Entries of `expiring` that are never worth a look for those whose jobs have gone.
 const EXPIRING_SLACK: usize = 1024;

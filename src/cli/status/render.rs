@@ -14,6 +14,8 @@ const QUEUES_SHOWN: usize = 20;
 const TROUBLES_SHOWN: usize = 10;
 /// Uptime from which a worker without a connection is odd rather than new, in seconds.
 const UNTIED_AFTER: f64 = 2.0;
+/// Uptime from which it is odd that a worker has registered nothing, in seconds.
+const UNHEARD_AFTER: f64 = 30.0;
 
 /// For whom the picture is made.
 #[derive(Clone, Debug)]
@@ -50,8 +52,9 @@ impl View {
             lines.push(self.paint(&sentence, Ink::Red));
             lines.extend(rejected.errors.iter().map(|error| format!("  {error}")));
         }
-        lines.extend(status.broker.as_ref().map(broker_line));
+        lines.extend(status.broker.iter().flat_map(|broker| self.source(broker)));
         lines.extend(self.untied(&status.pools));
+        lines.extend(self.unheard(&status.pools));
         lines
     }
 
@@ -89,7 +92,9 @@ impl View {
     /// Workers that ought to have a connection to the broker and have none that is known.
     fn untied(&self, pools: &[PoolStatus]) -> Option<String> {
         let is_untied = |worker: &&WorkerStatus| {
-            worker.tied == Some(false) && worker.uptime.is_some_and(|uptime| uptime > UNTIED_AFTER)
+            worker.tied == Some(false)
+                && !is_unheard(worker)
+                && worker.uptime.is_some_and(|uptime| uptime > UNTIED_AFTER)
         };
         let workers = pools.iter().flat_map(|pool| &pool.workers).filter(is_untied);
         let names: Vec<_> = workers.map(|worker| worker.name.as_str()).collect();
@@ -99,6 +104,42 @@ impl View {
             let why = format!("{names} {verb} untied: {their} connections are not known");
             self.paint(&why, Ink::Yellow)
         })
+    }
+
+    /// Workers that have registered nothing: `image:1 up 30 s, registered nothing here`.
+    fn unheard(&self, pools: &[PoolStatus]) -> Vec<String> {
+        let workers = pools.iter().flat_map(|pool| &pool.workers).filter(|w| is_unheard(w));
+        let told = workers.map(|worker| {
+            let up = format::duration(worker.uptime.unwrap_or_default());
+            let sentence = format!("{} up {up}, registered nothing here", worker.name);
+            self.paint(&sentence, Ink::Yellow)
+        });
+        told.collect()
+    }
+
+    /// Where jobs come from.
+    fn source(&self, broker: &BrokerStatus) -> Vec<String> {
+        if broker.servers.is_empty() {
+            return vec![broker_line(broker)];
+        }
+        let told = broker.servers.iter().map(|server| {
+            let since = format::duration(server.since);
+            match &server.trouble {
+                _ if server.up => format!("{} up for {since}", server.address),
+                Some(trouble) => {
+                    let sentence = format!("{} down for {since}: {trouble}", server.address);
+                    self.paint(&sentence, Ink::Red)
+                }
+                None => format!("{} being tried", server.address),
+            }
+        });
+        let mut lines = vec![format!("jobs from {}", told.collect::<Vec<_>>().join(" · "))];
+        if broker.direct {
+            let lost = "jobs in hand unknown: workers connect by themselves (direct = true), so \
+                        none is waited for, and a worker that is stopped may lose its job";
+            lines.push(self.paint(lost, Ink::Yellow));
+        }
+        lines
     }
 
     fn workers(&self, pools: &[PoolStatus]) -> String {
@@ -222,6 +263,11 @@ impl View {
     fn paint(&self, text: &str, ink: Ink) -> String {
         self.colours.paint(text, ink).into_owned()
     }
+}
+
+/// A worker that ought to have registered something by now, and has not.
+fn is_unheard(worker: &WorkerStatus) -> bool {
+    worker.registered == Some(false) && worker.uptime.is_some_and(|up| up >= UNHEARD_AFTER)
 }
 
 fn broker_line(broker: &BrokerStatus) -> String {

@@ -88,6 +88,8 @@ fn broker() -> BrokerStatus {
     };
     BrokerStatus {
         listen: vec!["127.0.0.1:4730".to_owned()],
+        servers: Vec::new(),
+        direct: false,
         connections: 12,
         untied_performers: 1,
         store_error: None,
@@ -147,6 +149,7 @@ fn running(name: &str, pid: i32, uptime: f64) -> WorkerStatus {
         pid: Some(pid),
         uptime: Some(uptime),
         tied: Some(true),
+        registered: Some(true),
         ..empty(name)
     }
 }
@@ -162,6 +165,7 @@ fn empty(name: &str) -> WorkerStatus {
         done: 0,
         jobs: Vec::new(),
         tied: None,
+        registered: None,
         cpu_percent: None,
         rss: None,
         failed: false,

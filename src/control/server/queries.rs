@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::App;
 use super::convert::{self, WorkerNames};
 use super::refusal::Refusal;
-use crate::broker::{self, BrokerHandle, Command, JobsOf};
+use crate::broker::{self, BrokerHandle, Command, JobView, JobsOf};
 use crate::control::api::{Done, Explanation, JobStatus, PlanStatus, Status};
 use crate::control::{is_label, nearest};
 use crate::model::{FunctionName, NamePattern, WorkerId};
@@ -123,7 +123,9 @@ impl App {
 
     /// The worker of ours that holds a job.
     pub(super) async fn holder(&self, handle: &str) -> Result<WorkerId, Refusal> {
-        let broker = self.broker()?;
+        let Some(broker) = &self.supervisor.broker else {
+            return self.holder_outside(handle).await;
+        };
         let handle = handle.to_owned();
         let job = broker.ask(|reply| Command::Job { handle: handle.clone(), reply }).await?;
         match job.map(|job| (job.running, job.worker)) {
@@ -139,8 +141,19 @@ impl App {
         }
     }
 
+    /// The same of a job of a server outside.
+    async fn holder_outside(&self, handle: &str) -> Result<WorkerId, Refusal> {
+        let snapshot = self.supervisor.snapshot().await?;
+        let job = in_hand(&snapshot, handle).ok_or_else(|| unknown_outside(handle))?;
+        job.worker.ok_or_else(|| unknown_outside(handle))
+    }
+
     async fn job(&self, handle: String) -> Result<JobStatus, Refusal> {
-        let broker = self.broker()?;
+        let Some(broker) = &self.supervisor.broker else {
+            let snapshot = self.supervisor.snapshot().await?;
+            let job = in_hand(&snapshot, &handle).ok_or_else(|| unknown_outside(&handle))?;
+            return Ok(convert::job(job, &WorkerNames::of(&snapshot)));
+        };
         let job = broker.ask(|reply| Command::Job { handle: handle.clone(), reply }).await?;
         let job = job.ok_or_else(|| {
             Refusal::no_such_name(format!("no job has the handle {handle}"))
@@ -149,6 +162,17 @@ impl App {
         let names = WorkerNames::of(&self.supervisor.snapshot().await?);
         Ok(convert::job(&job, &names))
     }
+}
+
+/// A job in the hands of a worker of ours.
+fn in_hand<'a>(snapshot: &'a Snapshot, handle: &str) -> Option<&'a JobView> {
+    let workers = snapshot.broker.iter().flat_map(|overview| overview.workers.values());
+    workers.flat_map(|worker| &worker.jobs).find(|job| job.handle == handle)
+}
+
+fn unknown_outside(handle: &str) -> Refusal {
+    Refusal::no_such_name(format!("no worker here holds a job with the handle {handle}"))
+        .hint("[broker] servers is set: a job is known here while a worker of ours runs it")
 }
 
 /// Refuses names that no pool and no worker has.

@@ -29,7 +29,7 @@ mod terminal;
 
 pub use launch::{Launch, StartError};
 pub use leftovers::Leftover;
-pub use limits::raise_file_limit;
+pub use limits::{FileLimit, raise_file_limit};
 pub use memory::resident;
 pub use spawn::{Child, End, Ended, TerminalChild};
 pub use strays::{MARK, mark};

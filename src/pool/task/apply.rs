@@ -107,7 +107,10 @@ impl Pool {
             PoolCommand::KillJob { worker, reason, reply } => {
                 return self.kill_job(worker, reason, reply).await;
             }
-            PoolCommand::Registered(worker) => Event::Registered(worker),
+            PoolCommand::Registered(worker) => {
+                self.heard_of(worker);
+                Event::Registered(worker)
+            }
             PoolCommand::JobEnded { worker, well } => Event::JobEnded { worker, well },
             PoolCommand::Close { grace, reply } => {
                 Event::Close { grace, request: self.replies.open(Reply::Over(reply)) }
@@ -187,6 +190,7 @@ impl Pool {
             if self.is_gated() {
                 self.gate.send(GateRequest::Gone { worker, exit });
             }
+            self.unheard.gone(worker);
             self.tell_killed(worker);
         }
     }
@@ -357,6 +361,7 @@ impl Pool {
         self.pids.insert(worker, pid);
         if let Some(listener) = listener {
             let name = name.clone();
+            self.unheard.started(worker, name.clone());
             self.gate.send(GateRequest::Admit { worker, name, listener });
         }
         self.under_way.push(Box::pin(async move {

@@ -12,6 +12,7 @@ mod overrun;
 mod publish;
 mod recycle;
 mod story;
+mod unheard;
 mod watch;
 
 use std::collections::{HashMap, VecDeque};
@@ -31,6 +32,7 @@ use self::deploy::Deploy;
 use self::desk::GateDesk;
 use self::overrun::Overruns;
 use self::publish::Publisher;
+use self::unheard::Unheard;
 use self::watch::Watches;
 use super::health::{SIGNS_MAX, Sign};
 use super::lifecycle::{Event, Roster, Rules};
@@ -70,7 +72,8 @@ pub struct PoolOptions {
 /// Where workers find their jobs.
 #[derive(Clone, Debug)]
 pub enum Servers {
-    /// The daemon's broker, through a private listener for each process.
+    /// The daemon's broker, or the daemon's way to others, through a private listener for each
+    /// process.
     Own,
     /// These Gearman servers, `HOST:PORT`.
     External(Arc<[String]>),
@@ -115,6 +118,7 @@ pub struct Pool {
     recycle_look: Option<Instant>,
     /// The last run that was skipped: when, and why.
     skipped: Option<(SystemTime, String)>,
+    unheard: Unheard,
     ids: WorkerIds,
     tracker: TaskTracker,
     publisher: Publisher,
@@ -141,6 +145,7 @@ enum Wake {
     LookAtJobs,
     Tallies(Vec<Tally>),
     LookAtWorkers,
+    Unheard,
 }
 
 impl Pool {
@@ -184,6 +189,7 @@ impl Pool {
             tallies_in,
             recycle_look: None,
             skipped: None,
+            unheard: Unheard::default(),
             ids,
             tracker: tracker.clone(),
             publisher,
@@ -213,6 +219,7 @@ impl Pool {
                 Wake::LookAtJobs => self.look_at_jobs(),
                 Wake::Tallies(tallies) => self.judge_workers(tallies).await,
                 Wake::LookAtWorkers => self.look_at_workers(),
+                Wake::Unheard => self.warn_of_unheard(),
             }
             self.publish_if_due();
         }
@@ -224,6 +231,7 @@ impl Pool {
         let deadline = self.next_deadline().map(Into::into);
         let look = self.overrun_due().map(Into::into);
         let recycle = self.recycle_due().map(Into::into);
+        let unheard = self.unheard.due().map(Into::into);
         Some(tokio::select! {
             biased;
             Some(event) = self.under_way.next() => Wake::Lifecycle(event),
@@ -240,6 +248,8 @@ impl Pool {
             Some(tallies) = self.tallies.recv() => Wake::Tallies(tallies),
             () = sleep_until(recycle.unwrap_or_else(tokio::time::Instant::now)),
                 if recycle.is_some() => Wake::LookAtWorkers,
+            () = sleep_until(unheard.unwrap_or_else(tokio::time::Instant::now)),
+                if unheard.is_some() => Wake::Unheard,
             () = tokio::task::yield_now(), if !self.starts.is_empty() => Wake::StartNext,
             else => return None,
         })

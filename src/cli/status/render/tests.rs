@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::status::{scene, verdict};
+use crate::control::api::ServerStatus;
 
 fn picture(status: &Status) -> String {
     let view = View { colours: Colours::Off, today: "2026-11-24".to_owned() };
@@ -87,4 +88,35 @@ fn many_queues_are_counted_after_the_longest() {
     assert!(picture.contains("24 jobs wait for f24"), "{picture}");
     assert!(picture.contains("1 job waits for f1") != picture.contains("more functions too"));
     assert!(picture.contains("jobs wait for 4 more functions too"), "{picture}");
+}
+
+#[test]
+fn servers_outside_are_told_with_their_troubles_and_what_is_lost() {
+    let mut status = scene::healthy();
+    let broker = status.broker.as_mut().unwrap();
+    let server = |address: &str, trouble: Option<&str>| ServerStatus {
+        address: address.to_owned(),
+        up: trouble.is_none(),
+        trouble: trouble.map(str::to_owned),
+        since: 61.0,
+    };
+    broker.servers = vec![server("gm1:4730", None), server("gm2:4730", Some("refused"))];
+    let told = "jobs from gm1:4730 up for 1m 1s · gm2:4730 down for 1m 1s: refused\n";
+    let text = picture(&status);
+    assert!(text.contains(told) && !text.contains("broker on"), "{text}");
+    assert!(!text.contains("unknown"), "{text}");
+    status.broker.as_mut().unwrap().direct = true;
+    assert!(picture(&status).contains("jobs in hand unknown: workers connect by themselves"));
+}
+
+#[test]
+fn a_worker_that_registered_nothing_for_half_a_minute_is_told() {
+    let mut status = scene::healthy();
+    let worker = &mut status.pools[0].workers[1];
+    (worker.tied, worker.registered, worker.uptime) = (Some(false), Some(false), Some(29.0));
+    assert!(!picture(&status).contains("registered nothing here"));
+    status.pools[0].workers[1].uptime = Some(30.0);
+    let text = picture(&status);
+    assert!(text.contains("slow:2 up 30 s, registered nothing here"), "{text}");
+    assert!(!text.contains("untied"), "{text}");
 }

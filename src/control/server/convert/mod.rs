@@ -11,12 +11,14 @@ use jiff::tz::TimeZone;
 
 use crate::broker::record::{Death, DeathCause, JobRecord};
 use crate::broker::{FunctionView, JobView, Overview};
+use crate::config::ServersWay;
 use crate::control::api::{
     BrokerStatus, ConfigStatus, CountRecord, DaemonState, DeathStatus, ExitStory, Explanation,
     ExportedJob, FunctionStatus, HostStatus, JobStatus, PlanStep, RejectedStatus, ScalingNumbers,
-    Status, Text, WorkerStatus,
+    ServerStatus, Status, Text, WorkerStatus,
 };
 use crate::control::spelled_out;
+use crate::forward::ServerView;
 use crate::host::HostSample;
 use crate::model::{FunctionName, NamePattern, WorkerId, WorkerName};
 use crate::scaler::Decision;
@@ -213,12 +215,26 @@ fn config(file: &str, state: &ConfigState) -> ConfigStatus {
 }
 
 fn broker(overview: &Overview, snapshot: &Snapshot) -> BrokerStatus {
+    let listen = &snapshot.settings.broker.listen;
+    let listen = listen.iter().filter(|_| snapshot.servers.is_empty());
+    let is_direct = snapshot.settings.broker.way == ServersWay::Direct;
     BrokerStatus {
-        listen: snapshot.settings.broker.listen.iter().map(ToString::to_string).collect(),
+        listen: listen.map(ToString::to_string).collect(),
+        servers: snapshot.servers.iter().map(server).collect(),
+        direct: is_direct && !snapshot.servers.is_empty(),
         connections: overview.sessions,
         untied_performers: overview.untied_performers,
         store_error: overview.store_error.clone(),
         functions: overview.functions.iter().map(|(name, view)| function(name, view)).collect(),
+    }
+}
+
+fn server(view: &ServerView) -> ServerStatus {
+    ServerStatus {
+        address: view.address.clone(),
+        up: view.is_up,
+        trouble: Some(view.trouble.clone()).filter(|trouble| !trouble.is_empty()),
+        since: view.since.as_secs_f64(),
     }
 }
 

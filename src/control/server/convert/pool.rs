@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
-use crate::config::{Count, PoolProtocol, Run, TimedAction};
+use crate::config::{Count, PoolProtocol, Run, ServersWay, TimedAction};
 use crate::control::api::{CanaryStatus, CronStatus, Intent, PoolStatus, WorkerStatus};
 use crate::pool::{DeployView, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, RaisedMin, Snapshot};
@@ -94,6 +94,8 @@ impl Scene<'_> {
         let usage = slot.pid.and_then(|pid| self.snapshot.usage.get(&pid));
         let seconds = |at: Instant| self.now.saturating_duration_since(at).as_secs_f64();
         let broker = self.snapshot.broker.as_ref();
+        let is_known = broker.is_some() && self.knows_connections() && should_connect(view, slot);
+        let known = |it: bool| is_known.then_some(it);
         WorkerStatus {
             name: slot.name.to_string(),
             state: slot.state.as_str().to_owned(),
@@ -103,7 +105,8 @@ impl Scene<'_> {
             uptime: slot.pid.and(slot.started).map(seconds),
             done: seen.map_or(0, |worker| worker.done),
             jobs: seen.iter().flat_map(|w| &w.jobs).map(|view| job(view, self.names)).collect(),
-            tied: broker.and_then(|_| tied(view, slot, seen)),
+            tied: known(seen.is_some_and(|worker| worker.sessions > 0)),
+            registered: known(seen.is_some_and(has_registered)),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             rss: usage.map(|usage| usage.rss),
             failed: slot.failed,
@@ -118,10 +121,25 @@ impl Scene<'_> {
         }
     }
 
+    /// Whether workers' connections come through us.
+    fn knows_connections(&self) -> bool {
+        self.snapshot.servers.is_empty() || self.snapshot.settings.broker.way == ServersWay::Forward
+    }
+
     fn seen(&self, slot: &SlotView) -> Option<&WorkerView> {
         let overview: &Overview = self.snapshot.broker.as_ref()?;
         overview.workers.get(&slot.worker?)
     }
+}
+
+/// Whether the worker ought to have connections to its broker.
+fn should_connect(view: &PoolView, slot: &SlotView) -> bool {
+    view.settings.program.protocol != PoolProtocol::None && slot.state == SlotState::Running
+}
+
+/// Who is idle has registered, now or before.
+fn has_registered(worker: &WorkerView) -> bool {
+    worker.idle.is_some() || worker.done > 0 || !worker.jobs.is_empty()
 }
 
 fn canary(deploy: &DeployView) -> CanaryStatus {
@@ -130,13 +148,6 @@ fn canary(deploy: &DeployView) -> CanaryStatus {
         at: rfc3339(deploy.at),
         failed: deploy.failed.clone(),
     }
-}
-
-/// Whether the broker knows the worker's connections; asked only where there should be some.
-fn tied(view: &PoolView, slot: &SlotView, seen: Option<&WorkerView>) -> Option<bool> {
-    let has_jobs = view.settings.program.protocol != PoolProtocol::None;
-    let is_up = slot.state == SlotState::Running;
-    (has_jobs && is_up).then(|| seen.is_some_and(|worker| worker.sessions > 0))
 }
 
 /// Why the pool has the count it has.

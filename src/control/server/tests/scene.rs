@@ -40,6 +40,7 @@ pub(super) fn snapshot() -> Snapshot {
         started: Instant::now(),
         pools: vec![brief()],
         broker: Some(overview()),
+        servers: Vec::new(),
         host: HostSample { cores: 2, ..HostSample::default() },
         usage: HashMap::from([(PID, usage)]),
         stopping: false,
