@@ -52,6 +52,24 @@ fn an_edit_of_the_count_changes_what_is_wanted_and_ends_a_hold() {
 }
 
 #[test]
+fn a_worker_with_a_job_finishes_it_although_its_pool_is_to_have_none_any_more() {
+    let pool = "[pool.turn]\nuser = \"${USER}\"\nprotocol = \"exec\"\nstop = [\"KILL\"]\n\
+                surge = 1\ncommand = [\"sh\", \"-c\", \"while [ ! -e go ]; do sleep 0.01; done; echo well\"]\n";
+    let daemon = Daemon::with_pools(pool);
+    let mut command = daemon.command(&["submit", "turn", "x", "--timeout", "20s"]);
+    let client = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    daemon.until_in_hand(1);
+    let plain = "[pool.turn]\nuser = \"${USER}\"\nprotocol = \"none\"\nstop = [\"KILL\"]\n\
+                 surge = 1\ncanary = false\nready = { after = \"0s\" }\ncommand = \"sleep 1000\"\n";
+    daemon.edit(pool, plain);
+    until("it is to go", || daemon.log().contains("state=\"STOPPING\""));
+    let go = daemon.folder.path().join("go");
+    std::fs::write(go, "").unwrap();
+    let said = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "well\n", "{}", daemon.log());
+}
+
+#[test]
 fn a_pool_that_comes_back_while_it_finishes_a_job_goes_on_writing_its_log() {
     let pool = "[pool.echo]\nuser = \"${USER}\"\nprotocol = \"exec\"\nlog = \"{}\"\n\
                 command = [\"sh\", \"-c\", \"read word; echo $word >&2; \

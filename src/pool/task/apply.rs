@@ -137,7 +137,8 @@ impl Pool {
     ) -> Event {
         let program = self.program_change(&settings);
         let rules = Rules::from(&*settings);
-        let limit_differs = settings.count.max != self.settings.count.max;
+        let limit_differs = settings.count.max != self.settings.count.max
+            || self.is_gated(&settings) != self.is_gated(&self.settings);
         if settings.upkeep.job_timeout != self.settings.upkeep.job_timeout {
             self.look_at_jobs_anew();
         }
@@ -152,7 +153,7 @@ impl Pool {
     /// Tells the gate how many workers may hold jobs at once. Never none: what was taken is
     /// finished though the pool is to have no worker.
     pub(super) fn send_limit(&mut self) {
-        if self.is_gated() {
+        if self.is_gated(&self.settings) {
             let pool = self.settings.name.clone();
             let workers_max = self.settings.count.max.max(1) as usize;
             self.gate.send(GateRequest::Limit { pool, workers_max });
@@ -187,7 +188,7 @@ impl Pool {
             if let Some(begun) = self.watches.end(worker) {
                 self.ask_last_words(worker, begun);
             }
-            if self.is_gated() {
+            if self.gate.knows(worker) {
                 self.gate.send(GateRequest::Gone { worker, exit });
             }
             self.unheard.gone(worker);
@@ -217,7 +218,7 @@ impl Pool {
                 self.processes.signal(worker, signal);
             }
             Effect::Nudge(worker) => {
-                if self.is_gated() {
+                if self.gate.knows(worker) {
                     self.gate.send(GateRequest::Nudge(worker));
                 }
             }
@@ -231,7 +232,7 @@ impl Pool {
                 self.replies.answer(request, outcome);
             }
             Effect::Charge(worker) => {
-                if self.is_gated() {
+                if self.gate.knows(worker) {
                     self.gate.send(GateRequest::Charge(worker));
                 }
             }
@@ -243,7 +244,7 @@ impl Pool {
             }
             Effect::Skipped(why) => self.tell_skip(why).await,
             Effect::Await(worker) => {
-                if self.is_gated() {
+                if self.gate.knows(worker) {
                     self.gate.send(GateRequest::Await(worker));
                 }
             }
@@ -257,7 +258,7 @@ impl Pool {
         if self.withdraw(worker) {
             return;
         }
-        if !self.is_gated() {
+        if !self.gate.knows(worker) {
             return self.later(Event::Drained(worker));
         }
         let (reply, answer) = oneshot::channel();
@@ -274,7 +275,7 @@ impl Pool {
         if self.withdraw(worker) {
             return;
         }
-        if !self.is_gated() {
+        if !self.gate.knows(worker) {
             return self.later(Event::Drained(worker));
         }
         let (reply, answer) = oneshot::channel();
@@ -323,7 +324,7 @@ impl Pool {
             let program = settings.program.command.first().cloned().unwrap_or_default();
             move |source| StartError::Step { program, step, source }
         };
-        let listener = if self.is_gated() {
+        let listener = if self.is_gated(settings) {
             Some(listen().map_err(failed("open its private port"))?)
         } else {
             None
@@ -345,7 +346,7 @@ impl Pool {
         launch.env.insert(MARK.into(), mark(worker).into());
         let notify = self.prepare_notify(worker, &mut launch);
         let notify = notify.map_err(failed("open its notification socket"))?;
-        let (pid, source, end) = if self.settings.program.tty {
+        let (pid, source, end) = if settings.program.tty {
             let child = self.processes.spawn_on_terminal(worker, name, &launch)?;
             (child.pid, LogSource::Terminal(child.terminal), child.end)
         } else {

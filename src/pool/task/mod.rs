@@ -264,9 +264,10 @@ impl Pool {
         self.under_way.push(Box::pin(ready(event)));
     }
 
-    /// Whether the gate knows this pool's workers.
-    fn is_gated(&self) -> bool {
-        matches!(self.servers, Servers::Own) && self.settings.program.protocol != PoolProtocol::None
+    /// Whether workers of these settings get their jobs through the gate. Those of settings before
+    /// an edit may have been started the other way: [`GateDesk::knows`] tells of each.
+    fn is_gated(&self, settings: &PoolSettings) -> bool {
+        matches!(self.servers, Servers::Own) && settings.program.protocol != PoolProtocol::None
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Overruns {
 impl Pool {
     /// When jobs are to be looked at.
     pub(super) fn overrun_due(&self) -> Option<Instant> {
-        self.settings.upkeep.job_timeout.filter(|_| self.is_gated())?;
+        self.settings.upkeep.job_timeout.filter(|_| self.is_gated(&self.settings))?;
         // At once after a start or when the key came.
         Some(self.overruns.due.unwrap_or_else(now))
     }

@@ -24,7 +24,7 @@ impl Pool {
     pub(super) fn look_at_workers(&mut self) {
         self.recycle_look = Some(now());
         let tallies = self.tallies_in.clone();
-        if !self.is_gated() {
+        if !self.is_gated(&self.settings) {
             let idle =
                 |worker: &WorkerId| Tally { worker: *worker, done: 0, is_busy: false, idle: None };
             // The channel is empty: one look at a time.
