@@ -18,7 +18,9 @@ use super::task::Supervisor;
 use crate::gearman::{ListedConnection, ListedFunction, Listing, ServerAddress};
 use crate::model::{FunctionName, PoolName};
 use crate::protocol::CLIENT_ID_LEN_MAX;
-use crate::scaler::{Fleet, Peer, PeerPool, Plan, PoolSample, Strangers, publish, published};
+use crate::scaler::{
+    Fleet, FunctionSample, Peer, PeerPool, Plan, PoolSample, Strangers, publish, published,
+};
 
 /// Between two listings of a server.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -230,12 +232,17 @@ fn host_name(daemon: &str) -> String {
 }
 
 /// Tells how many jobs of each function others have in hand.
+///
+/// A listing is a second old: jobs of ours that have ended since stand in it still. Where nobody
+/// else performs the function they are not taken for others', which would need workers.
 pub(super) fn elsewhere(
-    functions: &mut BTreeMap<FunctionName, crate::scaler::FunctionSample>,
+    functions: &mut BTreeMap<FunctionName, FunctionSample>,
     running: &BTreeMap<FunctionName, usize>,
+    fleet: &Fleet,
 ) {
     for (name, sample) in functions {
-        let all = running.get(name).copied().unwrap_or_default();
+        let is_shared = !fleet.peers.is_empty() || fleet.strangers.contains_key(name);
+        let all = running.get(name).copied().filter(|_| is_shared).unwrap_or_default();
         sample.elsewhere = all.saturating_sub(sample.running);
     }
 }
@@ -243,6 +250,26 @@ pub(super) fn elsewhere(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jobs_that_a_late_listing_still_has_are_others_only_where_there_are_others() {
+        let name = FunctionName::from("f");
+        let running = BTreeMap::from([(name.clone(), 4)]);
+        let shared = |fleet: &Fleet| {
+            let sample = FunctionSample { running: 1, ..FunctionSample::default() };
+            let mut functions = BTreeMap::from([(name.clone(), sample)]);
+            elsewhere(&mut functions, &running, fleet);
+            functions[&name].elsewhere
+        };
+        let mut fleet = Fleet::default();
+        assert_eq!(shared(&fleet), 0);
+        fleet.strangers.insert("g".into(), Strangers { hosts: 1, performers: 1 });
+        assert_eq!(shared(&fleet), 0, "they do something else");
+        fleet.strangers.insert(name.clone(), Strangers { hosts: 1, performers: 1 });
+        assert_eq!(shared(&fleet), 3);
+        let peers = BTreeMap::from([("b/w".to_owned(), Peer::default())]);
+        assert_eq!(shared(&Fleet { peers, ..Fleet::default() }), 3);
+    }
 
     #[test]
     fn peers_strangers_and_ourselves_are_told_apart() {

@@ -64,8 +64,9 @@ impl Supervisor {
         let pools = self.pools.values_mut();
         let mut look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
         if let Some(fleet) = &self.fleet {
-            fleet::elsewhere(&mut look.functions, &fleet.running(now));
-            look.fleet = Some(fleet.fleet(now));
+            let others = fleet.fleet(now);
+            fleet::elsewhere(&mut look.functions, &fleet.running(now), &others);
+            look.fleet = Some(others);
         }
         let plan = decide(&mut self.scaling.state, now, &look, &self.settings.host);
         if let Some(fleet) = &self.fleet {

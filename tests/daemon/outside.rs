@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::php::has_php_gearman;
-use crate::rig::{DEADLINE, Daemon, PROGRAM, kill, lives, until};
+use crate::rig::{DEADLINE, Daemon, PROGRAM, kill, lives, until, until_within};
 
 /// A gearmand of one test.
 struct Gearmand {
@@ -256,10 +257,9 @@ fn the_queue_outside_decides_the_count() {
         daemon.status()["pools"][0]["wanted"].as_u64().is_some_and(|wanted| wanted >= 3)
     });
     until("the pool has grown", || !daemon.running("slow").is_empty());
-    // Beside servers that other hosts may serve too it shrinks in steps.
-    let most = daemon.running("slow").len();
-    until("the pool wants none", || daemon.status()["pools"][0]["wanted"] == 0);
-    until("the pool shrinks", || daemon.running("slow").len() < most.max(2));
+    // It keeps what the last minute needed, and then falls step by step.
+    let deadline = Duration::from_mins(3);
+    until_within(deadline, "the pool has shrunk", || daemon.running("slow").is_empty());
     until("all jobs are done", || server.listed("slow").is_none_or(|it| it[0] == 0));
 }
 

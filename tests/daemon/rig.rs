@@ -208,10 +208,14 @@ pub(crate) fn lives(pid: i64) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-pub(crate) fn until(what: &str, mut seen: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, seen: impl FnMut() -> bool) {
+    until_within(DEADLINE, what, seen);
+}
+
+pub(crate) fn until_within(deadline: Duration, what: &str, mut seen: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !seen() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
+        assert!(begun.elapsed() < deadline, "waited in vain until {what}");
         std::thread::yield_now();
     }
 }
