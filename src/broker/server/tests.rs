@@ -1,11 +1,8 @@
 //! Turns of connections, one at a time.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
-use jiff::tz::TimeZone;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -13,33 +10,17 @@ use tokio::sync::mpsc;
 use super::core::{Core, Turn};
 use super::ledger::Ledger;
 use super::stream::Stream;
-use crate::broker::state::{Habits, State, StateSettings};
+use crate::broker::state::State;
+use crate::broker::state::tests::settings;
 use crate::broker::store::{MemoryStore, StoreThread};
-use crate::config::StoreKind;
-use crate::model::{JobId, SessionId};
+use crate::model::SessionId;
 use crate::protocol::{Decoder, Reader, Request};
 
 const PACKET_LEN_MAX: usize = 1 << 20;
 
 fn core() -> Core {
-    let started_at = SystemTime::UNIX_EPOCH;
-    let settings = StateSettings {
-        handle_prefix: "H:x".to_owned(),
-        handle_prefix_before: "H:x".to_owned(),
-        next: JobId(1),
-        reserved: JobId(1000),
-        pid: 42,
-        version: "0.1".to_owned(),
-        store: StoreKind::Memory,
-        attempts_max: 3,
-        habits: Habits::default(),
-        rules: Arc::default(),
-        zone: TimeZone::UTC,
-        held_bytes_max: 1 << 20,
-        hash_key: [7; 16],
-        started: Instant::now(),
-        started_at,
-    };
+    let settings = settings(1, 1000);
+    let started_at = settings.started_at;
     let (store, _) = StoreThread::start(Box::new(MemoryStore::new("H:x", started_at))).unwrap();
     let (events, _) = mpsc::channel(1);
     Core::new(State::new(settings), Ledger::new(store), None, events, PACKET_LEN_MAX)

@@ -60,7 +60,7 @@ mod submit;
 mod sweep;
 mod tape;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -21,3 +21,5 @@ mod script;
 mod speed;
 mod submitting;
 mod waking;
+
+pub(in crate::broker) use script::settings;

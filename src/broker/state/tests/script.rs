@@ -36,7 +36,7 @@ pub(super) fn check(script: &str) {
     Script::new().run(script);
 }
 
-pub(super) fn settings(next: u64, reserved: u64) -> StateSettings {
+pub(in crate::broker) fn settings(next: u64, reserved: u64) -> StateSettings {
     StateSettings {
         handle_prefix: "H:x".to_owned(),
         handle_prefix_before: "H:x".to_owned(),
