@@ -3,8 +3,9 @@
 //! [`decide`] is pure: a [`Look`] goes in, a [`Plan`] comes out; no clock, no I/O, and no knowledge
 //! of how workers are started or stopped. `estimate` (functions), `load` and `window` (pools) keep
 //! the history, `need` says what a pool would have alone, `gate` what the host bears, `budget` who
-//! gets the room, `fleet` how hosts at the same servers divide a need. A target never builds on the present count, and starting workers count as
-//! capacity; a scaler that breaks either rule overshoots at a cold start.
+//! gets the room, `fleet` how hosts at the same servers divide a need. A target never builds on the
+//! present count, and starting workers count as capacity; a scaler that breaks either rule overshoots
+//! at a cold start.
 
 mod budget;
 mod decide;
