@@ -91,7 +91,9 @@ impl Emulator {
         if ch == '\x1b' {
             self.pending.clear();
         }
-        if self.pending.len() < PENDING_LEN_MAX {
+        // A line feed and its like inside of a sequence have been carried out; they come once.
+        let is_carried_out = ch != '\x1b' && ch.is_ascii_control() && !is_over;
+        if !is_carried_out && self.pending.len() < PENDING_LEN_MAX {
             self.pending.push(ch);
         }
         if !is_over {
@@ -242,6 +244,18 @@ mod tests {
                 assert_eq!(later.repaint(), first.repaint(), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_line_feed_inside_of_a_sequence_is_not_repeated_to_who_comes_later() {
+        let mut first = Emulator::new(TerminalSize::new(4, 2));
+        first.feed(b"ab\r\n\x1b[1\n");
+        let mut later = Emulator::new(first.size());
+        later.feed(&first.repaint());
+        assert_eq!(rows(&later), rows(&first));
+        first.feed(b";1Hcd");
+        later.feed(b";1Hcd");
+        assert_eq!((&rows(&later), rows(&first)[0].as_str()), (&rows(&first), "cd  "));
     }
 
     #[test]
