@@ -90,6 +90,13 @@ impl DiskStore {
                 rebuild(&path)?;
                 connect(&path)
             }
+            foreign @ StoreError::Foreign { .. } => match salvage::set_aside_unknown(&path)? {
+                Some(aside) => {
+                    tell_of(&aside);
+                    connect(&path)
+                }
+                None => Err(foreign),
+            },
             other => Err(other),
         })?;
         Ok(Self {
@@ -230,12 +237,15 @@ impl fmt::Debug for DiskStore {
 }
 
 fn rebuild(path: &Path) -> Result<(), StoreError> {
-    let aside = salvage::set_aside(path)?;
+    tell_of(&salvage::set_aside(path)?);
+    Ok(())
+}
+
+fn tell_of(aside: &Path) {
     error!(
         damaged = %aside.display(),
         "the job store was damaged: what could be read is in a new one, the damaged one was kept"
     );
-    Ok(())
 }
 
 fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<T> {

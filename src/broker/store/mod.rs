@@ -9,6 +9,7 @@ mod ballast;
 mod disk;
 mod error;
 mod extras;
+mod header;
 mod memory;
 mod reader;
 mod reads;

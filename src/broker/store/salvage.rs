@@ -13,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::StoreError;
 use super::schema::{connect_to_read, draft, explain};
+use super::{StoreError, header};
 
 /// Rows that are read with one statement.
 const PIECE_LEN: i64 = 256;
@@ -23,9 +23,22 @@ const LAST_ID: i64 = i64::MAX;
 
 /// Makes a new store of what can be read of the one at `path`; tells where the damaged one is.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    replace(path, path)
+}
+
+/// The same for a file that SQLite does not know for its own; `None` when it is none of ours.
+pub(super) fn set_aside_unknown(path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let Some(copy) = header::readable_copy(path)? else { return Ok(None) };
+    let replaced = replace(path, &copy);
+    header::remove(&copy).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    replaced.map(Some)
+}
+
+/// Puts a new store with what can be read of `source` in the place of the one at `path`.
+fn replace(path: &Path, source: &Path) -> Result<PathBuf, StoreError> {
     let wrong = |error| explain(path, error);
     let opening = |source| StoreError::Open { path: path.to_owned(), source };
-    let old = connect_to_read(path)?;
+    let old = connect_to_read(source)?;
     // Of a store without a readable prefix the handles cannot be known again anyway.
     let prefix = meta(&old, "handle_prefix").and_then(|value| match value {
         Value::Text(prefix) => Some(prefix),
@@ -64,7 +77,7 @@ fn rebuilt(path: &Path) -> PathBuf {
     with_suffix(path, ".rebuilt")
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -168,6 +168,29 @@ fn a_file_that_is_not_a_whole_store_is_never_taken_for_an_empty_one() {
 }
 
 #[test]
+fn a_store_without_a_readable_header_is_set_aside_and_its_jobs_are_read() {
+    for damaged in [0..16, 0..100, 60..80, 0..4096] {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:first").unwrap();
+        let long = JobRecord { payload: vec![b'x'; 9000].into(), ..job(2) };
+        store.commit(&[Change::Put(job(1)), Change::Put(long.clone())]).unwrap();
+        drop(store);
+        let path = folder.path().join(FILE);
+        let mut file = fs::read(&path).unwrap();
+        file[damaged.clone()].fill(0xa5);
+        fs::write(&path, &file).unwrap();
+        let mut store = DiskStore::open(&dir, "H:renamed").unwrap();
+        let (jobs, meta) = scan(&mut store);
+        assert_eq!((jobs, meta.handle_prefix.as_str()), (vec![job(1), long], "H:first"));
+        assert_eq!(fs::read(folder.path().join("jobs.db.damaged-1")).unwrap(), file);
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let rest: Vec<_> = names.filter(|name| name.to_string_lossy().contains("mended")).collect();
+        assert!(rest.is_empty(), "{damaged:?}: {rest:?}");
+    }
+}
+
+#[test]
 fn a_store_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let dir = StateDir::open(folder.path()).unwrap();
