@@ -1,7 +1,7 @@
 //! Which jobs' contents are in memory: those near the heads of their queues, up to a budget.
 //!
-//! A stored job's content (unique and payload) is dropped when memory is short and read back ahead
-//! of its turn. Jobs that are in no store keep theirs. A grab whose job has to be read first waits
+//! A stored job's content (unique and payload) is dropped when many jobs are before it, or when
+//! memory is short, and read back ahead of its turn. Jobs that are in no store keep theirs. A grab whose job has to be read first waits
 //! for it, and so does every later answer to that session.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,9 @@ use crate::model::{JobId, Priority, SessionId};
 use crate::protocol::WorkReport;
 
 /// Jobs at the head of a queue that are read ahead of their turn.
-pub(super) const READ_AHEAD_JOBS: usize = 256;
+pub(super) const READ_AHEAD_JOBS: usize = 512;
+/// Jobs of a queue behind which a new one leaves its content to the disk at once.
+pub(super) const KEPT_JOBS: usize = 256;
 /// The part of the budget that new jobs may fill, in quarters; the rest is for reading ahead.
 const NEW_JOBS_QUARTERS: usize = 2;
 /// How long after a failed read the disk is left alone.
@@ -35,15 +37,18 @@ pub(super) struct Contents {
 }
 
 impl State {
-    /// Leaves the content of a job that has just been stored to the disk, if memory is short.
+    /// Leaves the content of a job that has just been stored to the disk, if it is far from its
+    /// turn or memory is short.
     pub(super) fn spare_memory(&mut self, id: JobId) {
-        if self.jobs.held_bytes() <= self.settings.held_bytes_max / 4 * NEW_JOBS_QUARTERS {
-            return;
-        }
-        let job = self.jobs.get(id);
-        if job.is_some_and(|job| {
-            job.record == Record::Kept && matches!(job.place, Place::Queued | Place::Delayed)
-        }) {
+        let Some(job) = self.jobs.get(id).filter(|job| job.record == Record::Kept) else { return };
+        let Some(function) = self.functions.get(job.function) else { return };
+        let before = match job.place {
+            Place::Queued => function.queued(job.priority).len(),
+            Place::Delayed => *function.delayed.get(job.priority),
+            Place::Storing | Place::Running { .. } | Place::Limbo(_) => return,
+        };
+        let budget = self.settings.held_bytes_max / 4 * NEW_JOBS_QUARTERS;
+        if before > KEPT_JOBS || self.jobs.held_bytes() > budget {
             self.jobs.release(id);
         }
     }
@@ -125,12 +130,20 @@ impl State {
                 self.contents.rests_until = None;
                 self.jobs.hold(id, content);
             }
-            Fetched::Later => {}
+            Fetched::Later => self.look_again(id),
             Fetched::Failed => self.contents.rests_until = Some(now + READ_AGAIN_AFTER),
             Fetched::Lost => self.lose_content(id, fx),
         }
         for session in self.contents.waiting.remove(&id).unwrap_or_default() {
             self.serve_grabs(now, session, fx);
+        }
+    }
+
+    /// Has the next grab ask for what was left out of an answer.
+    fn look_again(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if let Some(function) = self.functions.get_mut(job.function) {
+            function.look_in = 0;
         }
     }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::disk::{Damage, SCAN_NORMAL, SCAN_OTHER, priority_number, record};
+use super::rows::runs;
 use super::schema::{connect_to_read, explain};
 use super::{Reader, StoreError};
 use crate::broker::record::{Content, Fetched, JobRecord};
@@ -24,6 +25,11 @@ const FETCH: &str = "
     SELECT uniq, coalesce(jobs.payload, long.payload)
     FROM jobs LEFT JOIN payloads long USING (id)
     WHERE id = ?1 AND coalesce(jobs.payload, long.payload) IS NOT NULL";
+const FETCH_RUN: &str = "
+    SELECT id, uniq, coalesce(jobs.payload, long.payload)
+    FROM jobs LEFT JOIN payloads long USING (id)
+    WHERE id BETWEEN ?1 AND ?2 AND coalesce(jobs.payload, long.payload) IS NOT NULL
+    ORDER BY id";
 const DESCRIBE: &str = "
     SELECT uniq, length(coalesce(jobs.payload, long.payload))
     FROM jobs LEFT JOIN payloads long USING (id)
@@ -113,6 +119,30 @@ impl DiskReader {
         }
     }
 
+    /// The contents of jobs from one number to another as far as one statement reads them, and at
+    /// most up to `bytes_max`.
+    fn run(&mut self, (first, last): (JobId, JobId), bytes_max: usize) -> Vec<(JobId, Content)> {
+        let mut found = Vec::new();
+        let Ok(connection) = self.connection() else { return found };
+        let Ok(mut statement) = connection.prepare_cached(FETCH_RUN) else { return found };
+        let range = [first, last].map(|id| id.0.cast_signed());
+        let Ok(mut rows) = statement.query(range) else { return found };
+        let mut bytes = 0;
+        let read = |row: &Row<'_>| {
+            let blob = |at| row.get::<_, Vec<u8>>(at).map(Bytes::from);
+            let id = JobId(row.get::<_, i64>(0)?.cast_unsigned());
+            Ok::<_, rusqlite::Error>((id, Content { unique: Unique(blob(1)?), payload: blob(2)? }))
+        };
+        while bytes < bytes_max
+            && let Ok(Some(row)) = rows.next()
+            && let Ok((id, content)) = read(row)
+        {
+            bytes += content.payload.len();
+            found.push((id, content));
+        }
+        found
+    }
+
     fn piece(&mut self, place: ScanPlace, max: usize) -> Result<Vec<JobRecord>, StoreError> {
         let path = self.path.clone();
         let wrong = |error| explain(&path, error);
@@ -138,18 +168,25 @@ impl DiskReader {
 
 impl Reader for DiskReader {
     fn contents(&mut self, ids: &[JobId]) -> Vec<(JobId, Fetched)> {
-        let mut bytes = 0;
-        let mut fetch = |id: &JobId| {
-            if bytes >= CONTENTS_BYTES_MAX {
-                return (*id, Fetched::Later);
+        let (mut all, mut bytes) = (Vec::with_capacity(ids.len()), 0);
+        for (first, last) in runs(ids.to_vec()) {
+            let read = self.run((first, last), CONTENTS_BYTES_MAX.saturating_sub(bytes));
+            let mut read = read.into_iter().peekable();
+            for id in (first.0..=last.0).map(JobId) {
+                let fetched = match read.next_if(|(found, _)| *found == id) {
+                    Some((_, content)) => Fetched::Content(content),
+                    None if bytes >= CONTENTS_BYTES_MAX => Fetched::Later,
+                    // What a statement for many did not find is looked for alone, so that one
+                    // damaged row costs no other job.
+                    None => self.fetch(id),
+                };
+                if let Fetched::Content(content) = &fetched {
+                    bytes += content.payload.len();
+                }
+                all.push((id, fetched));
             }
-            let fetched = self.fetch(*id);
-            if let Fetched::Content(content) = &fetched {
-                bytes += content.payload.len();
-            }
-            (*id, fetched)
-        };
-        ids.iter().map(&mut fetch).collect()
+        }
+        all
     }
 
     fn describe(&mut self, ids: &[JobId]) -> HashMap<JobId, (Unique, usize)> {

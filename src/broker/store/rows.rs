@@ -102,7 +102,7 @@ impl<'t> Rows<'t> {
 }
 
 /// The runs of numbers without gaps, each by its first and last.
-fn runs(mut ids: Vec<JobId>) -> Vec<(JobId, JobId)> {
+pub(super) fn runs(mut ids: Vec<JobId>) -> Vec<(JobId, JobId)> {
     ids.sort_unstable();
     let mut runs: Vec<(JobId, JobId)> = Vec::new();
     for id in ids {

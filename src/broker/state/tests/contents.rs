@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::contents::KEPT_JOBS;
 use super::script::{Script, check, settings};
 use crate::broker::state::StateSettings;
 use crate::config::BrokerRules;
@@ -32,6 +33,20 @@ fn a_payload_that_is_on_disk_is_read_before_its_job_is_given() {
          read v world
          w < assign 2 f world",
     );
+}
+
+#[test]
+fn a_payload_far_from_its_turn_is_on_disk_and_is_read_long_before_it() {
+    let (mut script, last) = (Script::with(settings(1, 1_000_000)), KEPT_JOBS + 2);
+    let created: Vec<String> = (1..=last).map(|id| format!("created {id}")).collect();
+    script.run(&"c bg f . x\n".repeat(last));
+    script.run(&format!("commit\nc < {}", created.join(" | ")));
+    script.run("reads < nothing\nw can f\nw grab\nw < assign 1 f x");
+    script.run(&format!("reads < {} | {last}", last - 1));
+    script.run("read . x");
+    for id in 2..=last {
+        script.run(&format!("w grab\nw < assign {id} f x"));
+    }
 }
 
 #[test]
