@@ -63,6 +63,8 @@ fn the_advanced_sample_has_its_21_workers() {
     let age = recycling.age_max.unwrap();
     assert_eq!((age.age.as_secs(), age.variance.as_secs()), (3600, 600));
     assert_eq!(recycling.jobs_max, Some(50));
+    let watches = |name| pool(&settings, name).deploys.watch.is_some();
+    assert!(watches("do-all") && watches("Sum"), "auto_update");
 
     let told = remarks(&translation);
     for expected in [
@@ -92,6 +94,7 @@ fn include_and_exclude_choose_and_other_servers_stay_where_they_are() {
                 host=10.0.0.1:4731, job-server\nmax_worker_lifetime=0\n";
     let folder = folder(&[&[("gm.ini", text)], &WORKERS[..]].concat());
     let settings = settings(&translate(&folder.path().join("gm.ini")).unwrap());
+    assert_eq!(pool(&settings, "do-all").deploys.watch, None);
     let expected = [("do-all", 2), ("fetch_url", 1)];
     assert_eq!(counts(&settings), expected.map(|(name, count)| (name.to_owned(), count)));
     assert_eq!(pool(&settings, "do-all").program.functions, ["fetch_url"]);

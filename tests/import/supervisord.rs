@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use gear_supervisor::config::{LogTarget, PoolProtocol, Restart, Strays};
+use gear_supervisor::config::{LogFormat, LogTarget, PoolProtocol, Restart, Strays};
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 
@@ -284,4 +284,39 @@ fn two_programs_with_one_log_get_one_each() {
     assert!(log("b").ends_with("b.log"));
     assert_eq!(pool(&settings, "c").log.target, LogTarget::Inherit);
     assert_eq!(pool(&settings, "a").log.size_max, u64::MAX);
+}
+
+#[test]
+fn syslog_and_plain_text_become_the_targets_and_shapes_of_logs() {
+    let text = "[supervisord]\nstrip_ansi=true\n\
+                [program:a]\ncommand=x\nstdout_syslog=true\nstderr_syslog=true\n\
+                [program:b]\ncommand=x\nstdout_logfile=/x/b.log\nstdout_syslog=yes\n\
+                [program:c]\ncommand=x\nstdout_logfile=none\nstderr_syslog=true\n\
+                [program:d]\ncommand=x\nstdout_logfile=/x/d.log\nstderr_syslog=false\n";
+    let folder = folder(&[("s.conf", text)]);
+    let translation = translate(&folder.path().join("s.conf")).unwrap();
+    let settings = settings(&translation);
+    for (name, target) in [
+        ("a", LogTarget::Syslog),
+        ("b", LogTarget::File("/x/b.log".into())),
+        ("c", LogTarget::Syslog),
+        ("d", LogTarget::File("/x/d.log".into())),
+    ] {
+        let log = &pool(&settings, name).log;
+        assert_eq!(
+            (&log.target, log.format, log.ansi),
+            (&target, LogFormat::Text, false),
+            "{name}"
+        );
+    }
+    let told = remarks(&translation);
+    for expected in [
+        "s.conf:2: only raw output keeps colours: lines of logs have their time and worker before \
+         them instead",
+        "s.conf:10: stdout_syslog = yes has no equal: a pool has one log, and its file is that",
+        "s.conf:14: both streams go to syslog: a pool has one log",
+    ] {
+        assert!(told.iter().any(|remark| remark == expected), "{expected} in {told:#?}");
+    }
+    assert!(!told.iter().any(|remark| remark.contains(":18:")), "{told:#?}");
 }
