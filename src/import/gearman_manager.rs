@@ -223,7 +223,11 @@ fn pools(draft: &mut Draft, ini: &Ini, wanted: &Wanted) -> Result<(), ImportErro
     let unknown =
         |section: &&Section| section.name != GENERAL && !wanted.functions.contains(&section.name);
     for section in ini.sections.iter().filter(unknown) {
-        draft.note(&section.place, format!("[{}] is no function of the folders", section.name));
+        let why = match section.name.split_once(':') {
+            Some((host, _)) => format!("is for the host {host}, and left out on this one"),
+            None => "is no function of the folders".to_owned(),
+        };
+        draft.note(&section.place, format!("[{}] {why}", section.name));
     }
     Ok(())
 }

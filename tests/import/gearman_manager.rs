@@ -130,3 +130,21 @@ fn what_gearman_manager_refuses_is_refused() {
         assert_eq!(refusal(&[(name, text)]), expected);
     }
 }
+
+#[test]
+fn sections_of_this_host_go_before_the_others_and_those_of_other_hosts_are_left_out() {
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let text = format!(
+        "[GearmanManager]\nworker_dir=workers\ncount=10\nexclude=fetch_url\n\
+         [{host}:GearmanManager]\ncount=2\nexclude=\n\
+         [{host}:reverse_string]\ncount=3\n[other.example:fetch_url]\ncount=15\n"
+    );
+    let folder = folder(&[&[("gm.ini", &*text)], &WORKERS[..]].concat());
+    let translation = translate(&folder.path().join("gm.ini")).unwrap();
+    let expected = [("do-all", 2), ("reverse_string", 1)];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(counts(&settings(&translation)), expected);
+    let told = "gm.ini:10: [other.example:fetch_url] is for the host other.example, and left out on \
+                this one";
+    assert_eq!(remarks(&translation), [told]);
+}

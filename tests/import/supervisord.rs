@@ -145,8 +145,8 @@ fn every_key_of_a_program_becomes_one_of_ours() {
 fn a_group_is_a_label_of_its_programs() {
     let folder = folder(&[("s.conf", WHOLE), ("conf.d/a.conf", INCLUDED)]);
     let settings = settings(&translate(&folder.path().join("s.conf")).unwrap());
-    for name in ["image", "split-08", "split-09"] {
-        assert_eq!(pool(&settings, name).order.labels, ["media"], "{name}");
+    for (name, labels) in [("image", &["media"][..]), ("split-08", &["media", "split"])] {
+        assert_eq!(pool(&settings, name).order.labels, labels, "{name}");
     }
 }
 
@@ -319,4 +319,39 @@ fn syslog_and_plain_text_become_the_targets_and_shapes_of_logs() {
         assert!(told.iter().any(|remark| remark == expected), "{expected} in {told:#?}");
     }
     assert!(!told.iter().any(|remark| remark.contains(":18:")), "{told:#?}");
+}
+
+#[test]
+fn included_files_are_found_as_a_shell_finds_them_and_are_here_themselves() {
+    let head = "[supervisord]\n[include]\nfiles = d?/*.conf e[!b]/x.conf d1/../y.conf\n";
+    let program = |name: &str| format!("[program:{name}]\ncommand=%(here)s/x\n");
+    let files = ["d1/a.conf", "d2/b.conf", "d22/c.conf", "ea/x.conf", "eb/x.conf", "y.conf"];
+    let names = ["a", "b", "c", "ea", "eb", "y"];
+    let texts: Vec<_> = names.iter().map(|name| program(name)).collect();
+    let mut all: Vec<_> = files.iter().zip(&texts).map(|(file, text)| (*file, &**text)).collect();
+    all.push(("s.conf", head));
+    let folder = folder(&all);
+    // It is where its name is, and not where a link leads.
+    let etc = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(folder.path().join("s.conf"), folder.path().join("l.conf")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("s.conf"), etc.path().join("s.conf")).unwrap();
+    let settings = settings(&translate(&folder.path().join("l.conf")).unwrap());
+    let commands: Vec<_> = settings
+        .pools
+        .values()
+        .map(|pool| pool.program.command[0].replace(&folder.path().display().to_string(), ""))
+        .collect();
+    assert_eq!(commands, ["/d1/x", "/d2/x", "/ea/x", "/x"]);
+    let apart = translate(&etc.path().join("s.conf")).unwrap();
+    assert_eq!(apart.pools, 0, "nothing is beside the link");
+}
+
+#[test]
+fn processes_that_differ_share_the_label_of_their_program() {
+    let text = "[program:a]\ncommand=x %(process_num)d\nnumprocs=2\nprocess_name=%(process_num)d\n";
+    let folder = folder(&[("s.conf", text)]);
+    let settings = settings(&translate(&folder.path().join("s.conf")).unwrap());
+    for name in ["a_0", "a_1"] {
+        assert_eq!(pool(&settings, name).order.labels, ["a"]);
+    }
 }

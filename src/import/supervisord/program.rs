@@ -157,8 +157,10 @@ impl<'a> Program<'a> {
         }
         self.command(&mut block)?;
         self.protocol(&mut block, scene);
-        if let Some(group) = self.group {
-            block.set("labels", list([&*plain_name(group)]));
+        let program = (name != self.name && self.group != Some(self.name)).then_some(self.name);
+        let labels: Vec<_> = self.group.into_iter().chain(program).map(plain_name).collect();
+        if !labels.is_empty() {
+            block.set("labels", list(labels.iter().map(String::as_str)));
         }
         self.identity(&mut block, scene)?;
         self.restarts(&mut block)?;
