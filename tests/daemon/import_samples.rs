@@ -123,7 +123,7 @@ fn started_by_supervisord(folder: &Path, count: usize) -> Option<Groups> {
             Some((group.to_owned(), seen(pid)?))
         }))
     };
-    until("supervisord has started all", || len(&groups()) == count);
+    until("supervisord has started all", || have_begun(&groups(), count));
     Some(groups())
 }
 
@@ -156,8 +156,11 @@ fn grouped(found: impl Iterator<Item = (String, Seen)>) -> Groups {
     groups
 }
 
-fn len(groups: &Groups) -> usize {
-    groups.values().map(Vec::len).sum()
+/// Whether there are so many, and no shell is still to become its program.
+fn have_begun(groups: &Groups, count: usize) -> bool {
+    let processes = || groups.values().flatten();
+    let is_shell = |process: &Seen| process.command.get(1).is_some_and(|option| option == "-c");
+    processes().count() == count && !processes().any(is_shell)
 }
 
 /// Both start the same `count` processes.
@@ -165,7 +168,7 @@ fn check(files: &[(&str, &str)], count: usize) {
     let folder = folder_of(files);
     let Some(expected) = started_by_supervisord(folder.path(), count) else { return };
     let daemon = imported(folder, "supervisord.conf");
-    until("ours has started all", || len(&started_by(&daemon)) == count);
+    until("ours has started all", || have_begun(&started_by(&daemon), count));
     assert_eq!(started_by(&daemon), expected);
 }
 
