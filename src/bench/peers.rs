@@ -13,6 +13,10 @@ use crate::gearman::Connection;
 use crate::model::{FunctionName, Priority, Unique};
 use crate::protocol::{GrabStyle, Request, Response, Submission, SubmitMode, WorkReport};
 
+/// Registrations of a worker in one turn; more would hold up who submits beside them, and the time
+/// it waits for us would be taken for the server's.
+const FUNCTIONS_IN_TURN: usize = 32;
+
 /// The jobs of one kind of submitter.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
@@ -192,8 +196,11 @@ pub(super) async fn sleep(
     mut connection: Connection,
     functions: Vec<FunctionName>,
 ) -> Result<Connection, BenchError> {
-    for function in functions {
+    for (n, function) in functions.into_iter().enumerate() {
         connection.queue(&Request::CanDo { function, timeout: None });
+        if n % FUNCTIONS_IN_TURN == FUNCTIONS_IN_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
     }
     connection.queue(&Request::Grab(GrabStyle::Plain));
     match connection.next().await? {

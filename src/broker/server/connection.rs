@@ -77,15 +77,29 @@ async fn run(shell: Rc<Shell>, session: SessionId, stream: Rc<Stream>, wake: Rc<
                 if !at_once && !may_read(&shell, session, &stream, &wake, waits).await {
                     continue;
                 }
+                let lane = if at_once { Some(shell.cut.acquire().await) } else { None };
                 let turn = shell.core.borrow_mut().turn(session, &mut reader);
                 match turn {
                     Turn::Ended => return,
+                    Turn::Leaving => {
+                        drop(lane);
+                        return leave(&shell, session).await;
+                    }
+                    // Sockets are looked at before the next one has the lane.
                     Turn::Cut => tokio::task::yield_now().await,
                     Turn::Done => {}
                 }
             }
         }
     }
+}
+
+/// Forgets a connection that has gone, one such at a time, and sockets are looked at in between.
+async fn leave(shell: &Shell, session: SessionId) {
+    let lane = shell.cut.acquire().await;
+    tokio::task::yield_now().await;
+    shell.core.borrow_mut().leave(session);
+    drop(lane);
 }
 
 /// Waits for something to read; false when the connection's standing has to be looked at anew.

@@ -93,6 +93,8 @@ pub(super) enum Turn {
     Cut,
     /// It has gone.
     Ended,
+    /// It has gone, and forgetting it takes long: others come first.
+    Leaving,
 }
 
 impl Core {
@@ -175,11 +177,19 @@ impl Core {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Turn::Done,
             Ok(Got::End) | Err(_) => Turn::Ended,
         };
-        if turn == Turn::Ended {
+        let slow = turn == Turn::Ended && self.state.leaves_slowly(began, session, &mut self.fx);
+        if turn == Turn::Ended && !slow {
             self.end(session, began);
         }
         self.deliver(began);
-        turn
+        if slow { Turn::Leaving } else { turn }
+    }
+
+    /// Forgets a connection whose last turn found it gone.
+    pub(super) fn leave(&mut self, session: SessionId) {
+        let now = now();
+        self.end(session, now);
+        self.deliver(now);
     }
 
     /// Gives the rules an input at a time of its own.

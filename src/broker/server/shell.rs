@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::accept::Reserve;
@@ -18,6 +19,10 @@ pub(super) struct Shell {
     pub(super) tasks: TaskTracker,
     pub(super) reserve: Reserve,
     pub(super) door: Door,
+    /// Held by a connection whose last turn was cut, for the next one: those take turns one at a
+    /// time, in the order of asking, so that whoever sends little waits for one and not for all.
+    /// It is never closed.
+    pub(super) cut: Semaphore,
 }
 
 impl Shell {
@@ -28,6 +33,7 @@ impl Shell {
             tasks: TaskTracker::new(),
             reserve: Reserve::new(),
             door: Door::new(),
+            cut: Semaphore::new(1),
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::task::LocalSet;
 
+use super::connection;
 use super::core::{Core, Turn};
 use super::ledger::Ledger;
+use super::shell::Shell;
 use super::stream::Stream;
 use crate::broker::state::State;
 use crate::broker::state::tests::settings;
@@ -91,4 +94,56 @@ async fn a_turn_takes_at_most_64_kib_however_much_has_come() {
     assert_eq!(core.turn(flood, &mut reader), Turn::Cut);
     client.readable().await.unwrap();
     assert_eq!(answers(&client), 1, "the second packet came only in part");
+}
+
+#[tokio::test]
+async fn who_sends_little_waits_for_few_turns_of_those_who_send_much() {
+    const MANY: usize = 200;
+    const ASKED: usize = 20;
+    let shell = Rc::new(Shell::new(core()));
+    let mut floods = Vec::new();
+    let asking = async {
+        for _ in 0..MANY {
+            let (ours, mut client) = UnixStream::pair().unwrap();
+            client.write_all(&echoes(1500)).await.unwrap();
+            connection::start(&shell, Stream::Unix(ours), None);
+            floods.push(client);
+        }
+        let (ours, mut little) = UnixStream::pair().unwrap();
+        connection::start(&shell, Stream::Unix(ours), None);
+        for _ in 0..ASKED {
+            little.write_all(&echoes(1)).await.unwrap();
+            little.read_exact(&mut [0; 13]).await.unwrap();
+        }
+    };
+    LocalSet::new().run_until(asking).await;
+    let mut answered = 0;
+    for client in &floods {
+        client.readable().await.unwrap();
+        answered += answers(client);
+    }
+    assert!(answered < ASKED * MANY * 32 / 4, "{answered} packets of others were before");
+}
+
+#[tokio::test]
+async fn a_connection_with_many_functions_that_has_gone_is_forgotten_in_a_turn_of_its_own() {
+    let mut core = core();
+    let mut reader = Reader::default();
+    for (functions, wanted) in [(1, Turn::Ended), (300, Turn::Leaving)] {
+        let (session, mut client) = connect(&mut core);
+        let mut bytes = BytesMut::new();
+        for n in 0..functions {
+            let function = format!("f{n}").as_str().into();
+            Request::CanDo { function, timeout: None }.encode(&mut bytes);
+        }
+        client.write_all(&bytes).await.unwrap();
+        core.sessions[&session].stream.readable().await.unwrap();
+        while core.turn(session, &mut reader) == Turn::Cut {}
+        drop(client);
+        core.sessions[&session].stream.readable().await.unwrap();
+        assert_eq!(core.turn(session, &mut reader), wanted);
+        assert_eq!(core.sessions.contains_key(&session), wanted == Turn::Leaving);
+        core.leave(session);
+        assert!(core.sessions.is_empty());
+    }
 }

@@ -100,6 +100,9 @@ pub use job_lists::Piece;
 pub use overview::Payload;
 pub use sweep::{Exported, Sweep, SweepAction, Swept};
 
+/// Functions of a session that are forgotten with it in some microseconds.
+const QUICK_ABILITIES_MAX: usize = 256;
+
 /// What the rules are told once, at the start.
 #[derive(Clone, Debug)]
 pub struct StateSettings {
@@ -319,6 +322,23 @@ impl State {
         let mut opened = Session::new(peer, self.ranks);
         opened.wants_exceptions = self.settings.habits.exceptions == Exceptions::Always;
         self.sessions.insert(session, opened);
+    }
+
+    /// Whether it takes long to forget a session, since it performs many functions. If so it is
+    /// given nothing any more; it is to be forgotten when others have had their turn.
+    pub fn leaves_slowly(&mut self, now: Instant, id: SessionId, fx: &mut Effects) -> bool {
+        let is_quick = |session: &Session| session.abilities.len() <= QUICK_ABILITIES_MAX;
+        if self.sessions.get(&id).is_none_or(is_quick) {
+            return false;
+        }
+        let woken_for = self.awake(id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.is_closing = true;
+        }
+        if let Some(function) = woken_for {
+            self.call(now, function, fx);
+        }
+        true
     }
 
     fn closed(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
