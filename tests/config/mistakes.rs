@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use after, backoff, canary, cgroup, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, tty, umask, user, watch, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use after, backoff, canary, cgroup, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, payload, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, tty, umask, user, watch, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -215,6 +215,10 @@ fn pools_that_run_at_times_or_after_others_are_checked() {
         (
             "pool.p = { command = \"x\", cron = \"* * * * *\", count = 2 }",
             "1:55: pool.p.count: with cron there is never more than one run at once; remove it",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* * * * *\", payload = \"y\" }",
+            "1:57: pool.p.payload: only the job that cron submits has it; remove it",
         ),
         (
             "pool.p = { command = \"x\", cron = \"* 24 * * *\" }",

@@ -50,7 +50,7 @@ stopwaitsecs=3600
 
 /// Beside an application, with names relative to it.
 const SHOP: &str = r#"[program:web]
-command=/bin/sh -c "exec sleep 864%(process_num)02d"
+command=sleep "864%(process_num)02d"
 process_name=%(group_name)s-%(program_name)s-%(process_num)s
 numprocs=2
 numprocs_start=20
