@@ -80,7 +80,7 @@ const OURS: [&str; 8] =
 /// What can be told of a process from outside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seen {
-    command: Vec<String>,
+    pub command: Vec<String>,
     directory: String,
     umask: String,
     ids: Vec<String>,
