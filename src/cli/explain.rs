@@ -73,7 +73,8 @@ async fn show(
                 }
                 EventRecord::Count(_)
                 | EventRecord::Moved { .. }
-                | EventRecord::Deployed { .. } => {}
+                | EventRecord::Deployed { .. }
+                | EventRecord::Edited { .. } => {}
             }
         }
     }

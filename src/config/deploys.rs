@@ -2,7 +2,7 @@
 //!
 //! A change of these keys touches no worker; the next roll goes by them.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::table::{Table, Value};
@@ -29,6 +29,15 @@ pub struct FilePattern {
     pub is_absolute: bool,
     /// The parts of the path; with `*` and `?` for any characters, `**` for any folders.
     pub parts: Vec<String>,
+}
+
+/// The files that a runner makes workers of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerFiles {
+    /// Which.
+    pub patterns: Vec<FilePattern>,
+    /// Those that are meant by a pattern and left out all the same.
+    pub except: Vec<PathBuf>,
 }
 
 impl Default for Deploys {
@@ -84,15 +93,24 @@ fn watch(value: &Value<'_>) -> Parsed<Option<Vec<FilePattern>>> {
     value.each(pattern).map(Some)
 }
 
-fn pattern(text: &str) -> Parsed<FilePattern> {
-    let mut parts = Vec::new();
-    for component in Path::new(text).components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::ParentDir => parts.push("..".to_owned()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+impl FilePattern {
+    /// The pattern that a path is.
+    pub(super) fn of(path: &Path) -> Self {
+        let mut parts = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+                Component::ParentDir => parts.push("..".to_owned()),
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+            }
         }
+        Self { is_absolute: path.is_absolute(), parts }
     }
+}
+
+fn pattern(text: &str) -> Parsed<FilePattern> {
+    let pattern = FilePattern::of(Path::new(text));
+    let parts = &pattern.parts;
     if parts.is_empty() {
         let wrong = Wrong::new(format!("'{text}' names no files below a folder"));
         return Err(wrong.hint("write watch = [\"src/**/*.php\"], or true for the command alone"));
@@ -101,5 +119,5 @@ fn pattern(text: &str) -> Parsed<FilePattern> {
         let wrong = Wrong::new(format!("** stands for whole folders, and not in '{part}'"));
         return Err(wrong.hint("write as in \"src/**/*.php\""));
     }
-    Ok(FilePattern { is_absolute: text.starts_with('/'), parts })
+    Ok(pattern)
 }

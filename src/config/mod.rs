@@ -44,7 +44,7 @@ mod wrong;
 
 pub use cgroup::CgroupLimits;
 pub use daemon::MEMORY_BUDGET;
-pub use deploys::{Deploys, FilePattern};
+pub use deploys::{Deploys, FilePattern, WorkerFiles};
 pub use diff::{Changes, PoolChange, diff};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use function::{FunctionRule, FunctionRules};

@@ -189,6 +189,7 @@ impl<'a> Reader<'a> {
         let mut env = self.env_file(table, keys.env_file.as_deref(), account.as_ref());
         env.extend(keys.env);
         Some(Program {
+            worker_files: keys.runner.files(&functions),
             command: keys.runner.command(keys.command, &functions)?,
             functions: if functions.is_empty() && adapted {
                 vec![name.to_string()]

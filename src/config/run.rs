@@ -1,4 +1,4 @@
-//! How long a pool's workers run, and when: `oneshot`, `cron` and `timezone`.
+//! How long a pool's workers run, and when: `oneshot`, `cron`, `timezone` and `payload`.
 
 use jiff::tz::TimeZone;
 
@@ -46,7 +46,12 @@ pub enum TimedAction {
     /// The pool's worker runs, unless it runs still.
     Start,
     /// A background job of this function is submitted, unless the one before it has not ended.
-    Submit(String),
+    Submit {
+        /// Which.
+        function: String,
+        /// The job's payload.
+        payload: String,
+    },
 }
 
 /// The keys as they stand in the file.
@@ -55,6 +60,7 @@ pub(super) struct RunKeys {
     oneshot: bool,
     cron: Option<CronTimes>,
     zone: TimeZone,
+    payload: Option<String>,
 }
 
 impl RunKeys {
@@ -64,6 +70,7 @@ impl RunKeys {
             oneshot: table.read("oneshot", Value::flag).unwrap_or(false),
             cron: table.read("cron", cron),
             zone: table.read("timezone", timezone).unwrap_or_else(TimeZone::system),
+            payload: table.read("payload", Value::text),
         }
     }
 
@@ -107,10 +114,15 @@ impl RunKeys {
             let wrong = Wrong::new("with cron there is never more than one run at once");
             table.wrong_at("count", wrong.hint("remove it"));
         }
+        if table.owns("payload") && (is_plain || self.cron.is_none()) {
+            let wrong = Wrong::new("only the job that cron submits has it");
+            table.wrong_at("payload", wrong.hint("remove it"));
+        }
+        let payload = self.payload.unwrap_or_default();
         let timetable = self.cron.map(|times| {
             let action = match functions {
                 _ if is_plain => TimedAction::Start,
-                [function] => TimedAction::Submit(function.clone()),
+                [function] => TimedAction::Submit { function: function.clone(), payload },
                 _ => {
                     let wrong = Wrong::new("it is not known which function's job is meant");
                     table.wrong_at(
@@ -150,7 +162,13 @@ impl RunSettings {
     pub(super) fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
         let (times, others) = (self.timetable.as_ref(), other.timetable.as_ref());
         let zones = times.zip(others).map(|(one, other)| one.zone != other.zone);
+        let payload = |table: Option<&Timetable>| match &table?.action {
+            TimedAction::Submit { payload, .. } => Some(payload.clone()),
+            TimedAction::Start => None,
+        };
+        let payloads = payload(times).zip(payload(others)).map(|(one, other)| one != other);
         let keys = [
+            ("payload", payloads == Some(true)),
             ("oneshot", (self.run == Run::Once) != (other.run == Run::Once)),
             ("cron", times.map(|table| &table.times) != others.map(|table| &table.times)),
             ("timezone", zones == Some(true)),

@@ -1,8 +1,9 @@
 //! The keys `runner`, `worker_dir`, `worker_exclude` and `worker_prefix`: GearmanManager's way,
 //! where a worker is a folder of files and a PHP program that we bring serves them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::deploys::{FilePattern, WorkerFiles};
 use super::table::{Table, Value};
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
@@ -74,6 +75,24 @@ impl Runner {
         words.extend(self.prefix.iter().map(|prefix| format!("--prefix={prefix}")));
         Some(words)
     }
+
+    /// The files that hold these functions, or all in its folders but those that are excluded.
+    pub(super) fn files(&self, functions: &[String]) -> WorkerFiles {
+        let Some(Kind::GearmanManager) = self.kind else { return WorkerFiles::default() };
+        let named = |names: &[String]| -> Vec<PathBuf> {
+            let of = |folder: &PathBuf| names.iter().map(|name| file_of(folder, name)).collect();
+            self.folders.iter().flat_map(|folder| -> Vec<_> { of(folder) }).collect()
+        };
+        let files = if functions.is_empty() { named(&["*".to_owned()]) } else { named(functions) };
+        WorkerFiles {
+            patterns: files.iter().map(|file| FilePattern::of(file)).collect(),
+            except: named(&self.exclude),
+        }
+    }
+}
+
+fn file_of(folder: &Path, function: &str) -> PathBuf {
+    folder.join(format!("{function}.php"))
 }
 
 fn kind(value: &Value<'_>) -> Parsed<Kind> {

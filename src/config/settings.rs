@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::deploys::Deploys;
+use super::deploys::{Deploys, WorkerFiles};
 use super::function::FunctionRules;
 use super::limits::Limits;
 use super::log::LogSettings;
@@ -223,6 +223,8 @@ pub struct PoolSettings {
 pub struct Program {
     /// Program and arguments; never empty.
     pub command: Vec<String>,
+    /// What a runner makes its workers of; they are looked at where changed files are.
+    pub worker_files: WorkerFiles,
     /// Functions it serves; empty: learned from what its workers register.
     pub functions: Vec<String>,
     /// How jobs reach it.

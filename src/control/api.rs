@@ -509,6 +509,13 @@ pub enum EventRecord {
         /// Why it failed.
         reason: Option<String>,
     },
+    /// An edit of the file changes this.
+    Edited {
+        /// When.
+        time: String,
+        /// `slow 3→2`, `host.max_workers changed`.
+        edit: String,
+    },
     /// The reader was too slow: so many changes were dropped here.
     Missed {
         /// How many.

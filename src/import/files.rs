@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 
 use nix::unistd;
-use wildmatch::WildMatch;
+use regex::Regex;
 
 use super::ini::{Dialect, Ini};
 use super::supervisord::Names;
 use super::{ImportError, Place, Translation, gearman_manager, supervisord};
+
+/// The folder of the file that it stands in.
+const HERE: &str = "%(here)s";
 
 /// Reads and translates a file of supervisord or GearmanManager; `variables` is the environment.
 ///
@@ -27,10 +30,13 @@ pub fn import(
         );
         return Err(ImportError { place: None, problem });
     }
-    let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let folder = whole.parent().unwrap_or(Path::new("/"));
+    let host = unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let host = host.unwrap_or_default();
     if text.lines().any(|line| line.trim_start().starts_with("[GearmanManager]")) {
-        let ini = Ini::parse(file, &text, Dialect::Php)?;
+        let mut ini = Ini::parse(file, &text, Dialect::Php)?;
+        ini.settle_hosts(&host);
+        let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let folder = whole.parent().unwrap_or(Path::new("/"));
         let folders = worker_folders(&ini, folder);
         let found = worker_names(&folders);
         return gearman_manager::translate(file, &ini, &folders, found.as_ref());
@@ -44,12 +50,17 @@ pub fn import(
         );
         return Err(ImportError { place: None, problem });
     }
-    let host = unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    // Where it is named, though it be a link: supervisord does not follow it.
+    let whole = path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = whole.parent().unwrap_or(Path::new("/"));
     let mut names = Names::new(variables.clone());
     names.set("here", &folder.to_string_lossy());
-    names.set("host_node_name", &host.unwrap_or_default());
+    names.set("host_node_name", &host);
     for included in included(&ini, folder, &names)? {
-        ini.append(Ini::parse(&included, &read(&included)?, Dialect::Python)?);
+        let mut more = Ini::parse(&included, &read(&included)?, Dialect::Python)?;
+        // What is relative in it begins beside it, and not beside the file that includes it.
+        more.replace(HERE, &included.parent().unwrap_or(Path::new("/")).to_string_lossy());
+        ini.append(more);
     }
     supervisord::translate(file, folder, &ini, names)
 }
@@ -77,20 +88,57 @@ fn included(ini: &Ini, folder: &Path, names: &Names) -> Result<Vec<PathBuf>, Imp
     Ok(found)
 }
 
+/// The files that a pattern means, as Python's glob() does: in the names of folders too.
 fn matching(path: &Path, place: &Place) -> Result<Vec<PathBuf>, ImportError> {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    if folder.to_string_lossy().contains(['*', '?', '[']) || name.contains('[') {
-        let problem = format!("{}: only * and ? in the name of a file are known", path.display());
-        return Err(place.wrong(problem));
+    let mut found = vec![PathBuf::new()];
+    for component in path.components() {
+        let name = component.as_os_str().to_string_lossy();
+        found = match component {
+            Component::ParentDir => found.iter().map(|folder| parent_of(folder)).collect(),
+            _ if name.contains(['*', '?', '[']) => {
+                let pattern = pattern(&name).map_err(|problem| place.wrong(problem))?;
+                let in_folder = |folder: &PathBuf| {
+                    let names = names_in(folder).into_iter().flatten();
+                    let fits = |file: &String| {
+                        file.starts_with('.') <= name.starts_with('.') && pattern.is_match(file)
+                    };
+                    names.filter(fits).map(|file| folder.join(file)).collect::<Vec<_>>()
+                };
+                found.iter().flat_map(in_folder).collect()
+            }
+            _ => found.iter().map(|folder| folder.join(component)).collect(),
+        };
     }
-    if !name.contains(['*', '?']) {
-        return Ok(path.exists().then(|| path.to_owned()).into_iter().collect());
+    found.retain(|path| path.is_file());
+    found.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
+    Ok(found)
+}
+
+fn parent_of(folder: &Path) -> PathBuf {
+    folder.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+/// A name with `*`, `?`, `[abc]` and `[!abc]`.
+fn pattern(name: &str) -> Result<Regex, String> {
+    let mut text = String::from("(?s)^");
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        match (c, rest.split_at_checked(1).and_then(|(_, tail)| tail.find(']'))) {
+            ('*', _) => text.push_str(".*"),
+            ('?', _) => text.push('.'),
+            ('[', Some(end)) => {
+                let (set, after) = rest.split_at(end + 1);
+                let (not, set) = set.strip_prefix('!').map_or(("", set), |set| ("^", set));
+                let set = set.replace('\\', "\\\\").replace(['[', '^', '&', '~'], "");
+                text.extend(["[", not, &set, "]"]);
+                rest = after.strip_prefix(']').unwrap_or(after);
+            }
+            _ => text.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
     }
-    let pattern = WildMatch::new(&name);
-    let fits = |file: &String| !file.starts_with('.') && pattern.matches(file);
-    let names: BTreeSet<String> = names_in(folder).into_iter().flatten().filter(fits).collect();
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    text.push('$');
+    Regex::new(&text).map_err(|error| format!("'{name}' is no pattern: {error}"))
 }
 
 /// Where GearmanManager finds its workers: it looks from where it is started, which is often beside

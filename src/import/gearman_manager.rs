@@ -18,8 +18,7 @@ const LIFETIME_SECONDS: u32 = 3600;
 const SPLAY_SECONDS: u32 = 600;
 
 /// Keys of the general section without an equal, and why.
-const WITHOUT_EQUAL: [(&str, &str); 6] = [
-    ("auto_update", "gear-supervisor restart all takes on changed worker files, worker by worker"),
+const WITHOUT_EQUAL: [(&str, &str); 5] = [
     ("worker_initial_spawn_splay", "starts are paced by what the host can bear"),
     ("log_file", "workers' output is in a file for each pool, the daemon's on its stderr"),
     ("pid_file", "gear-supervisor pid tells it"),
@@ -28,7 +27,8 @@ const WITHOUT_EQUAL: [(&str, &str); 6] = [
 ];
 
 /// Keys of the general section that become something.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 13] = [
+    "auto_update",
     "worker_dir",
     "include",
     "exclude",
@@ -116,6 +116,10 @@ fn defaults(general: &Section, folders: &[PathBuf]) -> Result<Block, ImportError
             block.without_equal(entry, "workers of PEAR's Net_Gearman take other arguments");
         }
     }
+    let is_on = |entry: &&Entry| !matches!(entry.value.as_str(), "" | "0");
+    if general.get("auto_update").is_some_and(|entry| is_on(&entry)) {
+        block.set("watch", "true");
+    }
     let age = seconds(general, "max_worker_lifetime")?;
     let splay = of(general, "worker_restart_splay")?.unwrap_or(SPLAY_SECONDS);
     let age =
@@ -134,7 +138,7 @@ fn defaults(general: &Section, folders: &[PathBuf]) -> Result<Block, ImportError
     for entry in &general.entries {
         let known = WITHOUT_EQUAL.iter().find(|(key, _)| *key == entry.key);
         match known {
-            Some((_, why)) if !matches!(entry.value.as_str(), "" | "0") => {
+            Some((_, why)) if is_on(&entry) => {
                 block.without_equal(entry, why);
             }
             None if entry.key != "prefix" && !TAKEN.contains(&&*entry.key) => {
@@ -219,7 +223,11 @@ fn pools(draft: &mut Draft, ini: &Ini, wanted: &Wanted) -> Result<(), ImportErro
     let unknown =
         |section: &&Section| section.name != GENERAL && !wanted.functions.contains(&section.name);
     for section in ini.sections.iter().filter(unknown) {
-        draft.note(&section.place, format!("[{}] is no function of the folders", section.name));
+        let why = match section.name.split_once(':') {
+            Some((host, _)) => format!("is for the host {host}, and left out on this one"),
+            None => "is no function of the folders".to_owned(),
+        };
+        draft.note(&section.place, format!("[{}] {why}", section.name));
     }
     Ok(())
 }

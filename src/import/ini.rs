@@ -87,6 +87,29 @@ impl Ini {
         }
     }
 
+    /// Puts what is in `[HOST:NAME]` into `[NAME]`, which it goes before, for this host.
+    pub(super) fn settle_hosts(&mut self, host: &str) {
+        let mut own = Vec::new();
+        self.sections.retain_mut(|section| {
+            let name = section.name.strip_prefix(host).and_then(|name| name.strip_prefix(':'));
+            let Some(name) = name.map(str::to_owned).filter(|_| !host.is_empty()) else {
+                return true;
+            };
+            own.push(Section { name, ..section.clone() });
+            false
+        });
+        self.append(Self { sections: own });
+    }
+
+    /// Puts a text in place of another one, in all values.
+    pub(super) fn replace(&mut self, from: &str, to: &str) {
+        for entry in self.sections.iter_mut().flat_map(|section| &mut section.entries) {
+            if entry.value.contains(from) {
+                entry.value = entry.value.replace(from, to);
+            }
+        }
+    }
+
     pub(super) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }

@@ -5,9 +5,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter};
 
+use super::buffers::part_of;
 use super::handle::{LogLine, LogStream};
 use super::records::RecordRule;
 use crate::model::WorkerName;
+
+/// Less than this is copied for followers: a part keeps the whole buffer that it lies in.
+const SHARED_LEN_MIN: usize = 32 * 1024;
 
 /// Output of one worker's stream, as it was read.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +55,15 @@ impl Chunk<'_> {
         self.rule.is_some_and(|rule| rule.continues(line))
     }
 
-    /// A copy.
-    pub(super) fn into_owned(self) -> LogChunk {
+    /// The same to be kept: a part of the buffer that was read into, or a copy.
+    pub(super) fn into_owned(self, buffer: Option<&Bytes>) -> LogChunk {
+        let much = buffer.filter(|_| self.bytes.len() >= SHARED_LEN_MIN);
+        let shared = much.and_then(|buffer| part_of(buffer, self.bytes));
         LogChunk {
             at: self.at,
             worker: self.worker.clone(),
             stream: self.stream,
-            bytes: Bytes::copy_from_slice(self.bytes),
+            bytes: shared.unwrap_or_else(|| Bytes::copy_from_slice(self.bytes)),
             part: self.part,
             rule: self.rule.cloned(),
         }

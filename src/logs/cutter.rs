@@ -16,6 +16,8 @@ pub(super) const PART_LEN_MAX: usize = 256 * 1024;
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(1);
 /// A record is whole when nothing has followed for this long.
 const QUIET: Duration = Duration::from_millis(100);
+/// An unended line up to this length is read into the same buffer as its rest.
+pub(super) const JOINED_LEN_MAX: usize = 4 * 1024;
 /// An empty buffer larger than this is given back.
 const IDLE_LEN_MAX: usize = 4 * 1024;
 
@@ -43,6 +45,19 @@ impl Cutter {
         self.rule = rule;
     }
 
+    /// The length of what is held, if it is to stand in front of what is read next, so that both are
+    /// passed on in one piece.
+    pub(super) fn joinable_len(&self) -> usize {
+        let is_short = self.rule.is_none() && self.held.len() <= JOINED_LEN_MAX;
+        if is_short { self.held.len() } else { 0 }
+    }
+
+    /// Moves so much of what is held to the front of what is fed next.
+    pub(super) fn join(&mut self, front: &mut [u8]) {
+        let held = self.held.drain(..front.len());
+        front.copy_from_slice(held.as_slice());
+    }
+
     /// Takes what was read at `now`; `emit` gets every whole line, many at once.
     pub(super) fn feed(&mut self, now: Instant, bytes: &[u8], mut emit: impl FnMut(Cut<'_>)) {
         if self.rule.is_some() {
@@ -65,6 +80,7 @@ impl Cutter {
         if !whole.is_empty() {
             emit(Cut { bytes: whole, part: false });
         }
+        self.held_since = None;
         self.hold(now, rest, &mut emit);
     }
 
@@ -181,6 +197,29 @@ mod tests {
         assert_eq!(feed(&mut cutter, b"d"), []);
         assert_eq!(feed(&mut cutter, b"e\nf\n"), [whole(b"cde\n"), whole(b"f\n")]);
         assert_eq!(cutter.due(), None);
+    }
+
+    #[test]
+    fn a_short_unended_line_comes_in_one_piece_with_what_follows() {
+        let mut cutter = Cutter::default();
+        let joined = |cutter: &mut Cutter, read: &[u8]| {
+            let mut bytes = [vec![0; cutter.joinable_len()], read.to_vec()].concat();
+            let front_len = cutter.joinable_len();
+            cutter.join(&mut bytes[..front_len]);
+            feed(cutter, &bytes)
+        };
+        assert_eq!(joined(&mut cutter, b"a\nb"), [whole(b"a\n")]);
+        let due = cutter.due();
+        assert_eq!(joined(&mut cutter, b"c"), []);
+        assert!(due.is_some() && cutter.due() == due, "it is due when its begin is");
+        assert_eq!(joined(&mut cutter, b"d\ne\n"), [whole(b"bcd\ne\n")]);
+        assert_eq!(cutter.due(), None);
+        feed(&mut cutter, &[b'x'; JOINED_LEN_MAX + 1]);
+        assert_eq!(cutter.joinable_len(), 0);
+        cutter.flush(false, |_| {});
+        cutter.configure(Some(RecordRule::Indented));
+        feed(&mut cutter, b"a record\n");
+        assert_eq!(cutter.joinable_len(), 0, "its end is not known yet");
     }
 
     #[test]

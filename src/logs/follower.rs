@@ -33,15 +33,16 @@ pub(super) struct Follower {
 
 #[derive(Debug, Default)]
 struct Queue {
-    chunks: VecDeque<LogChunk>,
+    /// Each with the number of its lines.
+    chunks: VecDeque<(LogChunk, u64)>,
     len: usize,
     missed: u64,
 }
 
 impl Follower {
-    /// Adds a chunk at the end.
-    pub(super) fn push(&self, chunk: LogChunk) {
-        self.queue.borrow_mut().push(chunk);
+    /// Adds a chunk of so many lines at the end.
+    pub(super) fn push(&self, chunk: LogChunk, lines: u64) {
+        self.queue.borrow_mut().push(chunk, lines);
         self.filled.notify_one();
     }
 
@@ -87,13 +88,13 @@ impl Queue {
         self.chunks.is_empty()
     }
 
-    fn push(&mut self, chunk: LogChunk) {
+    fn push(&mut self, chunk: LogChunk, lines: u64) {
         self.len += chunk.bytes.len() + CHUNK_LEN;
-        self.chunks.push_back(chunk);
+        self.chunks.push_back((chunk, lines));
         while self.len > QUEUE_LEN_MAX && self.chunks.len() > 1 {
-            let Some(oldest) = self.chunks.pop_front() else { return };
+            let Some((oldest, lines)) = self.chunks.pop_front() else { return };
             self.len -= oldest.bytes.len() + CHUNK_LEN;
-            self.missed += oldest.line_count();
+            self.missed += lines;
         }
     }
 
@@ -105,14 +106,14 @@ impl Queue {
             batch.push(LogEntry::Missed(missed));
         }
         let mut room = BATCH_LINES_MAX;
-        while let Some(mut chunk) = self.chunks.pop_front() {
+        while let Some((mut chunk, chunk_lines)) = self.chunks.pop_front() {
             self.len -= chunk.bytes.len() + CHUNK_LEN;
             let (lines, count) = chunk.split_lines(room);
             batch.push(LogEntry::Lines(lines));
             room -= count;
             if !chunk.bytes.is_empty() {
                 self.len += chunk.bytes.len() + CHUNK_LEN;
-                self.chunks.push_front(chunk);
+                self.chunks.push_front((chunk, chunk_lines - count as u64));
             }
             if room == 0 {
                 break;
@@ -148,7 +149,7 @@ mod tests {
         let lines_each = 300;
         let chunks = 2000;
         for n in 0..chunks {
-            queue.push(chunk(format!("{n}\n").repeat(lines_each).into_bytes()));
+            queue.push(chunk(format!("{n}\n").repeat(lines_each).into_bytes()), lines_each as u64);
             assert!(queue.len <= QUEUE_LEN_MAX);
         }
         let batches: Vec<_> =

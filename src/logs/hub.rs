@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use nix::errno::Errno;
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::buffers::Buffers;
 use super::chunk::Chunk;
-use super::cutter::{Cut, Cutter, HOLD_MAX};
+use super::cutter::{Cut, Cutter, HOLD_MAX, JOINED_LEN_MAX};
 use super::handle::{LineWatch, LogLine, LogStream};
 use super::records::RecordRule;
 use super::sink::Sink;
@@ -55,7 +57,7 @@ pub(super) struct Hub {
     /// Who looks at terminals, and who types.
     pub(super) terminals: Terminals,
     pipes: HashMap<PipeId, Pipe>,
-    scratch: Box<[u8]>,
+    buffers: Buffers,
     held_len: usize,
     next: u64,
 }
@@ -85,9 +87,9 @@ pub(super) type SharedWatch = Rc<RefCell<Option<LineWatch>>>;
 impl Hub {
     /// A hub without pipes.
     pub(super) fn new(sink: Sink) -> Self {
-        let scratch = vec![0; READ_LEN].into_boxed_slice();
         let (terminals, pipes) = (Terminals::default(), HashMap::new());
-        Self { sink, terminals, pipes, scratch, held_len: 0, next: 0 }
+        let buffers = Buffers::new(JOINED_LEN_MAX + READ_LEN);
+        Self { sink, terminals, pipes, buffers, held_len: 0, next: 0 }
     }
 
     /// Takes a pipe; somebody is to call [`Hub::read`] when it is readable.
@@ -126,22 +128,39 @@ impl Hub {
 
     /// Reads a pipe once.
     pub(super) fn read(&mut self, id: PipeId) -> Turn {
-        let Self { sink, terminals, pipes, scratch, held_len, .. } = self;
-        let Some(pipe) = pipes.get_mut(&id) else { return Turn::Ended };
-        let len = match nix::unistd::read(&*pipe.fd, scratch) {
+        let Some(pipe) = self.pipes.get_mut(&id) else { return Turn::Ended };
+        let mut buffer = self.buffers.take();
+        // A terminal's lines do not come as they are read.
+        let joined_len = if pipe.screen.is_none() { pipe.cutter.joinable_len() } else { 0 };
+        let (joined, free) = buffer.split_at_mut(joined_len);
+        let read = nix::unistd::read(&*pipe.fd, free);
+        if let Ok(1..) = read {
+            self.held_len -= joined_len;
+            pipe.cutter.join(joined);
+        }
+        let buffer = buffer.freeze();
+        let turn = match read {
             // EIO is how a terminal ends.
-            Ok(0) | Err(Errno::EIO) => return self.end(id),
-            Ok(len) => len,
-            Err(Errno::EAGAIN) => return Turn::Drained,
-            Err(Errno::EINTR) => return Turn::More(0),
+            Ok(0) | Err(Errno::EIO) => self.end(id),
+            Ok(len) => self.take(id, &buffer, joined_len + len),
+            Err(Errno::EAGAIN) => Turn::Drained,
+            Err(Errno::EINTR) => Turn::More(0),
             Err(error) => {
                 warn!(worker = %pipe.worker, stream = pipe.stream.as_str(), %error,
                     "worker's output could not be read and is given up");
-                return self.end(id);
+                self.end(id)
             }
         };
+        self.buffers.give_back(buffer);
+        turn
+    }
+
+    /// Passes on the first `len` bytes of what was read into.
+    fn take(&mut self, id: PipeId, buffer: &Bytes, len: usize) -> Turn {
+        let Self { sink, terminals, pipes, held_len, .. } = self;
+        let Some(pipe) = pipes.get_mut(&id) else { return Turn::Ended };
         let now = Instant::now();
-        let mut bytes = scratch.get(..len).unwrap_or_default();
+        let mut bytes = buffer.get(..len).unwrap_or_default();
         let lines;
         let is_terminal = pipe.screen.is_some();
         if let Some(Screen { emulator, printed_at }) = &mut pipe.screen {
@@ -151,7 +170,7 @@ impl Hub {
             lines = emulator.take_lines();
             bytes = lines.as_bytes();
         }
-        let (cutter, source) = pipe.split();
+        let (cutter, source) = pipe.split(Some(buffer));
         *held_len -= cutter.held_len();
         cutter.feed(now, bytes, |cut| source.write(sink, cut));
         if *held_len + cutter.held_len() > HELD_LEN_MAX {
@@ -230,7 +249,7 @@ impl Hub {
         }
         self.sink.admit(worker);
         let line = [text, "\n"].concat();
-        self.sink.write(&Chunk {
+        let mark = Chunk {
             at: SystemTime::now(),
             worker,
             pid: None,
@@ -238,7 +257,8 @@ impl Hub {
             bytes: line.as_bytes(),
             part: false,
             rule: None,
-        });
+        };
+        self.sink.write(&mark, None);
         self.sink.commit(&worker.pool, Instant::now());
         self.terminals.mark(worker, text);
     }
@@ -303,7 +323,7 @@ impl Hub {
             screen.emulator.cut_line();
             screen.emulator.take_lines()
         });
-        let (cutter, source) = pipe.split();
+        let (cutter, source) = pipe.split(None);
         *held_len -= cutter.held_len();
         let lines = lines.unwrap_or_default();
         cutter.feed(Instant::now(), lines.as_bytes(), |cut| source.write(sink, cut));
@@ -320,13 +340,14 @@ impl Hub {
 }
 
 impl Pipe {
-    fn split(&mut self) -> (&mut Cutter, Origin<'_>) {
+    fn split<'a>(&'a mut self, buffer: Option<&'a Bytes>) -> (&'a mut Cutter, Origin<'a>) {
         let origin = Origin {
             at: SystemTime::now(),
             worker: &self.worker,
             pid: self.pid,
             stream: self.stream,
             rule: self.rule.as_ref(),
+            buffer,
             line: self.line.as_deref(),
         };
         (&mut self.cutter, origin)
@@ -341,6 +362,8 @@ struct Origin<'a> {
     pid: i32,
     stream: LogStream,
     rule: Option<&'a RecordRule>,
+    /// What was read into.
+    buffer: Option<&'a Bytes>,
     line: Option<&'a RefCell<Option<LineWatch>>>,
 }
 
@@ -358,7 +381,7 @@ impl Origin<'_> {
 
     fn write(&self, sink: &mut Sink, cut: Cut<'_>) {
         self.look(cut.bytes);
-        sink.write(&Chunk {
+        let chunk = Chunk {
             at: self.at,
             worker: self.worker,
             pid: Some(self.pid),
@@ -366,6 +389,7 @@ impl Origin<'_> {
             bytes: cut.bytes,
             part: cut.part,
             rule: self.rule,
-        });
+        };
+        sink.write(&chunk, self.buffer);
     }
 }

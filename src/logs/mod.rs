@@ -17,6 +17,7 @@
 //! Rotated files are compressed on a thread beside, and read back as the others are.
 
 mod ansi;
+mod buffers;
 mod chunk;
 mod compress;
 mod cutter;

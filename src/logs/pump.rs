@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(1);
 const PIPE_LEN: usize = 64 * 1024;
 /// A pipe that is found full is made larger up to this, so that its worker need not wait for the
 /// next read. Not all pipes from the start: the kernel grants a user without privileges 64 MiB.
-const PIPE_LEN_MAX: usize = 8 * PIPE_LEN;
+const PIPE_LEN_MAX: usize = 16 * PIPE_LEN;
 
 /// Reads a pipe until it ends.
 pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver>) {
@@ -53,9 +53,10 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
                 tokio::task::yield_now().await;
             }
             Turn::Drained => {
-                read_len = 0;
+                // Of a flood each read is worth its wake-up, and its writer is not kept waiting.
+                let is_flood = std::mem::take(&mut read_len) > 0;
                 let now = Instant::now();
-                if paced_until.is_some_and(|until| now < until) {
+                if !is_flood && paced_until.is_some_and(|until| now < until) {
                     sleep(PACE).await;
                 }
                 paced_until = Some(Instant::now() + PACE);

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Chunk, lines};
@@ -82,15 +83,19 @@ pub(super) fn parse_head(line: &[u8]) -> Option<RecordHead> {
 }
 
 fn render_text(out: &mut Vec<u8>, time: &str, chunk: &Chunk<'_>) {
-    let prefix = format!("{time} {} {}", chunk.worker, word(chunk.stream));
-    for line in lines(chunk.bytes) {
-        out.extend_from_slice(prefix.as_bytes());
-        out.extend_from_slice(match (chunk.part, chunk.continues(line)) {
-            (true, _) => b"> ",
-            (false, true) => b"+ ",
-            (false, false) => b"| ",
-        });
+    let prefix = |sign: &str| format!("{time} {} {}{sign} ", chunk.worker, word(chunk.stream));
+    let (first, going_on) = (prefix(if chunk.part { ">" } else { "|" }), prefix("+"));
+    let mut rest = chunk.bytes;
+    while !rest.is_empty() {
+        // With its end, so that most of the work, which is to copy, is done in two pieces.
+        let end = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let (line, tail) = rest.split_at(end);
+        let continues = !chunk.part && chunk.continues(line.strip_suffix(b"\n").unwrap_or(line));
+        out.extend_from_slice(if continues { &going_on } else { &first }.as_bytes());
         out.extend_from_slice(line);
+        rest = tail;
+    }
+    if chunk.bytes.last().is_some_and(|last| *last != b'\n') {
         out.push(b'\n');
     }
 }
@@ -152,7 +157,7 @@ fn parse_json(line: &[u8]) -> Option<LogLine> {
 
 fn parse_text(line: &[u8]) -> Option<LogLine> {
     let (time, worker, rest) = split_text(line)?;
-    let end = memchr::memchr(b' ', rest)?;
+    let end = memchr(b' ', rest)?;
     let (label, text) = rest.split_at_checked(end)?;
     let (sign, stream) = label.split_last().filter(|(sign, _)| b"|>+".contains(sign))?;
     let streams = [LogStream::Stdout, LogStream::Stderr, LogStream::Mark];

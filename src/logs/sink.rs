@@ -5,11 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal as _;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::ansi::strip;
-use super::chunk::{Chunk, lines};
+use super::chunk::{Chunk, count_lines, lines};
 use super::files::{FileKey, Files};
 use super::follower::Follower;
 use super::handle::{LogFilter, LogLine, LogStream};
@@ -150,16 +151,18 @@ impl Sink {
 
     /// Takes a chunk; its records reach the file with [`Sink::commit`]. Output of workers that
     /// were never admitted, or whose pool was forgotten, is dropped.
-    pub(super) fn write(&mut self, chunk: &Chunk<'_>) {
+    ///
+    /// `buffer` is what was read into, if the chunk is a part of it.
+    pub(super) fn write(&mut self, chunk: &Chunk<'_>, buffer: Option<&Bytes>) {
         let Some(log) = self.workers.get_mut(chunk.worker) else { return };
         log.ring.push(self.next, chunk, self.ring_len_max);
         self.next += 1;
         if let Some((last, others)) = log.followers.split_last() {
-            let owned = chunk.into_owned();
+            let (owned, lines) = (chunk.into_owned(buffer), count_lines(chunk.bytes));
             for (_, follower) in others {
-                follower.push(owned.clone());
+                follower.push(owned.clone(), lines);
             }
-            last.1.push(owned);
+            last.1.push(owned, lines);
         }
         let Some(pool) = self.pools.get(&chunk.worker.pool) else { return };
         let stripped = if pool.ansi { Cow::Borrowed(chunk.bytes) } else { strip(chunk.bytes) };
@@ -319,7 +322,7 @@ mod tests {
         for worker in (1..=workers).map(|index| pool.worker(index)) {
             sink.admit(&worker);
             for _ in 0..=(4 * RING_LEN_MAX) / bytes.len() {
-                sink.write(&Chunk {
+                let chunk = Chunk {
                     at: SystemTime::UNIX_EPOCH,
                     worker: &worker,
                     pid: None,
@@ -327,7 +330,8 @@ mod tests {
                     bytes: &bytes,
                     part: false,
                     rule: None,
-                });
+                };
+                sink.write(&chunk, None);
             }
         }
         sink.workers.values().map(|log| log.ring.capacity()).sum()

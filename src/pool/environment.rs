@@ -205,6 +205,7 @@ mod tests {
     use super::*;
     use crate::config::{
         Account, Count, Deploys, Limits, LogSettings, Order, RunSettings, ScalingSettings, Upkeep,
+        WorkerFiles,
     };
 
     fn settings(protocol: PoolProtocol, command: &[&str]) -> PoolSettings {
@@ -212,6 +213,7 @@ mod tests {
             name: "mail".parse().unwrap(),
             program: Program {
                 command: command.iter().map(|&word| word.to_owned()).collect(),
+                worker_files: WorkerFiles::default(),
                 functions: Vec::new(),
                 protocol,
                 stream: false,

@@ -1,4 +1,5 @@
-//! What operators asked for, on disk: what was stopped stays stopped when the daemon starts anew.
+//! What is remembered of pools, on disk: what was stopped stays stopped when the daemon starts anew,
+//! what was learned need not be learned again, and what came of the last time can be told.
 //!
 //! A small JSON file in the state folder, replaced as a whole by a rename. It is not synced: after
 //! a power failure the last wish may be lost, never the file.
@@ -8,13 +9,14 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::model::PoolName;
 
-/// What is wanted of one pool beside the file.
+/// What is wanted and known of one pool beside the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PoolMind {
@@ -24,6 +26,30 @@ pub struct PoolMind {
     pub held: BTreeSet<u32>,
     /// An operator's `scale`.
     pub hold: Option<HoldMind>,
+    /// What its workers registered, where the file does not say it.
+    pub serves: Option<ServesMind>,
+    /// What came of its last time.
+    pub last: Option<LastMind>,
+}
+
+/// What a pool's workers registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServesMind {
+    /// Tells their program from others.
+    pub program: u64,
+    /// The functions.
+    pub functions: Vec<String>,
+}
+
+/// What came of a time of a pool's timetable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastMind {
+    /// When, in seconds of the Unix epoch.
+    pub at: u64,
+    /// `exit 0`, `submitted job H:x:3`
+    pub said: String,
+    /// The handle of the last job; empty when none was submitted.
+    pub handle: String,
 }
 
 /// A hold of a pool's count.
@@ -46,6 +72,22 @@ struct Book {
     /// `None` keeps nothing.
     path: Option<PathBuf>,
     pools: BTreeMap<String, PoolMind>,
+}
+
+impl LastMind {
+    /// What came of this moment.
+    #[must_use]
+    pub fn now(said: String, handle: String) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { at: since.as_secs(), said, handle }
+    }
+
+    /// When.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.at));
+        at.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
 }
 
 impl Intents {

@@ -55,13 +55,24 @@ pub struct DeployEvent {
     pub reason: Option<String>,
 }
 
-/// Something that happened in a pool.
+/// Something that an edit of the file changes.
+#[derive(Clone, Debug)]
+pub struct EditEvent {
+    /// When.
+    pub at: SystemTime,
+    /// `slow 3→2`, `host.max_workers changed`.
+    pub said: String,
+}
+
+/// Something that happened to pools.
 #[derive(Clone, Debug)]
 pub enum PoolNewsItem {
     /// A worker's state changed.
     Moved(PoolEvent),
     /// The canary of a roll has come further.
     Deployed(DeployEvent),
+    /// An edit of the file was applied.
+    Edited(EditEvent),
 }
 
 /// Where a pool sends its news; clones share the channels.
@@ -83,6 +94,11 @@ impl PoolNews {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<PoolNewsItem>> {
         self.events.subscribe()
+    }
+
+    /// Tells of a change that an edit of the file makes.
+    pub fn edited(&self, said: String) {
+        self.send(PoolNewsItem::Edited(EditEvent { at: SystemTime::now(), said }));
     }
 
     pub(super) fn moved(&self, event: PoolEvent) {

@@ -20,8 +20,8 @@ pub struct PoolView {
     pub target: u32,
     /// What keeps it from starting.
     pub hurdle: Option<Hurdle>,
-    /// The last run that was skipped: when, and why.
-    pub skipped: Option<(SystemTime, String)>,
+    /// What came of a time at which no run began, or began before the daemon did: when, and what.
+    pub past: Option<(SystemTime, String)>,
     /// How the last roll of its workers goes, while there is something to say of it.
     pub deploy: Option<DeployView>,
     /// The program that its workers run, while that of the settings has not proved itself.
@@ -123,6 +123,18 @@ pub struct LastExit {
     pub asked: bool,
     /// What it had to be ended for; empty when nothing.
     pub blame: String,
+}
+
+impl LastExit {
+    /// `exit 3`, `killed by KILL, since job H:x:3 took longer than 10m`
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let asked = if self.asked { ", as asked" } else { "" };
+        match self.blame.as_str() {
+            "" => format!("{}{asked}", self.exit),
+            blame => format!("{}, since {blame}", self.exit),
+        }
+    }
 }
 
 impl SlotState {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tracing::info;
 
+use super::descent;
 use super::entry::{Hold, settle};
 use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand, SupervisorGone};
 use super::task::Supervisor;
@@ -87,23 +88,38 @@ impl Supervisor {
         let stuck =
             picked.iter().map(|(pool, _)| self.stuck(pool, &picked).filter(|_| verb.starts()));
         let stuck: Vec<_> = stuck.collect();
+        if verb == Verb::Stop {
+            return self.descend(picked, answer);
+        }
         self.rooms.tasks.spawn(async move {
             let all = picked.into_iter().zip(stuck).map(|((pool, pick), stuck)| async move {
-                let what = match &pick {
-                    Pick::Pool => pool.view().name.to_string(),
-                    Pick::Slots(pattern) => pattern.to_string(),
-                };
+                let what = named(&pool, &pick);
                 if let Some(why) = stuck {
                     // It is to start once that is no longer so, and nobody waits for it.
                     let (reply, _) = oneshot::channel();
                     let told = pool.tell(verb.command(pick, reply)).await;
                     return Err(told.map_or_else(|gone| format!("{what}: {gone}"), |()| why));
                 }
-                match pool.ask(|reply| verb.command(pick, reply)).await {
-                    Ok(Ok(())) => Ok(format!("{what} {}", verb.done())),
-                    Ok(Err(why)) => Err(why),
-                    Err(gone) => Err(format!("{what}: {gone}")),
-                }
+                carry_out(verb, &pool, pick).await
+            });
+            reply(answer, gathered(futures_util::future::join_all(all).await));
+        });
+    }
+
+    /// Stops pools, each after those that come after it.
+    fn descend(&self, picked: Vec<Picked>, answer: Answer) {
+        let views: Vec<_> = picked.iter().map(|(pool, _)| pool.view()).collect();
+        let pools: Vec<_> =
+            views.iter().zip(&picked).map(|(view, (_, pick))| (&*view.settings, pick)).collect();
+        let steps = descent::steps(&pools, &self.rooms.intents);
+        self.rooms.tasks.spawn(async move {
+            let all = picked.into_iter().zip(steps).map(|((pool, pick), mut step)| async move {
+                let done = match step.turn().await {
+                    Ok(()) => carry_out(Verb::Stop, &pool, pick).await,
+                    Err(why) => Err(why),
+                };
+                step.over(done.is_ok());
+                done
             });
             reply(answer, gathered(futures_util::future::join_all(all).await));
         });
@@ -253,6 +269,24 @@ impl Verb {
             Self::Stop => PoolCommand::Stop { pick, reply },
             Self::Restart(mode) => PoolCommand::Restart { pick, mode, reply },
         }
+    }
+}
+
+/// `web`, `web:1`
+fn named(pool: &PoolHandle, pick: &Pick) -> String {
+    match pick {
+        Pick::Pool => pool.view().name.to_string(),
+        Pick::Slots(pattern) => pattern.to_string(),
+    }
+}
+
+/// Has a pool do something; returns when it has happened.
+async fn carry_out(verb: Verb, pool: &PoolHandle, pick: Pick) -> Result<String, String> {
+    let what = named(pool, &pick);
+    match pool.ask(|reply| verb.command(pick, reply)).await {
+        Ok(Ok(())) => Ok(format!("{what} {}", verb.done())),
+        Ok(Err(why)) => Err(why),
+        Err(gone) => Err(format!("{what}: {gone}")),
     }
 }
 

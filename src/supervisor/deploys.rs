@@ -41,7 +41,8 @@ impl Supervisor {
             directory: program.directory.clone(),
             command: program.command.clone(),
             path: path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default()),
-            patterns: patterns.clone(),
+            patterns: patterns.iter().chain(&program.worker_files.patterns).cloned().collect(),
+            except: program.worker_files.except.clone(),
         });
         programs.watch(settings.name.clone(), files).await;
     }

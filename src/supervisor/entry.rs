@@ -1,6 +1,7 @@
 //! One pool as the supervisor holds it: its handle, its bounds, its scaling history.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,9 +13,11 @@ use super::floor::Floor;
 use super::handle::{Brief, RaisedMin};
 use super::look::SeenReady;
 use super::timing::Timing;
-use crate::config::{Count, PoolSettings};
+use crate::config::{Count, PoolSettings, Program};
 use crate::model::FunctionName;
-use crate::pool::{HoldMind, Intents, PoolHandle, PoolIntent, PoolView, SlotRole, SlotState};
+use crate::pool::{
+    HoldMind, Intents, PoolHandle, PoolIntent, PoolMind, PoolView, ServesMind, SlotRole, SlotState,
+};
 use crate::scaler::Decision;
 
 /// Changes kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
@@ -34,6 +37,8 @@ pub(super) struct Entry {
     pub(super) seen_ready: SeenReady,
     /// What its workers have registered, when the file does not name it; kept while none runs.
     pub(super) learned: Arc<[FunctionName]>,
+    /// What of that is on disk.
+    remembered: Arc<[FunctionName]>,
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
     /// Tells the pool of those that it comes after.
@@ -90,6 +95,7 @@ impl Entry {
             decision: None,
             seen_ready: SeenReady::default(),
             learned: Arc::default(),
+            remembered: Arc::default(),
             drain_busy: false,
             usher: None,
             timing,
@@ -104,6 +110,32 @@ impl Entry {
     pub(super) fn set_hold(&mut self, hold: Option<Hold>, intents: &Intents) {
         self.hold = hold;
         intents.change(&self.settings.name, |mind| mind.hold = hold.map(HoldMind::from));
+    }
+
+    /// Takes up what was known before the daemon started.
+    pub(super) fn recall(&mut self, mind: PoolMind) {
+        if let Some((timing, last)) = self.timing.as_mut().zip(mind.last) {
+            timing.recall(last);
+        }
+        let is_same = |serves: &ServesMind| serves.program == fingerprint(&self.settings.program);
+        let serves = mind.serves.filter(is_same).map(|serves| serves.functions).unwrap_or_default();
+        self.learned = serves.iter().map(|name| FunctionName::from(name.as_str())).collect();
+        self.remembered = Arc::clone(&self.learned);
+    }
+
+    /// Puts on disk what was learned since.
+    pub(super) fn remember(&mut self, intents: &Intents) {
+        let is_told = !self.settings.program.functions.is_empty();
+        if is_told || self.learned == self.remembered {
+            return;
+        }
+        self.remembered = Arc::clone(&self.learned);
+        let name = |name: &FunctionName| String::from_utf8(name.0.to_vec()).ok();
+        let functions: Option<Vec<_>> = self.learned.iter().map(name).collect();
+        let serves = functions.filter(|functions| !functions.is_empty()).map(|functions| {
+            ServesMind { program: fingerprint(&self.settings.program), functions }
+        });
+        intents.change(&self.settings.name, |mind| mind.serves = serves);
     }
 
     /// The bounds in force: a hold goes before the file and its `min_at`.
@@ -161,6 +193,14 @@ impl Entry {
             changes: self.changes.iter().cloned().collect(),
         }
     }
+}
+
+/// Tells a program from others, as far as it may serve other functions.
+fn fingerprint(program: &Program) -> u64 {
+    // Its keys are the same in every run.
+    let mut hasher = DefaultHasher::new();
+    (&program.command, &program.directory, &program.env).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether a pool has come to rest at its target, or cannot.

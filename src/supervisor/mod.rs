@@ -12,6 +12,7 @@ mod carrier;
 mod commands;
 mod counts;
 mod deploys;
+mod descent;
 mod entry;
 mod fleet;
 mod floor;

@@ -193,7 +193,7 @@ mod tests {
         ] {
             let view = PoolView {
                 hurdle: None,
-                skipped: None,
+                past: None,
                 name: change.new.name.clone(),
                 settings: Arc::clone(&change.new),
                 intent,

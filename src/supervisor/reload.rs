@@ -232,7 +232,14 @@ impl Supervisor {
         for key in &changes.at_restart {
             warn!("{key} changed: takes effect when the daemon is started again");
         }
-        let effects = self.apply(Arc::new(new), &changes).await;
+        for said in changes.sentences() {
+            self.rooms.news.edited(said);
+        }
+        let mut effects = self.apply(Arc::new(new), &changes).await;
+        for key in changes.live {
+            let said = format!("{key} changed, and is in force");
+            effects.push(Effect::new(async { Ok(said) }));
+        }
         self.keep_good();
         self.service.ready(&self.serving());
         self.say_when_done(effects, answer);

@@ -63,6 +63,9 @@ impl Supervisor {
         }
         let pools = self.pools.values_mut();
         let mut look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
+        for entry in self.pools.values_mut() {
+            entry.remember(&self.rooms.intents);
+        }
         if let Some(fleet) = &self.fleet {
             let others = fleet.fleet(now);
             fleet::elsewhere(&mut look.functions, &fleet.running(now), &others);

@@ -212,7 +212,8 @@ impl Supervisor {
         if settings.deploys.watch.is_some() {
             self.watch_program(settings).await;
         }
-        let mut entry_hold = self.rooms.intents.of(&settings.name).hold.map(Hold::from);
+        let mind = self.rooms.intents.of(&settings.name);
+        let mut entry_hold = mind.hold.map(Hold::from);
         entry_hold =
             entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
         let floor = Floor::at(&settings.min_at, Timestamp::now());
@@ -243,6 +244,7 @@ impl Supervisor {
             entry.usher = Some(usher(&entry.handle, settings, routes, tasks));
         }
         entry.hold = entry_hold;
+        entry.recall(mind);
         if entry_hold.is_some() {
             entry.follow_bounds(&self.rooms.gate).await;
         }

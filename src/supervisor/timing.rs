@@ -15,7 +15,7 @@ use super::task::Supervisor;
 use crate::config::{BrokerSettings, ListenAddress, PoolSettings, TimedAction, Timetable};
 use crate::gearman::{Client, ServerAddress};
 use crate::model::{PoolName, Priority};
-use crate::pool::PoolCommand;
+use crate::pool::{LastMind, PoolCommand};
 use crate::protocol::{Submission, SubmitMode};
 
 /// The clock is looked at so often though nothing is due: it may have been set.
@@ -55,6 +55,12 @@ impl Timing {
     pub(super) fn outlook(&self) -> Outlook {
         let next = self.alarm.next().and_then(|next| SystemTime::try_from(next).ok());
         Outlook { next, last: self.last.clone() }
+    }
+
+    /// What came of the last time before the daemon started.
+    pub(super) fn recall(&mut self, last: LastMind) {
+        self.last = Some(Occasion { at: last.time(), said: last.said });
+        self.handle = last.handle;
     }
 
     fn heard(&mut self, outcome: Result<String, String>) -> String {
@@ -98,9 +104,9 @@ impl Supervisor {
                     debug!(pool = %name, "it is time for a run");
                     entry.handle.post(PoolCommand::Due, &self.rooms.tasks);
                 }
-                TimedAction::Submit(function) => {
+                TimedAction::Submit { function, payload } => {
                     let servers = servers(&self.settings.broker);
-                    let job = submission(name, function);
+                    let job = submission(name, function, payload);
                     let (pool, submitted) = (name.clone(), self.rooms.submitted.clone());
                     self.rooms.tasks.spawn(async move {
                         let outcome = submit(&servers, job).await;
@@ -145,6 +151,8 @@ impl Supervisor {
         let Some(timing) = &mut entry.timing else { return };
         let is_bad = outcome.is_err();
         let said = timing.heard(outcome);
+        let last = LastMind::now(said.clone(), timing.handle.clone());
+        self.rooms.intents.change(&pool, |mind| mind.last = Some(last));
         if is_bad {
             warn!(%pool, "{said}");
         } else {
@@ -167,13 +175,13 @@ async fn tell(submitted: &mpsc::Sender<Submitted>, news: Submitted) {
 }
 
 /// A job that is the same one as long as it has not ended.
-fn submission(pool: &PoolName, function: &str) -> Submission {
+fn submission(pool: &PoolName, function: &str, payload: &str) -> Submission {
     Submission {
         function: function.into(),
         unique: format!("cron:{pool}").as_str().into(),
         priority: Priority::Normal,
         mode: SubmitMode::Background,
-        payload: bytes::Bytes::new(),
+        payload: bytes::Bytes::copy_from_slice(payload.as_bytes()),
     }
 }
 

@@ -135,7 +135,9 @@ def run(prepare, options):
         daemon = launch(daemon_command)
         wait_until(lambda: os.path.exists(f"{folder}/s.sock"), 0.01)
         time.sleep(2)
-        with open(f"{folder}/followed", "wb") as output:
+        # Not in the folder of our file, which is watched.
+        os.mkdir(f"{folder}/followed")
+        with open(f"{folder}/followed/output", "wb") as output:
             follower = subprocess.Popen(follow, stdout=output, stderr=subprocess.DEVNULL)
         # Python takes a while to start.
         time.sleep(3)
@@ -156,12 +158,12 @@ def run(prepare, options):
         if written != lines or strange:
             raise SystemExit(f"{lines} lines were printed, {written} are in {log}*, "
                              f"and {strange} bytes of something else")
-        got, missed = followed(f"{folder}/followed")
+        got, missed = followed(f"{folder}/followed/output")
         if prepare not in (theirs, theirs_followed) and got + missed != lines:
             raise SystemExit(f"{lines} lines were printed, the follower got {got} and "
                              f"missed {missed}")
         if prepare is theirs_followed:
-            got = os.path.getsize(f"{folder}/followed") // options.line
+            got = os.path.getsize(f"{folder}/followed/output") // options.line
     return megabytes / seconds, cpu * 1000 / megabytes, got, missed
 
 

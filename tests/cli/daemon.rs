@@ -197,7 +197,7 @@ fn brief(settings: &Settings, name: &str, slots: Vec<SlotView>) -> Brief {
         intent: PoolIntent::Up,
         target,
         hurdle: None,
-        skipped: None,
+        past: None,
         deploy: None,
         former: None,
         slots,

@@ -160,7 +160,7 @@ fn an_unknown_key_is_answered_with_what_could_be_meant() {
     check(&[
         (
             "defaults.wizardry = 5",
-            "1:10: defaults.wizardry: unknown key; use after, backoff, canary, cgroup, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, tty, umask, user, watch, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
+            "1:10: defaults.wizardry: unknown key; use after, backoff, canary, cgroup, clean_env, command, count, cpu_affinity, cron, directory, env, env_file, essential, exit_codes, functions, group, idle_exit, idle_ttl, ionice, job_timeout, labels, liveness, log, max_age, max_jobs, max_recycling, max_rss, max_wait, min_at, mode, nice, no_new_privileges, oneshot, oom_score_adj, payload, protocol, ready, reserve, restart, rlimit, runner, scale_priority, spare, start_timeout, startup, stop, strays, stream, surge, timezone, tty, umask, user, watch, weight, worker_dir, worker_exclude, worker_prefix, zero_after",
         ),
         (
             "defaults.exit_code = 5",
@@ -215,6 +215,10 @@ fn pools_that_run_at_times_or_after_others_are_checked() {
         (
             "pool.p = { command = \"x\", cron = \"* * * * *\", count = 2 }",
             "1:55: pool.p.count: with cron there is never more than one run at once; remove it",
+        ),
+        (
+            "pool.p = { command = \"x\", cron = \"* * * * *\", payload = \"y\" }",
+            "1:57: pool.p.payload: only the job that cron submits has it; remove it",
         ),
         (
             "pool.p = { command = \"x\", cron = \"* 24 * * *\" }",
@@ -333,12 +337,16 @@ fn mistakes_of_included_files_are_told_with_those_of_the_file() {
         ),
         ("conf.d/a.toml", "[pool.a]\ncommand = \"y\"\n[defaults]\ncount = 1"),
         ("conf.d/b.toml", "[pool.b"),
+        ("conf.d/c.toml", "[function.f]\nexpire = \"5m\""),
+        ("conf.d/d.toml", "\n[function.f]\nexpire = \"6m\"\n[function.g]\nexpires = 1"),
     ]);
     let expected = [
         "workers.toml:2:1: hots: unknown key; did you mean host?",
         "conf.d/a.toml:1:7: pool.a: this pool stands in workers.toml:3 too; rename or remove one of the two",
-        "conf.d/a.toml:3:2: defaults: an included file holds nothing but [pool.NAME]; move it to the file that includes this one",
+        "conf.d/a.toml:3:2: defaults: an included file holds nothing but [pool.NAME] and [function.NAME]; move it to the file that includes this one",
         "conf.d/b.toml:1:8: unclosed table; write `]`",
+        "conf.d/d.toml:2:11: function.f: this pattern stands in conf.d/c.toml:1 too; write all its rules in one of the two",
+        "conf.d/d.toml:5:1: function.g.expires: unknown key; did you mean expire?",
         "gone.toml: cannot be read: there is no such file",
     ];
     assert_eq!(load_in(&folder).unwrap_err(), expected);

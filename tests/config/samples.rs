@@ -127,6 +127,8 @@ fn the_full_file_shows_the_defaults() {
     // What a runner makes of the command stands behind it.
     assert!(whole.program.command.contains(&"--not=sum".to_owned()));
     whole.program.command.truncate(plain.program.command.len());
+    let files = std::mem::take(&mut whole.program.worker_files);
+    assert!(!files.patterns.is_empty() && files.except[0].ends_with("workers/sum.php"));
     whole.program.directory = whole.program.directory.components().collect();
     assert_eq!(whole, plain);
 }

@@ -1,6 +1,7 @@
 //! What the log says of an edit, and when.
 
 use crate::rig::{Daemon, kill, until};
+use crate::upkeep::Events;
 
 #[test]
 fn an_edit_is_counted_at_once_while_workers_are_being_killed() {
@@ -94,5 +95,23 @@ fn a_pool_that_comes_back_while_it_finishes_a_job_goes_on_writing_its_log() {
     daemon.says(&["submit", "echo", "again"]);
     until("its log has the word", || {
         std::fs::read_to_string(&file).unwrap_or_default().contains("again")
+    });
+}
+
+#[test]
+fn an_edit_of_keys_that_apply_at_once_is_told_in_the_log_and_to_who_listens() {
+    let daemon = Daemon::start();
+    let mut events = Events::of(&daemon);
+    daemon.edit("[broker]", "shutdown_grace = \"50s\"\n[broker]\nmax_queued = 1000\n");
+    events.until(r#""edit":"supervisor.shutdown_grace changed""#);
+    events.until(r#""edit":"broker.max_queued changed""#);
+    for key in ["supervisor.shutdown_grace", "broker.max_queued"] {
+        let line = format!("{key} changed, and is in force\n");
+        until("the log tells", || daemon.log().contains(&line));
+    }
+    daemon.edit("[pool.slow]", "[pool.slow]\nmax_wait = \"9s\"");
+    events.until(r#""edit":"slow: max_wait changed""#);
+    until("the log tells", || {
+        daemon.log().contains("slow: max_wait changed: 0 started, 0 restarted\n")
     });
 }

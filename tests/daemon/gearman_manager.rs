@@ -86,3 +86,35 @@ fn a_worker_file_without_its_function_is_a_failed_start_with_the_reason() {
         String::from_utf8_lossy(&told).contains("has neither a function legacy nor a class legacy")
     });
 }
+
+#[test]
+fn a_changed_worker_file_replaces_the_workers_of_the_pools_that_serve_it() {
+    if !has_php_gearman() {
+        return;
+    }
+    let pools = "[defaults]\nuser = \"${USER}\"\nrunner = \"gearman-manager\"\nwatch = true\n\
+                 worker_dir = \"dir\"\ncanary = { alive = \"10ms\" }\nready = \"registered\"\n\
+                 [pool.do-all]\nworker_exclude = [\"Sum\"]\n\
+                 [pool.sum]\nfunctions = [\"Sum\"]\n\
+                 [pool.apart]\nwatch = false\n";
+    let file = |value| format!("<?php function say($job) {{ return '{value}'; }}");
+    let sum = |value| format!("<?php function Sum($job) {{ return '{value}'; }}");
+    let folder = folder_with(&[("dir/say.php", &file("old")), ("dir/Sum.php", &sum("old"))]);
+    let daemon = Daemon::with_pools_in(folder, pools);
+    let all = || ["do-all", "sum", "apart"].map(|pool| daemon.running(pool));
+    let write = |name: &str, text: String| {
+        fs::write(daemon.folder.path().join("dir").join(name), text).unwrap();
+    };
+    let rolled = |pool: &str| daemon.log().contains(&format!("{pool}: its workers are replaced\n"));
+    let [_, sum_before, apart_before] = all();
+    write("say.php", file("new"));
+    until("do-all is replaced", || rolled("do-all"));
+    let [do_all, sum_after, apart] = all();
+    assert_eq!((sum_after, &apart), (sum_before, &apart_before));
+    write("Sum.php", sum("new"));
+    until("sum is replaced", || rolled("sum"));
+    assert_eq!(daemon.log().matches("do-all: its workers are replaced\n").count(), 1);
+    let [do_all_after, _, _] = all();
+    assert_eq!(do_all_after, do_all, "{}", daemon.log());
+    assert_eq!(apart, apart_before);
+}

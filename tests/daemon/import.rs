@@ -73,17 +73,22 @@ dedicated_only=1
 count=4
 ";
 
+/// What either supervisor says of itself, and what ours says of a user.
+const OURS: [&str; 8] =
+    ["SUPERVISOR_", "GEAR_", "GEARMAN_", "HOME=", "USER=", "LOGNAME=", "SHELL=", "NOTIFY_SOCKET="];
+
 /// What can be told of a process from outside.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Seen {
-    command: Vec<String>,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seen {
+    pub command: Vec<String>,
     directory: String,
     umask: String,
+    ids: Vec<String>,
     env: Vec<String>,
 }
 
 /// `None`: it has gone, or is not the program yet.
-fn seen(pid: i64) -> Option<Seen> {
+pub(crate) fn seen(pid: i64) -> Option<Seen> {
     let proc = Path::new("/proc").join(pid.to_string());
     let words = |name: &str| -> Option<Vec<String>> {
         let text = String::from_utf8(fs::read(proc.join(name)).ok()?).ok()?;
@@ -97,16 +102,17 @@ fn seen(pid: i64) -> Option<Seen> {
     }
     let status = fs::read_to_string(proc.join("status")).ok()?;
     let umask = status.lines().find(|line| line.starts_with("Umask:"))?.to_owned();
-    let of_file = ["APP=", "QUEUE=", "LEVEL=", "NUMBER="];
+    let is_id = |line: &&str| ["Uid:", "Gid:", "Groups:"].iter().any(|id| line.starts_with(id));
+    let ids = status.lines().filter(is_id).map(|line| line.trim().to_owned()).collect();
     let mut env = words("environ")?;
-    env.retain(|variable| of_file.iter().any(|name| variable.starts_with(name)));
+    env.retain(|variable| !OURS.iter().any(|name| variable.starts_with(name)));
     env.sort();
     let directory = fs::read_link(proc.join("cwd")).ok()?.display().to_string();
-    Some(Seen { command, directory, umask, env })
+    Some(Seen { command, directory, umask, ids, env })
 }
 
 /// Children of a process, but not its gearmand.
-fn children(parent: u32) -> Vec<Seen> {
+pub(crate) fn children(parent: u32) -> Vec<Seen> {
     let is_child = |pid: &i64| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let after = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
@@ -121,7 +127,7 @@ fn children(parent: u32) -> Vec<Seen> {
 }
 
 /// supervisord itself; it ends its programs when it ends.
-struct Theirs(Child);
+pub(crate) struct Theirs(pub(crate) Child);
 
 impl Drop for Theirs {
     fn drop(&mut self) {
@@ -145,7 +151,7 @@ fn folder_of_supervisord() -> TempDir {
 }
 
 /// A daemon with an imported file, at places of the test's own.
-fn imported(folder: TempDir, file: &str) -> Daemon {
+pub(crate) fn imported(folder: TempDir, file: &str) -> Daemon {
     let (source, target) = (folder.path().join(file), folder.path().join("workers.toml"));
     let mut import = Command::new(PROGRAM);
     import.arg("import").arg(source).arg("-o").arg(&target);

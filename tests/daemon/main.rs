@@ -12,6 +12,7 @@ mod gearman_manager;
 mod health;
 mod held;
 mod import;
+mod import_samples;
 mod logs;
 mod min_at;
 mod order;

@@ -1,6 +1,7 @@
 //! Pools that belong together: labels, and who comes after whom.
 
 use std::fs;
+use std::process::Stdio;
 
 use crate::rig::{Daemon, until};
 use crate::upkeep::plain;
@@ -72,6 +73,40 @@ fn a_pool_starts_when_those_before_it_are_ready_and_ends_before_them() {
     assert!(daemon.child.wait().unwrap().success());
     let ends = fs::read_to_string(daemon.folder.path().join("ends")).unwrap();
     assert_eq!(ends, "web ends\ndb ends\n");
+}
+
+#[test]
+fn pools_that_are_stopped_together_stop_before_those_that_they_need() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("go"), "").unwrap();
+    let daemon = Daemon::with_pools_in(folder, &(web() + &db()));
+    let ends = daemon.folder.path().join("ends");
+    daemon.says(&["stop", "all"]);
+    assert_eq!(fs::read_to_string(&ends).unwrap(), "web ends\ndb ends\n");
+    daemon.says(&["start", "all"]);
+    let log = daemon.log();
+    let [db, web] = ["pool=db", "pool=web"].map(|pool| log.rfind(&format!("started {pool}")));
+    assert!(db.is_some() && db < web, "{log}");
+}
+
+#[test]
+fn a_pool_that_others_need_goes_on_where_one_of_them_is_wanted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("go"), "").unwrap();
+    let stays = "trap \"echo told >> told\" TERM; while :; do sleep 0.05; done";
+    let web = plain("web", stays, "after = [\"db\"]\nstop = [\"TERM 1h\", \"KILL\"]");
+    let daemon = Daemon::with_pools_in(folder, &(web + &db()));
+    let stop = daemon.command(&["stop", "all"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("web is told", || daemon.folder.path().join("told").exists());
+    let mut start = daemon.command(&["start", "web"]).spawn().unwrap();
+    let said = stop.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("db goes on: web, which needs it, has not stopped"), "{said}");
+    assert_eq!(daemon.state("db:1"), "RUNNING");
+    daemon.says(&["signal", "KILL", "web"]);
+    assert!(start.wait().unwrap().success());
+    let intents = fs::read_to_string(daemon.folder.path().join("state/intents")).unwrap();
+    assert_eq!(intents.trim(), "{}");
 }
 
 #[test]

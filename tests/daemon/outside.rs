@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::php::has_php_gearman;
-use crate::rig::{DEADLINE, Daemon, PROGRAM, kill, lives, until, until_within};
+use crate::rig::{DEADLINE, Daemon, PROGRAM, kill, lives, spawn, until, until_within};
 
 /// A gearmand of one test.
 struct Gearmand {
@@ -313,12 +313,23 @@ fn a_pool_of_none_starts_one_worker_to_learn_what_it_serves() {
         "[pool.learned]\ncommand = [\"{PROGRAM}\", \"work\", \"up\", \"--\", \"tr\", \"a-z\", \
          \"A-Z\"]\ncount = {{ min = 0, max = 2 }}\nzero_after = \"0s\"\nidle_ttl = \"0s\"\n"
     ));
-    let daemon = Daemon::begin_in(folder, &pool);
+    let mut daemon = Daemon::begin_in(folder, &pool);
     until("it has learned", || daemon.log().contains("its first worker tells what it serves"));
     until("nobody is left", || {
         daemon.log().contains("1→0") && daemon.running("learned").is_empty()
     });
     assert_eq!(daemon.says(&["submit", "up", "abc", "--timeout", "30s"]).trim(), "ABC");
+    // The next daemon knows it, and so starts one for a job alone.
+    let (starts, learned) = ("started pool=learned", "its first worker tells what it serves");
+    daemon.signal("-TERM");
+    daemon.child.wait().unwrap();
+    let before = daemon.log();
+    daemon.child = spawn(daemon.folder.path());
+    until("it is there", || daemon.ask(&["status"]).status.success());
+    assert_eq!(daemon.says(&["submit", "up", "abc", "--timeout", "30s"]).trim(), "ABC");
+    let log = daemon.log();
+    let since = log.strip_prefix(before.as_str()).unwrap();
+    assert!(since.matches(starts).count() == 1 && !since.contains(learned), "{since}");
 }
 
 #[test]

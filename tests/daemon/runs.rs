@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::rig::{Daemon, until};
+use crate::rig::{Daemon, spawn, until};
 use crate::upkeep::plain;
 
 #[test]
@@ -61,13 +61,21 @@ fn until_next_minute(what: &str, mut seen: impl FnMut() -> bool) {
     }
 }
 
+fn cron(daemon: &Daemon, pool: &str) -> serde_json::Value {
+    let status = daemon.status();
+    let pools = status["pools"].as_array().cloned().unwrap_or_default();
+    let pool = pools.into_iter().find(|found| found["name"] == pool).unwrap_or_default();
+    pool["cron"].clone()
+}
+
 #[test]
 fn a_timetable_runs_a_program_or_submits_a_job_and_never_two_at_once() {
     let pools = plain("tick", "echo tick >> ticks", "cron = \"* * * * *\"\ntimezone = \"UTC\"")
         + &plain("long", "exec sleep 1000", "cron = \"* * * * *\"")
-        + "[pool.report]\nuser = \"${USER}\"\ncommand = [\"sh\", \"-c\", \"echo job >> jobs\"]\n\
-           protocol = \"exec\"\ncron = \"* * * * *\"\n";
-    let daemon = Daemon::with_pools(&pools);
+        + "[pool.report]\nuser = \"${USER}\"\ncommand = [\"sh\", \"-c\", \"cat >> jobs\"]\n\
+           protocol = \"exec\"\ncron = \"* * * * *\"\n\
+           payload = \"job\"\n";
+    let mut daemon = Daemon::with_pools(&pools);
     assert_eq!(
         (daemon.state("tick:1"), daemon.state("report:1")),
         ("STOPPED".into(), "RUNNING".into())
@@ -75,28 +83,32 @@ fn a_timetable_runs_a_program_or_submits_a_job_and_never_two_at_once() {
     assert!(daemon.ask(&["status"]).status.success(), "it is as it is wanted");
     daemon.says(&["start", "long", "--no-wait"]);
     until("the long one runs", || daemon.state("long:1") == "RUNNING");
-    let cron = |pool: &str| {
-        let status = daemon.status();
-        let pools = status["pools"].as_array().cloned().unwrap_or_default();
-        let pool = pools.into_iter().find(|found| found["name"] == pool).unwrap_or_default();
-        pool["cron"].clone()
-    };
+    let shown = |pool: &str| cron(&daemon, pool);
     assert_eq!(
-        (&cron("tick")["timezone"], &cron("tick")["times"]),
+        (&shown("tick")["timezone"], &shown("tick")["times"]),
         (&"UTC".into(), &"* * * * *".into())
     );
-    let next = cron("tick")["next"].clone();
-    assert!(next.is_string() && cron("tick")["last"].is_null());
+    let next = shown("tick")["next"].clone();
+    assert!(next.is_string() && shown("tick")["last"].is_null());
     let read = |name: &str| fs::read_to_string(daemon.folder.path().join(name)).unwrap_or_default();
     until_next_minute("all have had their time", || {
-        read("ticks") == "tick\n" && read("jobs") == "job\n" && !cron("long")["last"].is_null()
+        read("ticks") == "tick\n" && read("jobs") == "job" && !shown("long")["last"].is_null()
     });
-    until("its end is told", || cron("tick")["last"].to_string().contains("exit 0"));
-    assert_ne!(cron("tick")["next"], next);
-    let skipped = cron("long")["last"].to_string();
+    until("its end is told", || shown("tick")["last"].to_string().contains("exit 0"));
+    assert_ne!(shown("tick")["next"], next);
+    let skipped = shown("long")["last"].to_string();
     assert!(skipped.contains("skipped: long:1 has run for"), "{skipped}");
-    until("its job is told", || cron("report")["last"].to_string().contains("submitted job H:"));
+    until("its job is told", || shown("report")["last"].to_string().contains("submitted job H:"));
     let status = String::from_utf8(daemon.ask(&["status"]).stdout).unwrap();
     assert!(status.contains("* * * * *, next at") && status.contains(": exit 0"), "{status}");
     assert!(daemon.log().contains("run skipped: long:1 has run for"), "{}", daemon.log());
+    // What came of it is known to the next daemon.
+    daemon.signal("-TERM");
+    daemon.child.wait().unwrap();
+    daemon.child = spawn(daemon.folder.path());
+    until("it is there", || daemon.ask(&["status"]).status.success());
+    let last = ["tick", "long", "report"].map(|pool| cron(&daemon, pool)["last"].to_string());
+    let [tick, long, report] = &last;
+    assert!(tick.contains("exit 0") && long.contains("killed by TERM"), "{last:?}");
+    assert!(report.contains("submitted job H:"), "{last:?}");
 }

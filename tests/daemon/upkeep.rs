@@ -64,25 +64,40 @@ fn what_an_operator_asked_for_outlives_the_daemon() {
     until("three run again", || daemon.running("a").len() == 3);
 }
 
+/// The stream of events, as it comes.
+pub(crate) struct Events {
+    stream: UnixStream,
+    text: String,
+}
+
+impl Events {
+    /// Those of a daemon from now on.
+    pub(crate) fn of(daemon: &Daemon) -> Self {
+        let mut stream = UnixStream::connect(daemon.folder.path().join("s.sock")).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut events = Self { stream, text: String::new() };
+        events.until("200 OK");
+        events
+    }
+
+    pub(crate) fn until(&mut self, wanted: &str) {
+        while !self.text.contains(wanted) {
+            let mut bytes = [0; 4096];
+            let len = self.stream.read(&mut bytes).unwrap();
+            assert!(len > 0, "no {wanted} in {}", self.text);
+            self.text.push_str(&String::from_utf8_lossy(&bytes[..len]));
+        }
+    }
+}
+
 #[test]
 fn every_change_of_state_is_told_to_whoever_listens_and_in_the_workers_log() {
     let daemon = Daemon::with_pools(&plain("a", "exec sleep 1000", ""));
-    let mut stream = UnixStream::connect(daemon.folder.path().join("s.sock")).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut text = String::new();
-    let mut more = |wanted: &str| {
-        while !text.contains(wanted) {
-            let mut bytes = [0; 4096];
-            let len = stream.read(&mut bytes).unwrap();
-            assert!(len > 0, "no {wanted} in {text}");
-            text.push_str(&String::from_utf8_lossy(&bytes[..len]));
-        }
-    };
-    more("200 OK");
+    let mut events = Events::of(&daemon);
     daemon.says(&["stop", "a"]);
-    more(r#""from":"RUNNING","to":"STOPPING","why":"stopped by an operator""#);
-    more(r#""from":"STOPPING","to":"STOPPED","why":"killed by TERM, as asked""#);
+    events.until(r#""from":"RUNNING","to":"STOPPING","why":"stopped by an operator""#);
+    events.until(r#""from":"STOPPING","to":"STOPPED","why":"killed by TERM, as asked""#);
     let log = daemon.folder.path().join("log/a.log");
     let mark = "STOPPING → STOPPED: killed by TERM, as asked";
     until("its log tells", || fs::read_to_string(&log).unwrap().contains(mark));

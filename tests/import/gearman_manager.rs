@@ -63,6 +63,8 @@ fn the_advanced_sample_has_its_21_workers() {
     let age = recycling.age_max.unwrap();
     assert_eq!((age.age.as_secs(), age.variance.as_secs()), (3600, 600));
     assert_eq!(recycling.jobs_max, Some(50));
+    let watches = |name| pool(&settings, name).deploys.watch.is_some();
+    assert!(watches("do-all") && watches("Sum"), "auto_update");
 
     let told = remarks(&translation);
     for expected in [
@@ -92,6 +94,7 @@ fn include_and_exclude_choose_and_other_servers_stay_where_they_are() {
                 host=10.0.0.1:4731, job-server\nmax_worker_lifetime=0\n";
     let folder = folder(&[&[("gm.ini", text)], &WORKERS[..]].concat());
     let settings = settings(&translate(&folder.path().join("gm.ini")).unwrap());
+    assert_eq!(pool(&settings, "do-all").deploys.watch, None);
     let expected = [("do-all", 2), ("fetch_url", 1)];
     assert_eq!(counts(&settings), expected.map(|(name, count)| (name.to_owned(), count)));
     assert_eq!(pool(&settings, "do-all").program.functions, ["fetch_url"]);
@@ -126,4 +129,22 @@ fn what_gearman_manager_refuses_is_refused() {
     ] {
         assert_eq!(refusal(&[(name, text)]), expected);
     }
+}
+
+#[test]
+fn sections_of_this_host_go_before_the_others_and_those_of_other_hosts_are_left_out() {
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let text = format!(
+        "[GearmanManager]\nworker_dir=workers\ncount=10\nexclude=fetch_url\n\
+         [{host}:GearmanManager]\ncount=2\nexclude=\n\
+         [{host}:reverse_string]\ncount=3\n[other.example:fetch_url]\ncount=15\n"
+    );
+    let folder = folder(&[&[("gm.ini", &*text)], &WORKERS[..]].concat());
+    let translation = translate(&folder.path().join("gm.ini")).unwrap();
+    let expected = [("do-all", 2), ("reverse_string", 1)];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(counts(&settings(&translation)), expected);
+    let told = "gm.ini:10: [other.example:fetch_url] is for the host other.example, and left out on \
+                this one";
+    assert_eq!(remarks(&translation), [told]);
 }

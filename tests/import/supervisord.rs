@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use gear_supervisor::config::{LogTarget, PoolProtocol, Restart, Strays};
+use gear_supervisor::config::{LogFormat, LogTarget, PoolProtocol, Restart, Strays};
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 
@@ -145,8 +145,8 @@ fn every_key_of_a_program_becomes_one_of_ours() {
 fn a_group_is_a_label_of_its_programs() {
     let folder = folder(&[("s.conf", WHOLE), ("conf.d/a.conf", INCLUDED)]);
     let settings = settings(&translate(&folder.path().join("s.conf")).unwrap());
-    for name in ["image", "split-08", "split-09"] {
-        assert_eq!(pool(&settings, name).order.labels, ["media"], "{name}");
+    for (name, labels) in [("image", &["media"][..]), ("split-08", &["media", "split"])] {
+        assert_eq!(pool(&settings, name).order.labels, labels, "{name}");
     }
 }
 
@@ -284,4 +284,74 @@ fn two_programs_with_one_log_get_one_each() {
     assert!(log("b").ends_with("b.log"));
     assert_eq!(pool(&settings, "c").log.target, LogTarget::Inherit);
     assert_eq!(pool(&settings, "a").log.size_max, u64::MAX);
+}
+
+#[test]
+fn syslog_and_plain_text_become_the_targets_and_shapes_of_logs() {
+    let text = "[supervisord]\nstrip_ansi=true\n\
+                [program:a]\ncommand=x\nstdout_syslog=true\nstderr_syslog=true\n\
+                [program:b]\ncommand=x\nstdout_logfile=/x/b.log\nstdout_syslog=yes\n\
+                [program:c]\ncommand=x\nstdout_logfile=none\nstderr_syslog=true\n\
+                [program:d]\ncommand=x\nstdout_logfile=/x/d.log\nstderr_syslog=false\n";
+    let folder = folder(&[("s.conf", text)]);
+    let translation = translate(&folder.path().join("s.conf")).unwrap();
+    let settings = settings(&translation);
+    for (name, target) in [
+        ("a", LogTarget::Syslog),
+        ("b", LogTarget::File("/x/b.log".into())),
+        ("c", LogTarget::Syslog),
+        ("d", LogTarget::File("/x/d.log".into())),
+    ] {
+        let log = &pool(&settings, name).log;
+        assert_eq!(
+            (&log.target, log.format, log.ansi),
+            (&target, LogFormat::Text, false),
+            "{name}"
+        );
+    }
+    let told = remarks(&translation);
+    for expected in [
+        "s.conf:2: only raw output keeps colours: lines of logs have their time and worker before \
+         them instead",
+        "s.conf:10: stdout_syslog = yes has no equal: a pool has one log, and its file is that",
+        "s.conf:14: both streams go to syslog: a pool has one log",
+    ] {
+        assert!(told.iter().any(|remark| remark == expected), "{expected} in {told:#?}");
+    }
+    assert!(!told.iter().any(|remark| remark.contains(":18:")), "{told:#?}");
+}
+
+#[test]
+fn included_files_are_found_as_a_shell_finds_them_and_are_here_themselves() {
+    let head = "[supervisord]\n[include]\nfiles = d?/*.conf e[!b]/x.conf d1/../y.conf\n";
+    let program = |name: &str| format!("[program:{name}]\ncommand=%(here)s/x\n");
+    let files = ["d1/a.conf", "d2/b.conf", "d22/c.conf", "ea/x.conf", "eb/x.conf", "y.conf"];
+    let names = ["a", "b", "c", "ea", "eb", "y"];
+    let texts: Vec<_> = names.iter().map(|name| program(name)).collect();
+    let mut all: Vec<_> = files.iter().zip(&texts).map(|(file, text)| (*file, &**text)).collect();
+    all.push(("s.conf", head));
+    let folder = folder(&all);
+    // It is where its name is, and not where a link leads.
+    let etc = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(folder.path().join("s.conf"), folder.path().join("l.conf")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("s.conf"), etc.path().join("s.conf")).unwrap();
+    let settings = settings(&translate(&folder.path().join("l.conf")).unwrap());
+    let commands: Vec<_> = settings
+        .pools
+        .values()
+        .map(|pool| pool.program.command[0].replace(&folder.path().display().to_string(), ""))
+        .collect();
+    assert_eq!(commands, ["/d1/x", "/d2/x", "/ea/x", "/x"]);
+    let apart = translate(&etc.path().join("s.conf")).unwrap();
+    assert_eq!(apart.pools, 0, "nothing is beside the link");
+}
+
+#[test]
+fn processes_that_differ_share_the_label_of_their_program() {
+    let text = "[program:a]\ncommand=x %(process_num)d\nnumprocs=2\nprocess_name=%(process_num)d\n";
+    let folder = folder(&[("s.conf", text)]);
+    let settings = settings(&translate(&folder.path().join("s.conf")).unwrap());
+    for name in ["a_0", "a_1"] {
+        assert_eq!(pool(&settings, name).order.labels, ["a"]);
+    }
 }

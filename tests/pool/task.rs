@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gear_supervisor::config::{
     Backoff, Count, Deploys, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
-    RunSettings, ScalingSettings, StopStep, Upkeep,
+    RunSettings, ScalingSettings, StopStep, Upkeep, WorkerFiles,
 };
 use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
@@ -202,6 +202,7 @@ fn settings(protocol: PoolProtocol, command: &[&str], count: u32) -> PoolSetting
         name: "p".parse().unwrap(),
         program: Program {
             command: command.iter().map(|&word| word.to_owned()).collect(),
+            worker_files: WorkerFiles::default(),
             functions: Vec::new(),
             protocol,
             stream: false,

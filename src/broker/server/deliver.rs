@@ -36,6 +36,7 @@ impl Core {
                 self.end(session, now);
             }
         }
+        self.news.flush(now);
         self.set_alarm();
     }
 
@@ -154,7 +155,8 @@ impl Core {
     }
 
     fn set_alarm(&mut self) {
-        let Some(deadline) = self.state.next_deadline() else { return };
+        let deadlines = [self.state.next_deadline(), self.news.next()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         // A later deadline leaves the timer as it is: it finds nothing due and is set anew.
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.armed = Some(deadline);

@@ -61,7 +61,7 @@ impl State {
         fx: &mut Effects,
     ) {
         let Some(function) = self.functions.get_mut(key) else { return };
-        let Some(first) = function.queued(priority).first().copied() else { return };
+        let Some(first) = function.queued(priority).first() else { return };
         let waiting = self.contents.waiting.entry(first).or_default();
         if !waiting.contains(&session) {
             waiting.push(session);
@@ -76,7 +76,7 @@ impl State {
     pub(super) fn is_unreadable(&self, now: Instant, (key, priority): Queue) -> bool {
         let first = || {
             let first = self.functions.get(key)?.queued(priority).first()?;
-            self.jobs.get(*first)
+            self.jobs.get(first)
         };
         self.rests_until(now).is_some() && first().is_some_and(|job| job.content().is_none())
     }
@@ -109,9 +109,9 @@ impl State {
         let has_room = self.jobs.held_bytes() < self.settings.held_bytes_max;
         let count = if has_room { READ_AHEAD_JOBS } else { 1 };
         for id in function.queued(priority).iter().take(count) {
-            let is_on_disk = self.jobs.get(*id).is_some_and(|job| job.content().is_none());
-            if is_on_disk && self.contents.asked.insert(*id) {
-                fx.fetches.push(*id);
+            let is_on_disk = self.jobs.get(id).is_some_and(|job| job.content().is_none());
+            if is_on_disk && self.contents.asked.insert(id) {
+                fx.fetches.push(id);
             }
         }
     }

@@ -16,8 +16,8 @@ impl State {
         let functions = self.functions.iter().map(|function| {
             let queues = Priority::ALL.map(|priority| function.queued(priority));
             let oldest = queues.iter().filter_map(|queue| {
-                let id: &JobId = queue.first()?;
-                self.jobs.get(*id).map(|job| job.enqueued)
+                let id: JobId = queue.first()?;
+                self.jobs.get(id).map(|job| job.enqueued)
             });
             let waited = |then| self.settings.since(now, then);
             // Jobs of a paused function are no demand: nobody would be given them.

@@ -130,7 +130,7 @@ impl State {
         job.place = Place::Queued;
         let key = job.function;
         if let Some(function) = self.functions.get_mut(key) {
-            function.held.remove(&id);
+            function.held.remove(id);
             function.arrivals.note(now);
         }
         self.functions.enqueue(key, job.priority, id);
@@ -151,7 +151,7 @@ impl State {
         fx: &mut Effects,
     ) -> Option<Response> {
         let picked = self.pick(now, session).and_then(|(key, priority)| {
-            let first = self.functions.get(key)?.queued(priority).first().copied()?;
+            let first = self.functions.get(key)?.queued(priority).first()?;
             Some((key, priority, first))
         });
         let Some((key, priority, id)) = picked else { return Some(Response::NoJob) };

@@ -30,8 +30,8 @@ impl State {
     pub(super) fn look_at_expiry(&mut self, now: Instant, key: FunctionKey) {
         let Some(function) = self.functions.get_mut(key) else { return };
         function.expiring.clear();
-        let queued = Priority::ALL.iter().flat_map(|priority| function.queued(*priority));
-        let ids: Vec<JobId> = queued.copied().collect();
+        let queued = Priority::ALL.iter().flat_map(|priority| function.queued(*priority).iter());
+        let ids: Vec<JobId> = queued.collect();
         self.timers.clear(Timer::Expire(key));
         for id in ids {
             self.will_expire(now, id);

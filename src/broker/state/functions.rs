@@ -12,6 +12,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::holds::Arrivals;
+use super::numbered::JobSet;
 use super::sessions::Abilities;
 use crate::config::FunctionRule;
 use crate::model::{BusyClock, FunctionName, JobId, Priority, SessionId};
@@ -46,9 +47,9 @@ type Turn = (u64, Reverse<FunctionKey>);
 pub(super) struct Function {
     pub(super) name: FunctionName,
     /// Jobs that may be assigned, in the order of their numbers.
-    queued: ByPriority<BTreeSet<JobId>>,
+    queued: ByPriority<JobSet>,
     /// Jobs that may not: being stored, not due, running, or with their fate open.
-    pub(super) held: BTreeSet<JobId>,
+    pub(super) held: JobSet,
     /// How many of the held ones run.
     pub(super) running: usize,
     /// For how long jobs of it have run.
@@ -134,7 +135,7 @@ impl Function {
         Self {
             name,
             queued: ByPriority::default(),
-            held: BTreeSet::new(),
+            held: JobSet::default(),
             running: 0,
             busy: BusyClock::default(),
             delayed: ByPriority::default(),
@@ -158,7 +159,7 @@ impl Function {
     }
 
     /// The jobs of this priority that may be assigned, the oldest first.
-    pub(super) fn queued(&self, priority: Priority) -> &BTreeSet<JobId> {
+    pub(super) fn queued(&self, priority: Priority) -> &JobSet {
         self.queued.get(priority)
     }
 
@@ -195,7 +196,8 @@ impl Function {
     pub(super) fn note_expiry(&mut self, at: Instant, job: JobId) {
         self.expiring.insert((at, job));
         if self.expiring.len() > 2 * self.queued_len() + EXPIRING_SLACK {
-            let waits = |id: &JobId| Priority::ALL.iter().any(|p| self.queued.get(*p).contains(id));
+            let waits =
+                |id: &JobId| Priority::ALL.iter().any(|p| self.queued.get(*p).contains(*id));
             self.expiring.retain(|(_, id)| waits(id));
         }
     }
@@ -259,7 +261,7 @@ impl Functions {
     pub(super) fn dequeue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
         let Some(function) = self.table.get_mut(key.index()) else { return };
         let queue = function.queued.get_mut(priority);
-        queue.remove(&job);
+        queue.remove(job);
         if queue.is_empty() {
             let turn = function.turn(key);
             self.ready.get_mut(priority).remove(&turn);

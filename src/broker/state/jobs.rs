@@ -4,12 +4,12 @@
 //! on disk alone, and what it has in common with another submission is a hash.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
 use super::functions::FunctionKey;
+use super::numbered::JobTable;
 use super::sameness::{Hashing, Sameness, Uniques};
 use crate::broker::record::{ChangeSeq, Content};
 use crate::model::{JobId, Priority, SessionId, Unique, WorkerId};
@@ -99,7 +99,7 @@ pub(super) enum Place {
 /// All jobs.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    by_id: BTreeMap<JobId, Box<Job>>,
+    by_id: JobTable<Job>,
     uniques: Uniques,
     hashing: Hashing,
     held_bytes: usize,
@@ -198,31 +198,30 @@ impl From<ChangeSeq> for Record {
 
 impl Jobs {
     pub(super) fn new(hashing: Hashing) -> Self {
-        Self { by_id: BTreeMap::new(), uniques: Uniques::new(), hashing, held_bytes: 0, on_disk: 0 }
+        Self { by_id: JobTable::new(), uniques: Uniques::new(), hashing, held_bytes: 0, on_disk: 0 }
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {
-        self.by_id.get(&id).map(Box::as_ref)
+        self.by_id.get(id)
     }
 
     pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.by_id.get_mut(&id).map(Box::as_mut)
+        self.by_id.get_mut(id)
     }
 
     /// All jobs, the oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.by_id.iter().map(|(id, job)| (*id, job.as_ref()))
+        self.by_id.iter()
     }
 
     /// All jobs, the newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.by_id.iter().rev().map(|(id, job)| (*id, job.as_ref()))
+        self.by_id.iter().rev()
     }
 
     /// The jobs behind this one.
     pub(super) fn after(&self, id: JobId) -> impl Iterator<Item = (JobId, &Job)> {
-        let range = (Bound::Excluded(id), Bound::Unbounded);
-        self.by_id.range(range).map(|(id, job)| (*id, job.as_ref()))
+        self.by_id.after(id)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -258,18 +257,18 @@ impl Jobs {
             Some(content) => self.held_bytes += cost(content),
             None => self.on_disk += 1,
         }
-        self.by_id.insert(id, Box::new(job));
+        self.by_id.insert(id, job);
     }
 
     /// Takes a job out; what is in memory of its content stays with it.
     pub(super) fn remove(&mut self, id: JobId) -> Option<Job> {
-        let job = self.by_id.remove(&id)?;
+        let job = self.by_id.remove(id)?;
         match job.content() {
             Some(content) => self.held_bytes -= cost(content),
             None => self.on_disk -= 1,
         }
         self.uniques.remove(job.same, id);
-        Some(*job)
+        Some(job)
     }
 
     /// What makes a submission the same job as another.
@@ -291,7 +290,7 @@ impl Jobs {
 
     /// Keeps a job's content in memory.
     pub(super) fn hold(&mut self, id: JobId, content: Content) {
-        let Some(job) = self.by_id.get_mut(&id) else { return };
+        let Some(job) = self.by_id.get_mut(id) else { return };
         if job.content.is_none() {
             self.held_bytes += cost(&content);
             self.on_disk -= 1;
@@ -301,7 +300,7 @@ impl Jobs {
 
     /// Leaves a job's content to the disk.
     pub(super) fn release(&mut self, id: JobId) {
-        let Some(job) = self.by_id.get_mut(&id) else { return };
+        let Some(job) = self.by_id.get_mut(id) else { return };
         if let Some(content) = job.content.take() {
             self.held_bytes -= cost(&content);
             self.on_disk += 1;

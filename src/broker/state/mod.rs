@@ -25,7 +25,7 @@
 //! | `loading` | what waits until all stored jobs are read |
 //! | `tape` | jobs that end, for whoever records them |
 //! | `contents` | which jobs' payloads are in memory |
-//! | `functions`, `jobs`, `sameness`, `sessions`, `timers` | the tables themselves |
+//! | `functions`, `jobs`, `numbered`, `sameness`, `sessions`, `timers` | the tables themselves |
 
 mod admin;
 mod answers;
@@ -49,6 +49,7 @@ mod jobs;
 
 mod loading;
 mod losses;
+mod numbered;
 mod overview;
 mod reports;
 mod rules;

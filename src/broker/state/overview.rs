@@ -63,7 +63,7 @@ impl State {
             return Vec::new();
         };
         let queued = Priority::ALL.iter().flat_map(|p| function.queued(*p).iter().take(limit));
-        let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
+        let mut ids: Vec<JobId> = queued.chain(function.held.iter()).collect();
         ids.sort_unstable();
         let jobs = ids.into_iter().filter_map(|id| self.job_view(now, id));
         let recurring = &function.schedules;
@@ -99,7 +99,7 @@ impl State {
         };
         let newest = |p: &Priority| function.queued(*p).iter().rev().take(limit);
         let queued = Priority::ALL.iter().flat_map(newest);
-        let mut ids: Vec<JobId> = queued.chain(&function.held).copied().collect();
+        let mut ids: Vec<JobId> = queued.chain(function.held.iter()).collect();
         ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
         let recurring = function.schedules.iter().filter_map(|id| self.schedule_view(now, *id));
         let jobs = ids.into_iter().filter_map(|id| self.job_view(now, id));
@@ -184,8 +184,8 @@ impl State {
 
     fn function_view(&self, now: Instant, function: &Function) -> FunctionView {
         let first = |priority| {
-            let id: Option<&JobId> = function.queued(priority).first();
-            id.and_then(|id| self.jobs.get(*id)).map(|job| job.enqueued)
+            let id: Option<JobId> = function.queued(priority).first();
+            id.and_then(|id| self.jobs.get(id)).map(|job| job.enqueued)
         };
         let oldest = Priority::ALL.into_iter().filter_map(first).min();
         FunctionView {

@@ -125,7 +125,7 @@ impl State {
             self.undelay(id, &job);
         }
         if let Some(function) = self.functions.get_mut(job.function) {
-            function.held.remove(&id);
+            function.held.remove(id);
             function.running -= usize::from(matches!(job.place, Place::Running { .. }));
             // A job that could not be stored was never told to anybody.
             function.ended += u64::from(job.place != Place::Storing);

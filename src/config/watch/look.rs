@@ -23,6 +23,8 @@ pub struct ProgramFiles {
     pub path: String,
     /// More files.
     pub patterns: Vec<FilePattern>,
+    /// Files that patterns mean and that are left out all the same.
+    pub except: Vec<PathBuf>,
 }
 
 /// What a look saw.
@@ -130,6 +132,7 @@ impl ProgramFiles {
                 Ok(_) | Err(_) => {}
             }
         }
+        look.files.retain(|file, _| !self.except.contains(file));
         look
     }
 
@@ -210,6 +213,7 @@ mod tests {
             command: Vec::new(),
             path: String::new(),
             patterns: vec![FilePattern { is_absolute: false, parts }],
+            except: vec![folder.join("src/left.php")],
         };
         let seen = program.look();
         let name = |path: &PathBuf| path.strip_prefix(folder).unwrap().display().to_string();
@@ -219,7 +223,14 @@ mod tests {
     #[test]
     fn a_pattern_means_files_at_any_depth_but_no_hidden_ones() {
         let folder = tempfile::tempdir().unwrap();
-        for file in ["a.php", "src/b.php", "src/c.txt", "src/deep/er/d.php", "src/.git/e.php"] {
+        for file in [
+            "a.php",
+            "src/b.php",
+            "src/left.php",
+            "src/c.txt",
+            "src/deep/er/d.php",
+            "src/.git/e.php",
+        ] {
             let path = folder.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
@@ -253,6 +264,7 @@ mod tests {
             command: ["sh", "current/w.php", "-c", "no file"].map(str::to_owned).to_vec(),
             path: "/nowhere:/bin".to_owned(),
             patterns: Vec::new(),
+            except: Vec::new(),
         };
         let before = program.look();
         let named: Vec<_> = before.files.keys().cloned().collect();

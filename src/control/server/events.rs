@@ -68,6 +68,9 @@ fn record(item: &Arc<PoolNewsItem>) -> EventRecord {
             deploy: event.what.to_owned(),
             reason: event.reason.clone(),
         },
+        PoolNewsItem::Edited(event) => {
+            EventRecord::Edited { time: rfc3339(event.at), edit: event.said.clone() }
+        }
     }
 }
 

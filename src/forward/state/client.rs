@@ -1,6 +1,7 @@
 //! What a worker asks for as a client: jobs that it submits, and questions about them.
 //!
-//! All of it goes to one server, the first that is there; another follows when that is lost. What
+//! All but questions about jobs (`questions`) goes to one server, the first that is there; another
+//! follows when that is lost. What
 //! was under way then is over: who only submits loses its connection, as it would without us, and
 //! its library knows what to do; who performs too is told that its jobs failed.
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 
 use super::effects::{Packet, Wire};
 use super::lane::{Lane, LaneState};
+use super::questions::is_question;
 use super::session::{Session, Turn, split_handle};
 use crate::protocol::{ErrorCode, Frame, HEADER_LEN, Kind, Response, WorkReport};
 
@@ -51,6 +53,11 @@ impl Client {
         self.waiting_len < WAITING_LEN_MAX
     }
 
+    /// Whether an answer of this server may be to a request that went to it alone.
+    pub(super) fn expects(&self, server: usize) -> bool {
+        self.server == Some(server) && !self.pending.is_empty()
+    }
+
     fn take_pending(&mut self, is_it: impl Fn(Pending) -> bool) -> Option<Pending> {
         let at = self.pending.iter().position(|pending| is_it(*pending))?;
         self.pending.remove(at)
@@ -60,6 +67,9 @@ impl Client {
 impl Session {
     /// Takes a request that is no performer's.
     pub(super) fn submit(&mut self, frame: Frame, turn: &mut Turn<'_>) {
+        if self.lanes.len() > 1 && is_question(&frame) {
+            return self.ask_all(&frame, turn);
+        }
         self.request(Packet::Frame(frame), turn);
     }
 
@@ -132,6 +142,7 @@ impl Session {
 
     /// A try to reach a server failed.
     pub(super) fn unreachable(&mut self, server: usize, turn: &mut Turn<'_>) {
+        self.question_lost(server, turn);
         if let Some(lane) = self.lanes.get_mut(server) {
             lane.dial();
         }
@@ -181,7 +192,10 @@ impl Session {
     }
 
     /// A server answers a request, or tells of a job.
-    pub(super) fn answered(&mut self, frame: Frame, turn: &mut Turn<'_>) {
+    pub(super) fn answered(&mut self, server: usize, frame: Frame, turn: &mut Turn<'_>) {
+        if self.question_answered(server, &frame, turn) {
+            return;
+        }
         let client = &mut self.client;
         let is_heard = match frame.kind {
             Kind::JobCreated => {

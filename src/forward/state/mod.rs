@@ -8,6 +8,7 @@ mod effects;
 mod grabs;
 mod jobs;
 mod lane;
+mod questions;
 mod queues;
 mod session;
 mod view;
@@ -96,7 +97,8 @@ impl State {
     /// Whether more of what a worker sends is wanted.
     #[must_use]
     pub fn has_room(&self, id: SessionId) -> bool {
-        self.sessions.get(&id).is_none_or(|session| session.client.has_room())
+        let has_room = |it: &Session| it.client.has_room() && it.questions.has_room();
+        self.sessions.get(&id).is_none_or(has_room)
     }
 
     /// Whether a server has answered on the session's connection to it.

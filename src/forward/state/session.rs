@@ -2,7 +2,7 @@
 //!
 //! What a worker says of itself (CAN_DO and the like) is kept, since each server has to hear it,
 //! also one that comes back after it was lost. What it asks of a server is in `grabs` (jobs to do)
-//! and `client` (jobs it submits).
+//! `client` (jobs it submits) and `questions` (about jobs).
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,6 +15,7 @@ use super::effects::{Effects, Orphan, Packet, Wire};
 use super::grabs::Grabs;
 use super::jobs::{Held, Jobs};
 use super::lane::{Lane, LaneRest, LaneState};
+use super::questions::Questions;
 use crate::model::{FunctionName, SessionId, WorkerId};
 use crate::protocol::{ErrorCode, Frame, Kind, Magic, Request, Response, WorkReport};
 
@@ -35,6 +36,7 @@ pub(super) struct Session {
     pub(super) grabs: Grabs,
     pub(super) jobs: Jobs,
     pub(super) client: Client,
+    pub(super) questions: Questions,
 }
 
 /// What the worker waits for.
@@ -67,6 +69,7 @@ impl Session {
             grabs: Grabs::default(),
             jobs: Jobs::default(),
             client: Client::default(),
+            questions: Questions::default(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Session {
             Kind::JobAssign | Kind::JobAssignUniq | Kind::JobAssignAll => {
                 self.assigned(server, &frame, turn);
             }
-            _ => self.answered(frame, turn),
+            _ => self.answered(server, frame, turn),
         }
     }
 
@@ -146,6 +149,7 @@ impl Session {
             let worker = self.worker;
             turn.fx.orphans.push(Orphan { worker, handle, server });
         }
+        self.question_lost(server, turn);
         self.client_lost(server, turn);
         self.ask_elsewhere(server, turn);
     }
@@ -197,6 +201,7 @@ impl Session {
             self.put_to_sleep(server, turn);
         }
         self.client_ready(server, turn);
+        self.question_ready(server, turn);
     }
 
     fn can_do(&mut self, frame: &Frame, turn: &mut Turn<'_>) {

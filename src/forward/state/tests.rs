@@ -308,6 +308,64 @@ fn jobs_are_submitted_to_the_first_server_that_is_there() {
 }
 
 #[test]
+fn a_question_about_a_job_is_put_to_all_servers_and_one_that_knows_it_answers() {
+    let mut scene = Scene::new(3);
+    scene.says(Kind::SubmitJobBg, &["f", "", "p"]);
+    scene.up(0);
+    scene.server(0, Kind::JobCreated, &["H:x:1"]);
+    scene.told();
+    std::mem::take(&mut scene.fx.opens);
+    scene.says(Kind::GetStatus, &["H:y:1"]);
+    assert_eq!(scene.told(), ["s0 GetStatus H:y:1"]);
+    assert_eq!(std::mem::take(&mut scene.fx.opens), [(SESSION, 1), (SESSION, 2)]);
+    scene.server(0, Kind::StatusRes, &["H:y:1", "0", "0", "0", "0"]);
+    scene.up(1);
+    assert_eq!(scene.told(), ["s1 GetStatus H:y:1"]);
+    scene.server(1, Kind::StatusRes, &["H:y:1", "1", "1", "3", "10"]);
+    assert_eq!(scene.told(), ["w StatusRes H:y:1 1 1 3 10"], "nobody waits for the third");
+    scene.up(2);
+    assert_eq!(scene.told(), [""; 0]);
+    // Two at once, of which nobody knows the first; each server answers in its order.
+    scene.says(Kind::GetStatus, &["H:z:1"]);
+    scene.says(Kind::GetStatusUnique, &["u"]);
+    scene.told();
+    for server in [2, 0] {
+        scene.server(server, Kind::StatusRes, &["H:z:1", "0", "0", "0", "0"]);
+        scene.server(server, Kind::StatusResUnique, &["u", "0", "0", "0", "0", "0"]);
+    }
+    assert_eq!(scene.told(), [""; 0], "the last one may know them");
+    scene.input(SESSION, Input::Lost { server: 1 });
+    assert_eq!(scene.told(), ["w StatusRes H:z:1 0 0 0 0", "w StatusResUnique u 0 0 0 0 0"]);
+    // One that was lost is not waited for while others are there.
+    scene.says(Kind::GetStatus, &["H:z:1"]);
+    assert_eq!(scene.told(), ["s0 GetStatus H:z:1", "s2 GetStatus H:z:1"]);
+    scene.server(0, Kind::StatusRes, &["H:z:1", "1", "0", "0", "0"]);
+    scene.server(2, Kind::StatusRes, &["H:z:1", "1", "0", "0", "0"]);
+    assert_eq!(scene.told(), ["w StatusRes H:z:1 1 0 0 0"], "once");
+    assert!(scene.fx.closes.is_empty());
+}
+
+#[test]
+fn a_question_that_no_server_can_answer_ends_as_other_requests_do() {
+    for performs in [false, true] {
+        let mut scene = Scene::new(2);
+        if performs {
+            scene.says(Kind::CanDo, &["f"]);
+        }
+        scene.says(Kind::GetStatus, &["H:y:1"]);
+        scene.input(SESSION, Input::Unreachable { server: 0 });
+        assert!(scene.told().is_empty() && scene.fx.closes.is_empty());
+        scene.input(SESSION, Input::Unreachable { server: 1 });
+        if performs {
+            let wanted = ["w Error QUEUE_ERROR no Gearman server can be reached"];
+            assert_eq!(scene.told(), wanted);
+        } else {
+            assert_eq!(scene.fx.closes, [SESSION]);
+        }
+    }
+}
+
+#[test]
 fn a_client_whose_server_is_lost_loses_its_connection_and_a_worker_its_jobs() {
     for performs in [false, true] {
         let mut scene = Scene::new(1);

@@ -7,7 +7,7 @@ use crate::import::ini::{Entry, Section};
 use crate::import::{ImportError, Place};
 
 /// Keys without an equal: their default, and why.
-const WITHOUT_EQUAL: [(&str, &str, &str); 8] = [
+const WITHOUT_EQUAL: [(&str, &str, &str); 7] = [
     ("logfile", "", "the daemon's own log goes to stderr, and so to the journal"),
     ("logfile_maxbytes", "50MB", "the daemon's own log goes to stderr, and so to the journal"),
     ("logfile_backups", "10", "the daemon's own log goes to stderr, and so to the journal"),
@@ -15,10 +15,9 @@ const WITHOUT_EQUAL: [(&str, &str, &str); 8] = [
     ("nodaemon", "true", "it always runs in the foreground, under the service manager"),
     ("minfds", "1024", "the limit of open files is raised as far as it may be"),
     ("minprocs", "200", "set it where the daemon is started"),
-    ("strip_ansi", "false", "logs hold what workers print"),
 ];
 /// Keys that become something, or mean nothing here.
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 9] = [
     "umask",
     "user",
     "directory",
@@ -26,6 +25,7 @@ const TAKEN: [&str; 8] = [
     "childlogdir",
     "identifier",
     "loglevel",
+    "strip_ansi",
     "nocleanup",
 ];
 
@@ -80,6 +80,10 @@ pub(super) fn write(
     if let Some(entry) = get("childlogdir") {
         let folder = scene.folder.join(text(entry)?);
         supervisor.set_text("log_dir", &folder.to_string_lossy());
+    }
+    if let Some(entry) = get("strip_ansi").filter(|_| scene.strips_ansi) {
+        let how = "lines of logs have their time and worker before them instead";
+        defaults.note(&entry.place, format!("only raw output keeps colours: {how}"));
     }
     if let Some(entry) = get("loglevel") {
         level(&mut supervisor, entry)?;

@@ -35,6 +35,8 @@ struct Scene<'a> {
     has_gearmand: bool,
     /// Logs that a pool has already.
     logs: BTreeSet<PathBuf>,
+    /// Whether logs are to hold no colours.
+    strips_ansi: bool,
 }
 
 /// Translates a file with its includes; `folder` is where it lies.
@@ -59,7 +61,12 @@ pub(super) fn translate(
         None if folder.starts_with("/etc") => PathBuf::from("/"),
         None => folder.to_owned(),
     };
-    let mut scene = Scene { ini, names, folder: base, has_gearmand: false, logs: BTreeSet::new() };
+    let strips_ansi = match own.and_then(|own| own.get("strip_ansi")) {
+        Some(entry) => values::flag(&entry.value).map_err(|problem| entry.place.wrong(problem))?,
+        None => false,
+    };
+    let logs = BTreeSet::new();
+    let mut scene = Scene { ini, names, folder: base, has_gearmand: false, logs, strips_ansi };
     let mut programs = Vec::new();
     let mut gearmands = Vec::new();
     for (name, section) in ini.of_kind("program") {

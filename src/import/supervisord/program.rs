@@ -8,7 +8,7 @@ use crate::import::ini::{Entry, Section};
 use crate::import::{ImportError, Place};
 
 /// Keys without an equal: their default, and why.
-const WITHOUT_EQUAL: [(&str, &str, &str); 15] = [
+const WITHOUT_EQUAL: [(&str, &str, &str); 13] = [
     ("priority", "999", "all workers are started at once"),
     ("stopasgroup", "false", "stop goes to the worker, and KILL to its whole group"),
     ("stderr_logfile", "AUTO", "both streams are in the pool's one log"),
@@ -18,15 +18,13 @@ const WITHOUT_EQUAL: [(&str, &str, &str); 15] = [
     ("stderr_capture_maxbytes", "0", "nothing is cut out of the output"),
     ("stdout_events_enabled", "false", "gear-supervisor attach follows output"),
     ("stderr_events_enabled", "false", "gear-supervisor attach follows output"),
-    ("stdout_syslog", "false", "the pool's log is a file"),
-    ("stderr_syslog", "false", "the pool's log is a file"),
     ("serverurl", "AUTO", "workers are not told of a control socket"),
     ("redirect_stderr", "", ""),
     ("killasgroup", "", ""),
     ("process_name", "", ""),
 ];
 /// Keys that become something.
-const TAKEN: [&str; 17] = [
+const TAKEN: [&str; 19] = [
     "command",
     "numprocs",
     "numprocs_start",
@@ -44,6 +42,8 @@ const TAKEN: [&str; 17] = [
     "stdout_logfile",
     "stdout_logfile_maxbytes",
     "stdout_logfile_backups",
+    "stdout_syslog",
+    "stderr_syslog",
 ];
 /// Keys that may make the processes of a program different ones.
 const NUMBERED: [&str; 3] = ["command", "directory", "environment"];
@@ -157,8 +157,10 @@ impl<'a> Program<'a> {
         }
         self.command(&mut block)?;
         self.protocol(&mut block, scene);
-        if let Some(group) = self.group {
-            block.set("labels", list([&*plain_name(group)]));
+        let program = (name != self.name && self.group != Some(self.name)).then_some(self.name);
+        let labels: Vec<_> = self.group.into_iter().chain(program).map(plain_name).collect();
+        if !labels.is_empty() {
+            block.set("labels", list(labels.iter().map(String::as_str)));
         }
         self.identity(&mut block, scene)?;
         self.restarts(&mut block)?;
@@ -257,7 +259,11 @@ impl<'a> Program<'a> {
     }
 
     fn log(&self, block: &mut Block, count: u32, scene: &mut Scene<'a>) -> Result<(), ImportError> {
-        let Some(entry) = self.section.get("stdout_logfile") else { return Ok(()) };
+        let syslog = self.syslog()?;
+        let Some(entry) = self.section.get("stdout_logfile") else {
+            set_syslog(block, syslog);
+            return Ok(());
+        };
         let is_shared = count > 1 && entry.value.contains(NUMBER);
         let text = if is_shared {
             block.note(&entry.place, "the processes of a pool have one log; its lines are in turn");
@@ -268,17 +274,14 @@ impl<'a> Program<'a> {
             self.text(entry)?
         };
         match text.to_ascii_lowercase().as_str() {
-            "auto" => return Ok(()),
-            "none" | "off" | "/dev/null" => {
-                block.set("log", "false");
-                return Ok(());
-            }
+            "auto" | "none" | "off" | "/dev/null" if syslog.is_some() => set_syslog(block, syslog),
+            "auto" => {}
+            "none" | "off" | "/dev/null" => block.set("log", "false"),
             "syslog" => block.set("log", quoted("syslog")),
             "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => {
-                block.set(
-                    "log",
-                    inline(&[("target", quoted("inherit")), ("format", quoted("raw"))]),
-                );
+                let target = [("target", quoted("inherit")), ("format", quoted("raw"))];
+                let kept = if scene.strips_ansi { 1 } else { 2 };
+                block.set("log", inline(target.get(..kept).unwrap_or_default()));
             }
             device if device.starts_with("/dev/") || device.starts_with("/proc/") => {
                 block.without_equal(entry, "the log is a file of the pool; attach shows it");
@@ -287,16 +290,30 @@ impl<'a> Program<'a> {
                 block.without_equal(entry, "each pool has a log of its own");
             }
             _ => {
+                if let Some(syslog) = syslog {
+                    block.without_equal(syslog, "a pool has one log, and its file is that");
+                }
                 let file =
                     if text.starts_with("${") { text.into() } else { scene.folder.join(text) };
                 scene.logs.insert(file.clone());
-                block.set("log", self.log_table(&file.to_string_lossy())?);
+                let table = self.log_table(&file.to_string_lossy(), scene.strips_ansi)?;
+                block.set("log", table);
             }
         }
         Ok(())
     }
 
-    fn log_table(&self, file: &str) -> Result<String, ImportError> {
+    /// The key by which output goes to syslog.
+    fn syslog(&self) -> Result<Option<&'a Entry>, ImportError> {
+        for key in ["stdout_syslog", "stderr_syslog"] {
+            if self.flag(key, false)? {
+                return Ok(self.section.get(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn log_table(&self, file: &str, strips_ansi: bool) -> Result<String, ImportError> {
         let bytes = match self.section.get("stdout_logfile_maxbytes") {
             Some(entry) => {
                 let text = self.value(entry)?;
@@ -305,11 +322,12 @@ impl<'a> Program<'a> {
             None => 50 << 20,
         };
         let size = if bytes == 0 { "false".to_owned() } else { quoted(&values::size(bytes)) };
+        let shape = if strips_ansi { ("ansi", "false".into()) } else { ("format", quoted("raw")) };
         Ok(inline(&[
             ("file", quoted(file)),
             ("max_size", size),
             ("keep", self.number("stdout_logfile_backups", 10)?.to_string()),
-            ("format", quoted("raw")),
+            shape,
         ]))
     }
 
@@ -356,6 +374,15 @@ impl<'a> Program<'a> {
         let Some(entry) = self.section.get(key) else { return Ok(default) };
         values::flag(&self.value(entry)?).map_err(|problem| entry.place.wrong(problem))
     }
+}
+
+/// Both streams go where one of them did.
+fn set_syslog(block: &mut Block, entry: Option<&Entry>) {
+    let Some(entry) = entry else { return };
+    if entry.key == "stderr_syslog" {
+        block.note(&entry.place, "both streams go to syslog: a pool has one log");
+    }
+    block.set_text("log", "syslog");
 }
 
 /// Variables of the environment that a value names.

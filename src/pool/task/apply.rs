@@ -193,6 +193,7 @@ impl Pool {
             }
             self.unheard.gone(worker);
             self.tell_killed(worker);
+            self.remember_run(worker, exit);
         }
     }
 

@@ -116,8 +116,8 @@ pub struct Pool {
     tallies: mpsc::Receiver<Vec<Tally>>,
     tallies_in: mpsc::Sender<Vec<Tally>>,
     recycle_look: Option<Instant>,
-    /// The last run that was skipped: when, and why.
-    skipped: Option<(SystemTime, String)>,
+    /// What came of a time at which no run began, or began before the daemon did: when, and what.
+    past: Option<(SystemTime, String)>,
     unheard: Unheard,
     ids: WorkerIds,
     tracker: TaskTracker,
@@ -188,7 +188,7 @@ impl Pool {
             tallies,
             tallies_in,
             recycle_look: None,
-            skipped: None,
+            past: mind.last.map(|last| (last.time(), last.said)),
             unheard: Unheard::default(),
             ids,
             tracker: tracker.clone(),

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use tracing::{debug, error, info, warn};
 
 use super::Pool;
+use crate::config::Run;
 use crate::logs::LogsRequest;
-use crate::model::WorkerName;
+use crate::model::{Exit, WorkerId, WorkerName};
 use crate::pool::lifecycle::{Move, Why};
-use crate::pool::{PoolEvent, PoolFailure};
+use crate::pool::{LastMind, PoolEvent, PoolFailure};
 
 impl Pool {
     /// Tells that a process was started.
@@ -42,8 +43,26 @@ impl Pool {
         let pool = &self.settings.name;
         info!(%pool, "run skipped: {why}");
         self.mark(&pool.worker(1), format!("run skipped: {why}")).await;
-        self.skipped = Some((SystemTime::now(), why));
+        let said = format!("skipped: {why}");
+        self.remember_last(said.clone());
+        self.past = Some((SystemTime::now(), said));
         self.publisher.touch();
+    }
+
+    /// Remembers how a run ended.
+    pub(super) fn remember_run(&self, worker: WorkerId, exit: Exit) {
+        if self.settings.run.run != Run::OnCall {
+            return;
+        }
+        let exits = self.roster.seats().filter_map(|seat| seat.last_exit);
+        let last = { exits }.find(|last| last.worker == worker);
+        // In a pool that is being closed its slot has gone with it.
+        self.remember_last(last.map_or_else(|| format!("{exit}, as asked"), |it| it.sentence()));
+    }
+
+    fn remember_last(&self, said: String) {
+        let last = LastMind::now(said, String::new());
+        self.intents.change(&self.settings.name, |mind| mind.last = Some(last));
     }
 
     /// Tells that no worker runs and none can be started.

@@ -27,17 +27,17 @@ pub(super) fn assert_consistent(state: &State) {
 }
 
 fn jobs_are_where_their_function_says(state: &State, function: &Function) {
-    let place = |id: &JobId| state.jobs.get(*id).expect("a listed job exists").place;
+    let place = |id: JobId| state.jobs.get(id).expect("a listed job exists").place;
     for priority in Priority::ALL {
-        for id in function.queued(priority) {
+        for id in function.queued(priority).iter() {
             assert_eq!(place(id), Place::Queued, "{id}");
-            assert!(!state.jobs.get(*id).unwrap().is_unwanted(), "{id} waits for nobody");
+            assert!(!state.jobs.get(id).unwrap().is_unwanted(), "{id} waits for nobody");
         }
     }
-    let runs = |id: &&JobId| matches!(place(id), Place::Running { .. });
+    let runs = |id: &JobId| matches!(place(*id), Place::Running { .. });
     assert!(function.held.iter().all(|id| place(id) != Place::Queued));
     assert_eq!(function.held.iter().filter(runs).count(), function.running);
-    let delayed = |id: &&JobId| place(id) == Place::Delayed;
+    let delayed = |id: &JobId| place(*id) == Place::Delayed;
     assert_eq!(function.held.iter().filter(delayed).count(), function.delayed_len());
 }
 

@@ -6,11 +6,7 @@ use crate::pool::LastExit;
 
 /// `killed by KILL; job H:x:3 moved to slow:2, attempt 2 of 3`
 pub(super) fn sentence(last: &LastExit, loss: Option<&JobLoss>, names: &WorkerNames) -> String {
-    let asked = if last.asked { ", as asked" } else { "" };
-    let exit = match last.blame.as_str() {
-        "" => format!("{}{asked}", last.exit),
-        blame => format!("{}, since {blame}", last.exit),
-    };
+    let exit = last.sentence();
     match loss {
         Some(loss) => format!("{exit}; {}", job_fate(loss, names)),
         None => exit,

@@ -59,10 +59,10 @@ impl Scene<'_> {
             let age = self.now.saturating_duration_since(last.at);
             (SystemTime::now() - age, fate::sentence(last, None, self.names))
         });
-        let skipped = brief.view.skipped.clone().map(|(at, why)| (at, format!("skipped: {why}")));
+        let past = brief.view.past.clone();
         let (function, last) = match &table.action {
-            TimedAction::Start => (None, ended.into_iter().chain(skipped).max()),
-            TimedAction::Submit(function) => {
+            TimedAction::Start => (None, ended.into_iter().chain(past).max()),
+            TimedAction::Submit { function, .. } => {
                 let last = outlook.last.clone().map(|last| (last.at, last.said));
                 (Some(function.clone()), last)
             }

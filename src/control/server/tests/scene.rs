@@ -129,7 +129,7 @@ fn brief() -> Brief {
         intent: PoolIntent::Up,
         target: 2,
         hurdle: None,
-        skipped: None,
+        past: None,
         deploy: None,
         former: None,
         slots,
