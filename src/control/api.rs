@@ -273,6 +273,9 @@ pub struct WorkerStatus {
     pub cpu_percent: Option<f32>,
     /// Resident bytes.
     pub rss: Option<u64>,
+    /// Who has the keyboard of its terminal.
+    #[serde(default)]
+    pub keyboard: Option<String>,
     /// Whether it is down against what is wanted.
     #[serde(default)]
     pub failed: bool,

@@ -200,6 +200,7 @@ impl LogsTask {
             TerminalRequest::Type { worker, by, keys, reply } => {
                 hub.terminals.type_into(&worker, by, keys, reply);
             }
+            TerminalRequest::Typists { reply } => answer(reply, hub.terminals.typists()),
             TerminalRequest::Resize { worker, by, size, reply } => {
                 answer(reply, hub.resize(&worker, by, size));
             }

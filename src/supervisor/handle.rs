@@ -15,7 +15,7 @@ use crate::config::{Count, Settings};
 use crate::forward::ServerView;
 use crate::host::{HostSample, ProcessUsage};
 use crate::logs::LogsHandle;
-use crate::model::{NamePattern, WorkerId};
+use crate::model::{NamePattern, WorkerId, WorkerName};
 use crate::pool::{PoolNews, PoolView, RestartMode};
 use crate::scaler::Decision;
 
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub host: HostSample,
     /// What workers use, by process id.
     pub usage: HashMap<i32, ProcessUsage>,
+    /// Who has the keyboards of workers' terminals.
+    pub typists: HashMap<WorkerName, String>,
     /// Whether the daemon is stopping.
     pub stopping: bool,
 }

@@ -25,8 +25,8 @@ use super::timing::Submitted;
 use super::usher::{first_hurdle, usher};
 use crate::config::{ProgramChanged, ProgramWatcher, Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
-use crate::logs::{LogsHandle, LogsRequest};
-use crate::model::PoolName;
+use crate::logs::{LogsHandle, LogsRequest, TerminalRequest};
+use crate::model::{PoolName, WorkerName};
 use crate::pool::process::Processes;
 use crate::pool::{
     Gate, Intents, Pool, PoolFailure, PoolHandle, PoolNews, PoolOptions, Servers, WorkerIds,
@@ -263,6 +263,16 @@ impl Supervisor {
         self.rooms.routes.send_replace(Arc::new(handles.collect()));
     }
 
+    /// Who types into which worker's terminal.
+    async fn typists(&self) -> HashMap<WorkerName, String> {
+        if !self.pools.values().any(|entry| entry.settings.program.tty) {
+            return HashMap::new();
+        }
+        let logs = &self.rooms.logs;
+        let typists = logs.ask(|reply| LogsRequest::Terminal(TerminalRequest::Typists { reply }));
+        typists.await.unwrap_or_default()
+    }
+
     pub(super) async fn snapshot(&mut self) -> Snapshot {
         let (broker, servers) = self.rooms.source.overview().await.unzip();
         self.leaving.retain(|pool| pool.view().slots.iter().any(|slot| slot.pid.is_some()));
@@ -270,6 +280,7 @@ impl Supervisor {
         let slots = pools.iter().flat_map(|brief| &brief.view.slots);
         let pids: Vec<_> = slots.filter_map(|slot| slot.pid).collect();
         let usage: HashMap<_, _> = self.usage.usage(&pids);
+        let typists = self.typists().await;
         Snapshot {
             settings: Arc::clone(&self.settings),
             config: self.config.clone(),
@@ -279,6 +290,7 @@ impl Supervisor {
             servers: servers.unwrap_or_default(),
             host: self.host.sample(),
             usage,
+            typists,
             stopping: self.stopping.is_some(),
         }
     }

@@ -183,6 +183,7 @@ fn snapshot() -> Snapshot {
         servers: Vec::new(),
         host: HostSample::default(),
         usage: HashMap::new(),
+        typists: HashMap::new(),
         stopping: false,
     }
 }

@@ -227,6 +227,9 @@ fn one_types_at_a_time_and_the_next_is_told_who_or_takes_the_keyboard() {
     let pid = format!("(pid {})", first.child.id());
     let said = second.rows().concat();
     assert!(said.contains("the keyboard of t:1 is with") && said.contains(&pid), "{second}");
+    let status = daemon.says(&["status", "t"]);
+    let told = status.lines().find(|line| line.contains("keyboard: "));
+    assert!(told.is_some_and(|line| line.contains(&pid)), "{status}");
     assert!(second.is_plain());
     let mut third = Tty::open(&daemon, &["attach", "-i", "t", "--steal"], (80, 24));
     third.until_text("ready");
@@ -240,6 +243,7 @@ fn one_types_at_a_time_and_the_next_is_told_who_or_takes_the_keyboard() {
     third.press(b"\x1d");
     assert!(third.ended().success());
     // It was given back.
+    until("status tells", || !daemon.says(&["status", "t"]).contains("keyboard: "));
     let mut fourth = Tty::open(&daemon, &["attach", "-i", "t"], (80, 24));
     fourth.until_text("mine");
 }

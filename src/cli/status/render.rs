@@ -318,13 +318,20 @@ fn state(worker: &WorkerStatus) -> Cell {
 /// The job in hand, or what else keeps the worker.
 fn doing(worker: &WorkerStatus) -> Cell {
     let Some((job, others)) = worker.jobs.split_first() else {
-        return Cell::new(&worker.detail, Ink::Dim);
+        return Cell::new(rest(worker), Ink::Dim);
     };
     let more = if others.is_empty() { String::new() } else { format!(" +{}", others.len()) };
     // A job that is waited for: `draining: slow H:x:3 4.0 s`.
     let leaves = worker.state == "STOPPING" && !worker.detail.is_empty();
     let why = if leaves { format!("{}: ", worker.detail) } else { String::new() };
     Cell::plain(format!("{why}{}{more}", job_cell(job)))
+}
+
+/// `waits for its time`, `keyboard: dev (uid 1000)`
+fn rest(worker: &WorkerStatus) -> String {
+    let keyboard = worker.keyboard.as_ref().map(|who| format!("keyboard: {who}"));
+    let parts = [Some(worker.detail.clone()).filter(|detail| !detail.is_empty()), keyboard];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// `slow H:x:3 4.0 s 30%`

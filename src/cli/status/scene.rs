@@ -22,6 +22,7 @@ pub(in crate::cli) fn status() -> Status {
         restarts: 2,
         last_exit: Some("killed by KILL; job H:x:3 moved to slow:2, attempt 2 of 3".to_owned()),
         last_exit_age: Some(4.0),
+        keyboard: None,
         ..empty("slow:1")
     };
     status
@@ -172,6 +173,7 @@ fn empty(name: &str) -> WorkerStatus {
         restarts: 0,
         last_exit: None,
         last_exit_age: None,
+        keyboard: None,
         last_lines: Vec::new(),
         outdated: false,
     }

@@ -135,6 +135,14 @@ impl Terminals {
         });
     }
 
+    /// Who has which keyboard.
+    pub(super) fn typists(&self) -> HashMap<WorkerName, String> {
+        let typist = |(worker, terminal): (&WorkerName, &Terminal)| {
+            Some((worker.clone(), terminal.holder.as_ref()?.who.clone()))
+        };
+        self.slots.iter().filter_map(typist).collect()
+    }
+
     /// Adds a viewer, who has the keyboard too if `wish` says so.
     pub(super) fn enter(
         &mut self,

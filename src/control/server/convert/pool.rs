@@ -109,6 +109,7 @@ impl Scene<'_> {
             registered: known(seen.is_some_and(has_registered)),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             rss: usage.map(|usage| usage.rss),
+            keyboard: self.snapshot.typists.get(&slot.name).cloned(),
             failed: slot.failed,
             restarts: slot.restarts,
             last_exit: slot.last_exit.as_ref().map(|last| {

@@ -43,6 +43,7 @@ pub(super) fn snapshot() -> Snapshot {
         servers: Vec::new(),
         host: HostSample { cores: 2, ..HostSample::default() },
         usage: HashMap::from([(PID, usage)]),
+        typists: HashMap::new(),
         stopping: false,
     }
 }
