@@ -301,7 +301,7 @@ pub(super) struct AttachArgs {
     /// Take the keyboard from whoever has it
     #[arg(long, requires = "interactive")]
     pub(super) steal: bool,
-    /// The key that leaves a terminal
+    /// The key that leaves a terminal; pressed twice, it is typed
     #[arg(long, default_value = "ctrl-]", value_name = "KEY")]
     pub(super) detach_key: DetachKey,
     /// Print the API's JSON lines

@@ -218,6 +218,18 @@ fn leaving_a_terminal_leaves_the_worker_and_its_screen() {
 }
 
 #[test]
+fn the_key_that_leaves_is_typed_when_it_is_pressed_twice() {
+    let daemon =
+        daemon("echo ready; while read -r line; do printf '%s' \"$line\" | od -An -c; done");
+    let mut tty = Tty::open(&daemon, &["attach", "-i", "t"], (80, 24));
+    tty.until_text("ready");
+    tty.press(b"a\x1d\x1db\r");
+    tty.until_text("   a 035   b");
+    tty.press(b"\x1d");
+    assert!(tty.ended().success(), "{tty}");
+}
+
+#[test]
 fn one_types_at_a_time_and_the_next_is_told_who_or_takes_the_keyboard() {
     let daemon = daemon(SIZES);
     let mut first = Tty::open(&daemon, &["attach", "-i", "t"], (80, 24));

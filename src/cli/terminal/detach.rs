@@ -1,18 +1,72 @@
-//! The key that leaves a terminal.
+//! The key that leaves a terminal, and that types itself when it is pressed twice.
+//!
+//! What is pressed after it within a moment tells which is meant; the operator waits for no more.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A letter or a sign with the control key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct DetachKey(char);
 
+/// A second press within this is for the program.
+pub(super) const TWICE_WITHIN: Duration = Duration::from_millis(300);
+
 /// Enter and Escape: nothing could be typed without them.
 const NEEDED: [char; 3] = ['j', 'm', '['];
 
+/// What is typed, with an eye on the key.
+#[derive(Debug)]
+pub(super) struct Watched {
+    key: DetachKey,
+    is_pressed: bool,
+}
+
+/// Where the operator is after what was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// At the terminal.
+    On,
+    /// On the way out, unless the key is pressed again within [`TWICE_WITHIN`].
+    Pressed,
+    /// Gone.
+    Over,
+}
+
+impl Watched {
+    pub(super) fn new(key: DetachKey) -> Self {
+        Self { key, is_pressed: false }
+    }
+
+    /// Takes what is typed; appends to `out` what is for the program. What follows a single press is
+    /// for nobody.
+    pub(super) fn take(&mut self, mut keys: &[u8], out: &mut Vec<u8>) -> Stay {
+        while !keys.is_empty() {
+            let Some((before, pressed, rest)) = self.key.find(keys) else {
+                if self.is_pressed {
+                    return Stay::Over;
+                }
+                out.extend_from_slice(keys);
+                return Stay::On;
+            };
+            if self.is_pressed {
+                if !before.is_empty() {
+                    return Stay::Over;
+                }
+                out.extend_from_slice(pressed);
+            }
+            out.extend_from_slice(before);
+            self.is_pressed = !self.is_pressed;
+            keys = rest;
+        }
+        if self.is_pressed { Stay::Pressed } else { Stay::On }
+    }
+}
+
 impl DetachKey {
-    /// What stands before the key, and whether it is there.
-    pub(super) fn find(self, keys: &[u8]) -> (&[u8], bool) {
+    /// What stands before the key, what the key sent, and what comes after it.
+    fn find(self, keys: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
         // A program may have asked the terminal to send such keys in one of the newer ways, as vim
         // does (xterm's modifyOtherKeys, and the protocol of kitty).
         let code = u32::from(self.0);
@@ -20,10 +74,11 @@ impl DetachKey {
         let (xterm, kitty) = (format!("\x1b[27;5;{code}~"), format!("\x1b[{code};5u"));
         let ways = [&byte[..], xterm.as_bytes(), kitty.as_bytes()];
         let place = |way: &[u8]| keys.windows(way.len()).position(|window| window == way);
-        match ways.into_iter().filter_map(place).min() {
-            Some(at) => (keys.get(..at).unwrap_or_default(), true),
-            None => (keys, false),
-        }
+        let placed = ways.into_iter().filter_map(|way| Some((place(way)?, way.len())));
+        let (at, len) = placed.min()?;
+        let (before, found) = keys.split_at(at);
+        let (pressed, rest) = found.split_at(len);
+        Some((before, pressed, rest))
     }
 
     fn byte(self) -> u8 {
@@ -66,16 +121,36 @@ mod tests {
         assert_eq!(key.to_string(), "Ctrl-]");
         for (keys, before) in [
             (&b"\x1d"[..], Some(&b""[..])),
-            (b"ls\x1dx", Some(b"ls")),
+            (b"ls\x1d", Some(b"ls")),
             (b"a\x1b[93;5u", Some(b"a")),
             (b"\x1b[27;5;93~", Some(b"")),
             (b"]", None),
             (b"\x1b[93u", None),
         ] {
-            let found = key.find(keys);
-            assert_eq!(found, (before.unwrap_or(keys), before.is_some()), "{keys:?}");
+            let found = key.find(keys).map(|(before, ..)| before);
+            assert_eq!(found, before, "{keys:?}");
         }
-        assert_eq!("^Q".parse::<DetachKey>().unwrap().find(b"x\x11"), (&b"x"[..], true));
+        assert!("^Q".parse::<DetachKey>().unwrap().find(b"x\x11").is_some());
+    }
+
+    #[test]
+    fn a_second_press_types_the_key_and_anything_else_leaves() {
+        type Pieces = &'static [&'static [u8]];
+        let cases: [(Pieces, &[u8], Stay); 8] = [
+            (&[b"ls"], b"ls", Stay::On),
+            (&[b"ls\x1d"], b"ls", Stay::Pressed),
+            (&[b"a\x1d\x1db"], b"a\x1db", Stay::On),
+            (&[b"a\x1d", b"\x1d", b"b"], b"a\x1db", Stay::On),
+            (&[b"\x1d\x1d\x1d"], b"\x1d", Stay::Pressed),
+            (&[b"a\x1d", b"b\x1d"], b"a", Stay::Over),
+            (&[b"a\x1db"], b"a", Stay::Over),
+            (&[b"\x1b[93;5u", b"\x1b[93;5u"], b"\x1b[93;5u", Stay::On),
+        ];
+        for (pieces, for_program, expected) in cases {
+            let (mut watched, mut out) = (Watched::new("^]".parse().unwrap()), Vec::new());
+            let stays: Vec<_> = pieces.iter().map(|keys| watched.take(keys, &mut out)).collect();
+            assert_eq!((stays.last(), &out[..]), (Some(&expected), for_program), "{pieces:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Without `-i` the screen is painted on ours, whatever the size of ours is, and nothing else that
 //! the worker prints reaches it. With `-i` the worker's terminal follows the size of ours, its bytes
-//! come as they are, and every key but one goes to it. A successor of the worker takes its place.
+//! come as they are, and every key but one goes to it, and that one when it is pressed twice. A successor of the worker takes its place.
 
 mod detach;
 mod keys;
@@ -15,6 +15,7 @@ use std::io::{self, IsTerminal};
 use futures_util::StreamExt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook_tokio::Signals;
+use tokio::time::{Instant, sleep_until};
 
 use super::args::AttachArgs;
 use super::exit::{CliError, Exit};
@@ -24,6 +25,7 @@ use crate::control::client::{
     ClientError, ControlClient, KeyboardQuery, RecordReader, TerminalQuery,
 };
 pub(super) use detach::DetachKey;
+use detach::{Stay, TWICE_WITHIN, Watched};
 use keys::Keys;
 use outbox::Outbox;
 use picture::Picture;
@@ -63,7 +65,8 @@ pub(super) async fn attach(
         reader,
         signals,
         keys: Keys::listen(),
-        detach: args.detach_key,
+        watched: Watched::new(args.detach_key),
+        leaves_at: None,
         outbox: Outbox::new(client.clone()),
         picture: Picture::new(args.interactive, size, args.detach_key),
     };
@@ -82,7 +85,9 @@ struct Session {
     reader: RecordReader<TerminalRecord>,
     signals: Signals,
     keys: Keys,
-    detach: DetachKey,
+    watched: Watched,
+    /// When a press of the key is known to be the only one.
+    leaves_at: Option<Instant>,
     outbox: Outbox,
     picture: Picture,
 }
@@ -92,6 +97,7 @@ enum Event {
     Records(Option<Vec<TerminalRecord>>),
     Keys(Vec<u8>),
     Signal(i32),
+    Leaves,
     Refused,
 }
 
@@ -111,6 +117,7 @@ impl Session {
         Ok(tokio::select! {
             records = self.reader.next_batch() => Event::Records(records?),
             keys = self.keys.next(), if self.outbox.has_room() => Event::Keys(keys),
+            () = until(self.leaves_at) => Event::Leaves,
             signal = self.signals.next() => Event::Signal(signal.unwrap_or(SIGTERM)),
             refused = self.outbox.deliver() => {
                 refused?;
@@ -131,9 +138,11 @@ impl Session {
                 Ok(None)
             }
             Event::Keys(keys) => {
-                let (before, detaches) = self.detach.find(&keys);
-                self.outbox.type_keys(before);
-                if detaches || keys.is_empty() { left() } else { Ok(None) }
+                let mut for_program = Vec::new();
+                let stay = self.watched.take(&keys, &mut for_program);
+                self.outbox.type_keys(&for_program);
+                self.leaves_at = (stay == Stay::Pressed).then(|| Instant::now() + TWICE_WITHIN);
+                if stay == Stay::Over || keys.is_empty() { left() } else { Ok(None) }
             }
             Event::Signal(SIGWINCH) => {
                 let size = stage::size();
@@ -142,7 +151,7 @@ impl Session {
                 screen.bytes(&self.picture.take())?;
                 Ok(None)
             }
-            Event::Signal(_) => left(),
+            Event::Signal(_) | Event::Leaves => left(),
             Event::Refused => {
                 screen.bytes(b"\x07")?;
                 Ok(None)
@@ -165,5 +174,12 @@ impl Session {
             }
             other => self.picture.show(other),
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use nix::unistd::{Uid, User};
-use tokio::net::UnixListener;
 
+use super::door::Door;
 use crate::supervisor::Actor;
 
 /// A client by its peer credentials.
@@ -16,9 +16,9 @@ pub(super) struct Caller {
     pid: Option<i32>,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        match stream.io().peer_cred() {
+impl Connected<IncomingStream<'_, Door>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        match stream.io().stream().peer_cred() {
             Ok(peer) => Self { uid: Some(peer.uid()), pid: peer.pid() },
             Err(_) => Self { uid: None, pid: None },
         }

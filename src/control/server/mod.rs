@@ -8,6 +8,7 @@ mod bind;
 mod caller;
 mod commands;
 mod convert;
+mod door;
 mod events;
 mod logs;
 mod queries;
@@ -32,6 +33,7 @@ use tracing::warn;
 pub use bind::BindError;
 use bind::BoundSocket;
 use caller::Caller;
+use door::{CONNECTIONS_MAX, Door};
 use refusal::Refusal;
 
 use crate::supervisor::SupervisorHandle;
@@ -76,10 +78,11 @@ impl ControlServer {
         tasks: TaskTracker,
     ) {
         let (listener, file) = self.socket.into_parts();
+        let door = Door::new(listener, CONNECTIONS_MAX, tasks.clone());
         let service = router(App { supervisor, stop: stop.clone(), tasks })
             .into_make_service_with_connect_info::<Caller>();
         let serving =
-            axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+            axum::serve(door, service).with_graceful_shutdown(stop.clone().cancelled_owned());
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(FAREWELL).await;
