@@ -74,7 +74,10 @@ pub(super) fn supervisor(
 }
 
 /// Reads `[broker]` and, beside it, `[function]`.
-pub(super) fn broker(table: &Table<'_>, functions: &Table<'_>) -> BrokerSettings {
+pub(super) fn broker<'a>(
+    table: &Table<'_>,
+    functions: impl Iterator<Item = Table<'a>>,
+) -> BrokerSettings {
     let folder = table.folder();
     let listen = table
         .read("listen", |value| listen(value, folder))

@@ -1,5 +1,6 @@
 //! `[function."PATTERN"]`: rules for functions by pattern.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wildmatch::WildMatch;
@@ -62,21 +63,37 @@ fn exactness(pattern: &str) -> (bool, usize) {
     (said == pattern.chars().count(), said)
 }
 
-/// Reads all of `[function]`; `store` is where background jobs are kept otherwise.
-pub(super) fn functions(tables: &Table<'_>, store: StoreKind) -> FunctionRules {
-    let mut rules = Vec::new();
-    for (pattern, span, value) in tables.entries() {
-        if pattern.is_empty() {
-            let wrong = Wrong::new("no function has an empty name");
-            tables.wrong_entry(pattern, span, wrong.hint("write a name or a pattern, as in \"*\""));
-            continue;
-        }
-        if let Some(table) = value.read(Value::table) {
-            rules.push((pattern.to_owned(), rule(&table, store)));
-            table.finish();
+/// Reads each `[function]` of all files; `store` is where background jobs are kept otherwise.
+pub(super) fn functions<'a>(
+    tables: impl Iterator<Item = Table<'a>>,
+    store: StoreKind,
+) -> FunctionRules {
+    let (mut rules, mut places) = (Vec::new(), BTreeMap::new());
+    for table in tables {
+        let source = table.scope().source;
+        for (pattern, span, value) in table.entries() {
+            if let Some(wrong) = wrong_pattern(places.get(pattern), pattern) {
+                table.wrong_entry(pattern, span, wrong);
+                continue;
+            }
+            let line = source.place(span.start).line;
+            places.insert(pattern, format!("{}:{line}", source.name.display()));
+            if let Some(table) = value.read(Value::table) {
+                rules.push((pattern.to_owned(), rule(&table, store)));
+                table.finish();
+            }
         }
     }
     FunctionRules::new(rules)
+}
+
+fn wrong_pattern(first: Option<&String>, pattern: &str) -> Option<Wrong> {
+    if pattern.is_empty() {
+        let wrong = Wrong::new("no function has an empty name");
+        return Some(wrong.hint("write a name or a pattern, as in \"*\""));
+    }
+    let wrong = Wrong::new(format!("this pattern stands in {} too", first?));
+    Some(wrong.hint("write all its rules in one of the two"))
 }
 
 fn rule(table: &Table<'_>, global: StoreKind) -> FunctionRule {

@@ -126,12 +126,18 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
     let variables = variables(main, &entries, files, report);
     let scope = Scope { source: main, variables: &variables, report };
     let root = scope.root(&entries);
+    let included = included(&root, main, files, report);
+    let parsed: Vec<_> = included.iter().map(|source| parse(source, report)).collect();
+    let parts = included.iter().zip(&parsed);
+    let parts = parts.map(|(source, entries)| Scope { source, ..scope }.root(entries));
+    let parts: Vec<_> = parts.inspect(refuse_other_tables).collect();
 
     let supervisor_table = root.table("supervisor");
     let supervisor = daemon::supervisor(&supervisor_table, &main.path, surroundings);
     supervisor_table.finish();
     let broker_table = root.table("broker");
-    let broker = daemon::broker(&broker_table, &root.table("function"));
+    let rules = std::iter::once(&root).chain(&parts).map(|part| part.table("function"));
+    let broker = daemon::broker(&broker_table, rules);
     broker_table.finish();
     let host_table = root.table("host");
     let host = scaling::host(&host_table);
@@ -143,13 +149,9 @@ fn read(main: &Source, files: &Files<'_>, report: &Report) -> Settings {
     let found = BTreeMap::new();
     let mut pools = Pools { reader, defaults: &defaults, names: BTreeSet::new(), found };
     pools.read(&root.table("pool"));
-    let included = root.read("include", |value| files.included(value, main)).unwrap_or_default();
     root.finish();
-    for path in included {
-        match files.open(&relative_to(main, &path), &path) {
-            Ok(source) => pools.read_file(&Scope { source: &source, ..scope }),
-            Err(error) => report.add(error),
-        }
+    for part in &parts {
+        pools.read(&part.table("pool"));
     }
     pools.check_order(report);
     let pools = pools.found.into_iter().map(|(name, found)| (name, found.settings)).collect();
@@ -183,6 +185,22 @@ fn variables(
     variables
 }
 
+/// The files that `include` means and that can be read.
+fn included(root: &Table<'_>, main: &Source, files: &Files<'_>, report: &Report) -> Vec<Source> {
+    let paths = root.read("include", |value| files.included(value, main)).unwrap_or_default();
+    let opened = paths.iter().map(|path| files.open(&relative_to(main, path), path));
+    opened.filter_map(|source| source.map_err(|error| report.add(error)).ok()).collect()
+}
+
+/// An included file holds what belongs to one application, and nothing of the whole daemon.
+fn refuse_other_tables(part: &Table<'_>) {
+    for (key, span, _) in part.entries().filter(|(key, ..)| !matches!(*key, "pool" | "function")) {
+        let wrong =
+            Wrong::new("an included file holds nothing but [pool.NAME] and [function.NAME]");
+        part.wrong_entry(key, span, wrong.hint("move it to the file that includes this one"));
+    }
+}
+
 /// An included file as messages call it: beside the name that was given for the main file.
 fn relative_to(main: &Source, path: &Path) -> PathBuf {
     let inside = path.strip_prefix(main.folder());
@@ -207,17 +225,6 @@ struct Found {
 }
 
 impl Pools<'_> {
-    /// Reads an included file, which holds pools and nothing else.
-    fn read_file(&mut self, scope: &Scope<'_>) {
-        let entries = parse(scope.source, scope.report);
-        let root = scope.root(&entries);
-        self.read(&root.table("pool"));
-        for (key, span, _) in root.entries().filter(|(key, ..)| *key != "pool") {
-            let wrong = Wrong::new("an included file holds nothing but [pool.NAME]");
-            root.wrong_entry(key, span, wrong.hint("move it to the file that includes this one"));
-        }
-    }
-
     fn read(&mut self, pools: &Table<'_>) {
         for (key, span, value) in pools.entries() {
             let scope = pools.scope();

@@ -243,11 +243,11 @@ fn a_daemon_of_root_believes_only_files_of_root() {
 }
 
 #[test]
-fn included_files_hold_pools() {
+fn included_files_hold_pools_and_rules_of_functions() {
     let folder = folder(&[
         ("workers.toml", "include = [\"conf.d/*.toml\", \"more.toml\"]\n[defaults]\ncount = 7\n"),
         ("conf.d/a.toml", "[pool.a]\ncommand = \"x\"\nlog = \"a.log\""),
-        ("conf.d/b.toml", "[pool.b]\ncommand = \"x\""),
+        ("conf.d/b.toml", "[pool.b]\ncommand = \"x\"\n[function.\"b_*\"]\nmax_attempts = 9"),
         ("conf.d/.hidden.toml", "nonsense"),
         ("conf.d/c.toml~", "nonsense"),
         ("more.toml", ""),
@@ -255,6 +255,7 @@ fn included_files_hold_pools() {
     let settings = load_in(&folder).unwrap();
     let names: Vec<_> = settings.pools.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["a", "b"]);
+    assert_eq!(settings.broker.rules.functions.of(&"b_x".into()).attempts_max, Some(9));
     let a = settings.pools.values().next().unwrap();
     assert_eq!(a.count.max, 7);
     assert_eq!(a.log.file().unwrap().to_owned(), folder.path().join("conf.d/a.log"));

@@ -334,12 +334,16 @@ fn mistakes_of_included_files_are_told_with_those_of_the_file() {
         ),
         ("conf.d/a.toml", "[pool.a]\ncommand = \"y\"\n[defaults]\ncount = 1"),
         ("conf.d/b.toml", "[pool.b"),
+        ("conf.d/c.toml", "[function.f]\nexpire = \"5m\""),
+        ("conf.d/d.toml", "\n[function.f]\nexpire = \"6m\"\n[function.g]\nexpires = 1"),
     ]);
     let expected = [
         "workers.toml:2:1: hots: unknown key; did you mean host?",
         "conf.d/a.toml:1:7: pool.a: this pool stands in workers.toml:3 too; rename or remove one of the two",
-        "conf.d/a.toml:3:2: defaults: an included file holds nothing but [pool.NAME]; move it to the file that includes this one",
+        "conf.d/a.toml:3:2: defaults: an included file holds nothing but [pool.NAME] and [function.NAME]; move it to the file that includes this one",
         "conf.d/b.toml:1:8: unclosed table; write `]`",
+        "conf.d/d.toml:2:11: function.f: this pattern stands in conf.d/c.toml:1 too; write all its rules in one of the two",
+        "conf.d/d.toml:5:1: function.g.expires: unknown key; did you mean expire?",
         "gone.toml: cannot be read: there is no such file",
     ];
     assert_eq!(load_in(&folder).unwrap_err(), expected);
