@@ -103,8 +103,13 @@ fn numbers(told: &ScalingNumbers) -> String {
     let limit = told.limit.iter().map(|limit| format!(", limited by {limit}"));
     let (service, startup) = (format::duration(told.service), format::duration(told.startup));
     let window = format::duration(told.window);
+    let others = match told.hosts {
+        0 | 1 => String::new(),
+        2 => format!(" · {} needed here and on another host", told.needed),
+        hosts => format!(" · {} needed here and on {} other hosts", told.needed, hosts - 1),
+    };
     format!(
-        "  wants {wanted}, is to have {target}, has {have}{} · {arrivals:.1} jobs a second of \
+        "  wants {wanted}, is to have {target}, has {have}{}{others} · {arrivals:.1} jobs a second of \
          {service} · {running} busy, {busy:.1} on average · ready after {startup} · falls to the \
          need of the last {window}",
         limit.collect::<String>()
@@ -144,9 +149,13 @@ mod tests {
             window: 60.0,
             ..ScalingNumbers::default()
         };
+        let shared = ScalingNumbers { hosts: 3, needed: 40, ..numbers.clone() };
+        let shared = history(&Explanation { numbers: Some(shared), ..told.clone() }, "2026-11-24");
+        assert!(shared.contains(" · 40 needed here and on 2 other hosts · "), "{shared}");
         let told = Explanation { numbers: Some(numbers), ..told };
         let text = history(&told, "2026-11-24");
         let line = "  wants 14, is to have 9, has 8, limited by memory · 12.3 jobs a second of ";
         assert!(text.contains(line) && text.contains("7 busy, 6.5 on average"), "{text}");
+        assert!(!text.contains("host"), "{text}");
     }
 }

@@ -176,6 +176,7 @@ fn live_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("host.reserve_memory", old.host.memory_reserve != new.host.memory_reserve),
         ("host.max_load", differ(old.host.load_max, new.host.load_max)),
         ("host.max_psi_memory", differ(old.host.memory_pressure_max, new.host.memory_pressure_max)),
+        ("host.max_psi_cpu", differ(old.host.cpu_pressure_max, new.host.cpu_pressure_max)),
         ("broker.allow", rules_were.allow != rules.allow),
         ("broker.max_queued", rules_were.queued_max != rules.queued_max),
         ("broker.stale_after", rules_were.stale_after != rules.stale_after),

@@ -39,6 +39,9 @@ pub(super) fn host(table: &Table<'_>) -> HostSettings {
         memory_pressure_max: table
             .read("max_psi_memory", percent_above_zero)
             .unwrap_or(unset.memory_pressure_max),
+        cpu_pressure_max: table
+            .read("max_psi_cpu", percent_above_zero)
+            .unwrap_or(unset.cpu_pressure_max),
     }
 }
 

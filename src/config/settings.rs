@@ -180,6 +180,8 @@ pub struct HostSettings {
     pub load_max: f64,
     /// Percent of time in which some task waits for memory, above which no worker is added.
     pub memory_pressure_max: f64,
+    /// The same of a processor.
+    pub cpu_pressure_max: f64,
 }
 
 /// Memory that workers leave to others.
@@ -352,7 +354,13 @@ pub struct Backoff {
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self { workers_max: None, memory_reserve: None, load_max: 2.0, memory_pressure_max: 10.0 }
+        Self {
+            workers_max: None,
+            memory_reserve: None,
+            load_max: 2.0,
+            memory_pressure_max: 10.0,
+            cpu_pressure_max: 50.0,
+        }
     }
 }
 

@@ -595,4 +595,10 @@ pub struct ScalingNumbers {
     pub startup: f64,
     /// Seconds that the shrink rule looks back.
     pub window: f64,
+    /// Hosts that share the work, this one among them.
+    #[serde(default)]
+    pub hosts: u32,
+    /// Workers that all of them need.
+    #[serde(default)]
+    pub needed: u32,
 }

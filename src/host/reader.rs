@@ -1,17 +1,19 @@
 //! Reads the host as a whole.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use sysinfo::{MemoryRefreshKind, System};
 
-use super::cgroup::{self, CgroupLimits};
+use super::cgroup::{self, CgroupLimits, parse_pressure};
 use super::sample::HostSample;
 
 /// Takes samples of the host, cut to the limits of our control group.
 #[derive(Debug)]
 pub struct HostReader {
     system: Option<System>,
+    proc: PathBuf,
+    groups: PathBuf,
 }
 
 impl Default for HostReader {
@@ -24,7 +26,8 @@ impl HostReader {
     /// A reader; nothing is read yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { system: System::new().ok() }
+        let (proc, groups) = ("/proc".into(), "/sys/fs/cgroup".into());
+        Self { system: System::new().ok(), proc, groups }
     }
 
     /// The host now.
@@ -33,9 +36,9 @@ impl HostReader {
             system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         }
         let memory = self.system.as_ref();
-        let text = |path: &str| fs::read_to_string(path).ok();
-        let loadavg = text("/proc/loadavg");
-        let (cpu, memory_text) = (text("/proc/pressure/cpu"), text("/proc/pressure/memory"));
+        let text = |path: &str| fs::read_to_string(self.proc.join(path)).ok();
+        let loadavg = text("loadavg");
+        let (cpu, memory_text) = (text("pressure/cpu"), text("pressure/memory"));
         let host = HostSample {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             load1: System::load_average().map_or(0.0, |load| load.one),
@@ -46,8 +49,7 @@ impl HostReader {
             mem_pressure: memory_text.as_deref().and_then(|text| parse_pressure(text, "some ")),
             mem_stall: memory_text.as_deref().and_then(|text| parse_pressure(text, "full ")),
         };
-        let own_group = text("/proc/self/cgroup");
-        let limits = own_group.map(|group| cgroup::read(&group, Path::new("/sys/fs/cgroup")));
+        let limits = text("self/cgroup").map(|group| cgroup::read(&group, &self.groups));
         limits.map_or(host, |limits| within(host, limits))
     }
 }
@@ -61,6 +63,10 @@ fn within(host: HostSample, limits: CgroupLimits) -> HostSample {
         mem_total: memory.map_or(host.mem_total, |memory| memory.total),
         mem_available: memory
             .map_or(host.mem_available, |memory| memory.available.min(host.mem_available)),
+        // What waits in our group waits for us; the whole host's pressure is others' too.
+        cpu_pressure: limits.cpu_pressure.or(host.cpu_pressure),
+        mem_pressure: limits.mem_pressure.or(host.mem_pressure),
+        mem_stall: limits.mem_stall.or(host.mem_stall),
         ..host
     }
 }
@@ -73,12 +79,6 @@ fn within(host: HostSample, limits: CgroupLimits) -> HostSample {
 )]
 fn whole_cores(cores: f64) -> usize {
     cores.ceil().clamp(1.0, 65_536.0) as usize
-}
-
-/// `some avg10=1.53 avg60=0.87 avg300=0.75 total=…`: the first number of the line `which`.
-fn parse_pressure(text: &str, which: &str) -> Option<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(which))?;
-    line.split_ascii_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
 }
 
 /// `0.20 0.18 0.12 3/1234 56789`: runnable tasks, among them the one that reads.
@@ -119,6 +119,7 @@ mod tests {
         let limits = |cores, total, available| CgroupLimits {
             cores: Some(cores),
             memory: Some(MemoryLimit { total, available }),
+            ..CgroupLimits::default()
         };
         let cut = |limits| {
             let sample = within(host, limits);
@@ -127,6 +128,37 @@ mod tests {
         assert_eq!(cut(limits(1.5, 500, 300)), (2, 500, 300));
         assert_eq!(cut(limits(0.1, 500, 450)), (1, 500, 400));
         assert_eq!(cut(limits(64.0, 2000, 10)), (8, 1000, 400));
+    }
+
+    #[test]
+    fn in_a_container_its_limits_and_its_pressure_are_the_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let avg = |some: u32, full: u32| format!("some avg10={some}.0 x\nfull avg10={full}.0 x\n");
+        write("proc/loadavg", "0.20 0.18 0.12 3/1234 56789\n");
+        write("proc/pressure/cpu", &avg(80, 0));
+        write("proc/pressure/memory", &avg(3, 1));
+        write("proc/self/cgroup", "0::/box\n");
+        write("groups/box/cpu.max", "50000 100000\n");
+        write("groups/box/cpu.pressure", &avg(7, 2));
+        write("groups/box/memory.pressure", &avg(30, 20));
+        let mut reader = HostReader {
+            proc: folder.path().join("proc"),
+            groups: folder.path().join("groups"),
+            ..HostReader::new()
+        };
+        let sample = reader.sample();
+        assert_eq!((sample.cores, sample.runnable, sample.cpu_pressure), (1, 2, Some(7.0)));
+        assert_eq!(sample.mem_pressure, Some(3.0), "the group does not limit memory");
+        write("groups/box/memory.max", "1000000\n");
+        write("groups/box/memory.current", "900000\n");
+        let sample = reader.sample();
+        assert_eq!((sample.mem_total, sample.mem_available), (1_000_000, 100_000));
+        assert_eq!((sample.mem_pressure, sample.mem_stall), (Some(30.0), Some(20.0)));
     }
 
     #[test]

@@ -313,9 +313,9 @@ impl Shortage {
         } else if !rested {
             (0, Take::Surplus)
         } else if self.relief == Relief::Busy && self.last == Some(index) && idle == 0 {
-            (above_min.min(1), Take::Busy)
+            (above_min.min(1), Take::BusyForMemory)
         } else if self.relief != Relief::None {
-            (above_min.min(few), Take::Idle)
+            (above_min.min(few), Take::IdleForMemory)
         } else if self.above_cap {
             (over.min(few), Take::Idle)
         } else {

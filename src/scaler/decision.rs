@@ -35,6 +35,21 @@ pub enum Take {
     Idle,
     /// Busy ones too, after their job.
     Busy,
+    /// Any idle ones: the host is short of memory.
+    IdleForMemory,
+    /// Busy ones too, after their job: the host is short of memory.
+    BusyForMemory,
+}
+
+impl Take {
+    /// True when busy workers go too.
+    #[must_use]
+    pub fn takes_busy(self) -> bool {
+        match self {
+            Self::Busy | Self::BusyForMemory => true,
+            Self::Surplus | Self::Idle | Self::IdleForMemory => false,
+        }
+    }
 }
 
 impl Decision {
@@ -97,6 +112,12 @@ impl Decision {
             }
             (Ordering::Less, Take::Busy) => {
                 format!("{before}→{target}, after their jobs: others have less than their share")
+            }
+            (Ordering::Less, Take::IdleForMemory) => {
+                format!("{before}→{target}: idle, and the host is short of memory")
+            }
+            (Ordering::Less, Take::BusyForMemory) => {
+                format!("{before}→{target}, after their jobs: the host is short of memory")
             }
         }
     }

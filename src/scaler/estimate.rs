@@ -58,7 +58,11 @@ impl FunctionState {
             self.ended = self.ended * kept + ended;
             // What other hosts end is reckoned from what they have in hand.
             let elsewhere = real(last.elsewhere) * passed / self.service_seconds().max(1e-6);
-            let came = (arrived(sample) - arrived(&last) + elsewhere).max(0.0);
+            let came = arrived(sample) - arrived(&last) + elsewhere;
+            // What is withdrawn is no job that came back. A job that another host takes leaves the
+            // queue before it is seen there: that is made up for by the next listing.
+            let alone = last.elsewhere == 0 && sample.elsewhere == 0;
+            let came = if alone { came.max(0.0) } else { came };
             self.span += passed;
             let (came, span) = ((came, passed), self.span);
             self.arrivals = follow(self.arrivals, came, span, ARRIVALS_HALF_LIFE);
@@ -75,8 +79,9 @@ impl FunctionState {
     /// Jobs that arrive in a second: the slow mean, or what a burst exceeds chance by.
     pub(super) fn arrivals(&self) -> f64 {
         let half_life = BURST_HALF_LIFE.as_secs_f64();
-        let deviation = (self.arrivals * std::f64::consts::LN_2 / (2.0 * half_life)).sqrt();
-        self.arrivals.max(self.burst - CHANCE * deviation)
+        let deviation =
+            (self.arrivals.max(0.0) * std::f64::consts::LN_2 / (2.0 * half_life)).sqrt();
+        self.arrivals.max(self.burst - CHANCE * deviation).max(0.0)
     }
 }
 

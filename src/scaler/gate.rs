@@ -12,8 +12,6 @@ use super::sample::{real, real64, workers};
 use crate::config::{HostSettings, MemoryReserve};
 use crate::host::HostSample;
 
-/// Percent of time in which something waits for a processor.
-const CPU_PRESSURE_MAX: f64 = 50.0;
 /// Percent of time in which everything waits for memory: above these idle workers go, and then
 /// busy ones of the least important pool after their job.
 const STALL_REAP: f64 = 5.0;
@@ -99,11 +97,7 @@ impl HostGate {
             cap: self.cap.map(workers),
             memory: (host.mem_total > 0).then(|| host.mem_available.saturating_sub(reserve)),
             reserve,
-            relief: match host.mem_stall.unwrap_or(0.0) {
-                stall if stall > STALL_DRAIN => Relief::Busy,
-                stall if stall > STALL_REAP => Relief::Idle,
-                _ => Relief::None,
-            },
+            relief: relief(host, reserve),
         }
     }
 
@@ -124,6 +118,17 @@ impl HostGate {
             let bounds = risen < 2.0 * f64::from(total) + real(cores);
             self.cap = bounds.then_some(risen);
         }
+    }
+}
+
+/// What is taken from the reserve is given back: idle workers first, and where only half of it is
+/// left, or everything waits for memory, busy ones too.
+fn relief(host: &HostSample, reserve: u64) -> Relief {
+    let left = if host.mem_total == 0 { u64::MAX } else { host.mem_available };
+    match host.mem_stall.unwrap_or(0.0) {
+        stall if stall > STALL_DRAIN || left < reserve / 2 => Relief::Busy,
+        stall if stall > STALL_REAP || left < reserve => Relief::Idle,
+        _ => Relief::None,
     }
 }
 
@@ -153,7 +158,9 @@ fn strain(limit: HostLimit, host: &HostSample, settings: &HostSettings, reserve:
         HostLimit::MemoryPressure => {
             host.mem_pressure.unwrap_or(0.0) / settings.memory_pressure_max.max(1e-9)
         }
-        HostLimit::CpuPressure => host.cpu_pressure.unwrap_or(0.0) / CPU_PRESSURE_MAX,
+        HostLimit::CpuPressure => {
+            host.cpu_pressure.unwrap_or(0.0) / settings.cpu_pressure_max.max(1e-9)
+        }
         HostLimit::Load => {
             real(host.runnable) / (settings.load_max.max(1e-9) * real(host.cores.max(1)))
         }

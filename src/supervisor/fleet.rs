@@ -4,7 +4,7 @@
 //! and lists the others' every second. A server that does not answer is tried again; what it told
 //! last counts for a few seconds more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,12 @@ const LIST_EVERY: Duration = Duration::from_secs(1);
 /// How long a listing counts.
 const COUNTS_FOR: Duration = Duration::from_secs(5);
 
+/// Between two notes of what our own workers have in hand, and how many are kept.
+const NOTE_EVERY: Duration = Duration::from_millis(50);
+const NOTES_MAX: usize = 120;
+
+/// Jobs in hand, by function.
+type Running = BTreeMap<FunctionName, usize>;
 /// What a server listed when.
 type Heard = Option<(Instant, Arc<Listed>)>;
 
@@ -38,7 +44,12 @@ pub(super) struct FleetWatch {
     servers: Vec<watch::Receiver<Heard>>,
     ids: watch::Sender<Arc<[String]>>,
     stop: CancellationToken,
+    notes: Notes,
 }
+
+/// What our own workers have had in hand of late, the oldest first.
+#[derive(Debug, Default)]
+struct Notes(VecDeque<(Instant, Running)>);
 
 #[derive(Debug, Default)]
 struct Listed {
@@ -64,35 +75,50 @@ impl FleetWatch {
             view
         };
         let servers = servers.iter().map(start).collect();
-        Self { host, capacity, servers, ids, stop }
+        Self { host, capacity, servers, ids, stop, notes: Notes::default() }
     }
 
     /// The other hosts as far as they are known.
     pub(super) fn fleet(&self, now: Instant) -> Fleet {
         let mut fleet =
             Fleet { host: self.host.clone(), capacity: self.capacity, ..Fleet::default() };
-        for listed in self.heard(now) {
+        for (_, listed) in self.heard(now) {
             gather(&mut fleet, &listed.connections);
         }
         fleet
     }
 
-    /// Jobs of each function in anybody's hands.
-    pub(super) fn running(&self, now: Instant) -> BTreeMap<FunctionName, usize> {
-        let mut running = BTreeMap::new();
-        for listed in self.heard(now) {
-            for function in &listed.functions {
-                let name = FunctionName::from(function.name.as_str());
-                *running.entry(name).or_default() += function.running;
-            }
+    /// Tells how many jobs of each function others have in hand.
+    ///
+    /// A listing may be a second old, so what we had in hand when it was made is ours of it: what
+    /// our workers have begun or ended since says nothing about the others. Where nobody else
+    /// performs a function no job of it is others'.
+    pub(super) fn elsewhere(
+        &mut self,
+        now: Instant,
+        functions: &mut BTreeMap<FunctionName, FunctionSample>,
+        fleet: &Fleet,
+    ) {
+        let own = functions.iter().map(|(name, sample)| (name.clone(), sample.running));
+        self.notes.add(now, || own.collect());
+        let heard = self.heard(now);
+        let Some(at) = heard.iter().map(|(at, _)| *at).max() else { return };
+        let mut all = Running::new();
+        for function in heard.iter().flat_map(|(_, listed)| &listed.functions) {
+            *all.entry(FunctionName::from(function.name.as_str())).or_default() += function.running;
         }
-        running
+        let ours = self.notes.at(at);
+        for (name, sample) in functions {
+            let is_shared = !fleet.peers.is_empty() || fleet.strangers.contains_key(name);
+            let all = all.get(name).copied().filter(|_| is_shared).unwrap_or_default();
+            let ours = ours.and_then(|ours| ours.get(name)).copied().unwrap_or(sample.running);
+            sample.elsewhere = all.saturating_sub(ours);
+        }
     }
 
-    fn heard(&self, now: Instant) -> Vec<Arc<Listed>> {
+    fn heard(&self, now: Instant) -> Vec<(Instant, Arc<Listed>)> {
         let heard = self.servers.iter().filter_map(|server| server.borrow().clone());
-        let counts = |at: Instant| now.saturating_duration_since(at) < COUNTS_FOR;
-        heard.filter(|(at, _)| counts(*at)).map(|(_, listed)| listed).collect()
+        heard.filter(|(at, _)| now.saturating_duration_since(*at) < COUNTS_FOR).collect()
     }
 
     /// Tells the others what we have, and where we fall short.
@@ -117,6 +143,22 @@ impl FleetWatch {
             *before = ids;
             changes
         });
+    }
+}
+
+impl Notes {
+    fn add(&mut self, now: Instant, running: impl FnOnce() -> Running) {
+        let is_due = |(at, _): &(Instant, Running)| now.duration_since(*at) >= NOTE_EVERY;
+        if self.0.back().is_none_or(is_due) {
+            self.0.push_back((now, running()));
+            self.0.drain(..self.0.len().saturating_sub(NOTES_MAX));
+        }
+    }
+
+    /// The last note before a moment, or the first one after it.
+    fn at(&self, moment: Instant) -> Option<&Running> {
+        let before = self.0.iter().rev().find(|(at, _)| *at <= moment);
+        before.or_else(|| self.0.front()).map(|(_, running)| running)
     }
 }
 
@@ -200,9 +242,10 @@ impl Ear {
                 }
             }
             let functions = first.functions().await?;
+            let at = Instant::now();
             let connections = first.connections().await?;
             let listed = Arc::new(Listed { functions, connections });
-            self.heard.send_replace(Some((Instant::now(), listed)));
+            self.heard.send_replace(Some((at, listed)));
             tokio::time::sleep(LIST_EVERY).await;
         }
     }
@@ -231,41 +274,55 @@ fn host_name(daemon: &str) -> String {
     name.replace([' ', ';', '=', ','], "_")
 }
 
-/// Tells how many jobs of each function others have in hand.
-///
-/// A listing is a second old: jobs of ours that have ended since stand in it still. Where nobody
-/// else performs the function they are not taken for others', which would need workers.
-pub(super) fn elsewhere(
-    functions: &mut BTreeMap<FunctionName, FunctionSample>,
-    running: &BTreeMap<FunctionName, usize>,
-    fleet: &Fleet,
-) {
-    for (name, sample) in functions {
-        let is_shared = !fleet.peers.is_empty() || fleet.strangers.contains_key(name);
-        let all = running.get(name).copied().filter(|_| is_shared).unwrap_or_default();
-        sample.elsewhere = all.saturating_sub(sample.running);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A watch of one server that listed so many jobs of `f` at a moment.
+    fn heard(at: Instant, running: usize) -> FleetWatch {
+        let function = ListedFunction { name: "f".to_owned(), running };
+        let listed = Listed { functions: vec![function], ..Listed::default() };
+        FleetWatch {
+            host: "a/w".to_owned(),
+            capacity: 2,
+            servers: vec![watch::channel(Some((at, Arc::new(listed)))).1],
+            ids: watch::channel(Arc::from([])).0,
+            stop: CancellationToken::new(),
+            notes: Notes::default(),
+        }
+    }
+
+    /// What it takes for others' while our workers have so many in hand.
+    fn elsewhere(watch: &mut FleetWatch, now: Instant, ours: usize, fleet: &Fleet) -> usize {
+        let sample = FunctionSample { running: ours, ..FunctionSample::default() };
+        let mut functions = BTreeMap::from([(FunctionName::from("f"), sample)]);
+        watch.elsewhere(now, &mut functions, fleet);
+        functions[&FunctionName::from("f")].elsewhere
+    }
+
+    #[test]
+    fn what_our_workers_began_or_ended_since_a_listing_is_not_taken_for_others() {
+        let start = Instant::now();
+        let later = |tenths| start + Duration::from_millis(100) * tenths;
+        let peers = BTreeMap::from([("b/w".to_owned(), Peer::default())]);
+        let fleet = Fleet { peers, ..Fleet::default() };
+        let mut watch = heard(later(2), 7);
+        elsewhere(&mut watch, start, 1, &fleet);
+        // Three of the seven were ours when they were listed.
+        for (tenth, ours) in [(1, 3), (5, 0), (9, 5)] {
+            assert_eq!(elsewhere(&mut watch, later(tenth), ours, &fleet), 4);
+        }
+    }
+
     #[test]
     fn jobs_that_a_late_listing_still_has_are_others_only_where_there_are_others() {
-        let name = FunctionName::from("f");
-        let running = BTreeMap::from([(name.clone(), 4)]);
-        let shared = |fleet: &Fleet| {
-            let sample = FunctionSample { running: 1, ..FunctionSample::default() };
-            let mut functions = BTreeMap::from([(name.clone(), sample)]);
-            elsewhere(&mut functions, &running, fleet);
-            functions[&name].elsewhere
-        };
+        let now = Instant::now();
+        let shared = |fleet: &Fleet| elsewhere(&mut heard(now, 4), now, 1, fleet);
         let mut fleet = Fleet::default();
         assert_eq!(shared(&fleet), 0);
         fleet.strangers.insert("g".into(), Strangers { hosts: 1, performers: 1 });
         assert_eq!(shared(&fleet), 0, "they do something else");
-        fleet.strangers.insert(name.clone(), Strangers { hosts: 1, performers: 1 });
+        fleet.strangers.insert("f".into(), Strangers { hosts: 1, performers: 1 });
         assert_eq!(shared(&fleet), 3);
         let peers = BTreeMap::from([("b/w".to_owned(), Peer::default())]);
         assert_eq!(shared(&Fleet { peers, ..Fleet::default() }), 3);

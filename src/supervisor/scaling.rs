@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
-use super::fleet;
 use super::look::Eyes;
 use super::task::Supervisor;
 use crate::config::Count;
 use crate::pool::{Gate, GateRequest, PoolCommand};
-use crate::scaler::{Decision, ScalerState, Take, decide};
+use crate::scaler::{Decision, ScalerState, decide};
 
 /// Events within this time are answered by one look.
 const COALESCE: Duration = Duration::from_millis(20);
@@ -66,9 +65,9 @@ impl Supervisor {
         for entry in self.pools.values_mut() {
             entry.remember(&self.rooms.intents);
         }
-        if let Some(fleet) = &self.fleet {
+        if let Some(fleet) = &mut self.fleet {
             let others = fleet.fleet(now);
-            fleet::elsewhere(&mut look.functions, &fleet.running(now), &others);
+            fleet.elsewhere(now, &mut look.functions, &others);
             look.fleet = Some(others);
         }
         let plan = decide(&mut self.scaling.state, now, &look, &self.settings.host);
@@ -128,7 +127,7 @@ impl Entry {
         }
         if changes {
             tracing::info!(pool = %self.settings.name, "{reason}");
-            self.drain_busy = decision.take == Take::Busy;
+            self.drain_busy = decision.take.takes_busy();
             self.change(reason, Some(*decision));
         } else {
             self.explain(reason);

@@ -112,6 +112,7 @@ fn a_value_of_another_kind_is_refused() {
             "1:23: host.reserve_memory: '101%' is not a share of the memory; write \"0%\" to below \"100%\", or a size",
         ),
         ("host.max_load = 0", "1:17: host.max_load: at 0 nothing could grow; write as in 2.0"),
+        ("host.max_psi_cpu = 101", "1:20: host.max_psi_cpu: 101 is above 100 percent; write less"),
         (
             "host.max_psi_memory = \"many\"",
             "1:23: host.max_psi_memory: 'many' is not a number; write one, as in 2.0",

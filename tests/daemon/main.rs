@@ -11,6 +11,7 @@ mod first_process;
 mod gearman_manager;
 mod health;
 mod held;
+mod hosts;
 mod import;
 mod import_samples;
 mod logs;

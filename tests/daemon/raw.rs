@@ -91,12 +91,17 @@ fn send(socket: &mut TcpStream, arguments: &[&[u8]]) {
     socket.write_all(&packet(SUBMIT_JOB, &arguments.join(&0))).unwrap();
 }
 
+/// Sends one packet.
+pub(crate) fn write(socket: &mut impl Write, kind: u32, body: &[u8]) {
+    socket.write_all(&packet(kind, body)).unwrap();
+}
+
 fn packet(kind: u32, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(body.len()).unwrap();
     [b"\0REQ", &kind.to_be_bytes()[..], &len.to_be_bytes()[..], body].concat()
 }
 
-fn receive(reader: &mut impl Read) -> (u32, Vec<u8>) {
+pub(crate) fn receive(reader: &mut impl Read) -> (u32, Vec<u8>) {
     let mut head = [0; 12];
     reader.read_exact(&mut head).unwrap();
     assert_eq!(head[..4], *b"\0RES");

@@ -227,6 +227,52 @@ fn memory_stalls_send_idle_workers_away_and_then_busy_ones() {
 }
 
 #[test]
+fn what_a_neighbour_takes_of_the_reserve_is_given_back_and_the_reason_says_so() {
+    let gib: u64 = 1 << 30;
+    let mut state = ScalerState::default();
+    let start = Instant::now();
+    let mut at = |second, available, idle| {
+        let running = 8 - idle;
+        let sizes = vec![gib / 4];
+        let mut look =
+            look(&[("mail", PoolSample { running, idle, sizes, ..pool(2, 10, "mail") }, queue(9))]);
+        look.host = HostSample { mem_total: 16 * gib, mem_available: available, ..look.host };
+        let host = HostSettings {
+            memory_reserve: Some(crate::config::MemoryReserve::Bytes(2 * gib)),
+            ..HostSettings::default()
+        };
+        let now = start + Duration::from_secs(second);
+        decide(&mut state, now, &look, &host).decisions[&name("mail")]
+    };
+    assert!(at(0, 8 * gib, 2).target >= 8);
+    let idle = at(1, 2 * gib - 1, 2);
+    assert!(idle.reason().ends_with("idle, and the host is short of memory"), "{}", idle.reason());
+    assert_eq!((idle.take, idle.target >= 6), (Take::IdleForMemory, true));
+    // Busy ones stay while half of the reserve is left.
+    assert_eq!(at(3, gib + 1, 0).take, Take::Surplus);
+    let busy = at(5, gib - 1, 0);
+    assert_eq!((busy.take, busy.target), (Take::BusyForMemory, busy.before - 1));
+    assert!(busy.reason().contains("after their jobs: the host is short of memory"));
+    // Down to the minimum, and no further.
+    let last = (6..20).map(|second| at(second, 1, 0).target).last();
+    assert_eq!(last, Some(2));
+}
+
+#[test]
+fn a_busy_host_keeps_pools_at_their_minimum_and_the_reason_says_so() {
+    let sample = PoolSample { idle: 2, ..pool(2, 8, "mail") };
+    let mut look = look(&[("mail", sample, queue(90))]);
+    look.host.cpu_pressure = Some(60.0);
+    let at = |most| {
+        let host = HostSettings { cpu_pressure_max: most, ..HostSettings::default() };
+        once(&look, &host).decisions[&name("mail")]
+    };
+    assert_eq!(at(50.0).target, 2);
+    assert!(at(50.0).reason().ends_with("stays at 2, limited by cpu pressure"));
+    assert_eq!(at(70.0).target, 8);
+}
+
+#[test]
 fn modes_differ_in_the_margin_above_the_load() {
     let steady = |mode| {
         let (mut state, start) = (ScalerState::default(), Instant::now());

@@ -9,9 +9,7 @@ use super::crew::CrewView;
 use super::policy::{Policy, Shrink, pool_sample};
 use super::world::World;
 use crate::model::{FunctionName, PoolName};
-use crate::scaler::{
-    Fleet, FunctionSample, Look, Peer, PeerPool, ScalerState, Strangers, Take, decide,
-};
+use crate::scaler::{Fleet, FunctionSample, Look, Peer, PeerPool, ScalerState, Strangers, decide};
 
 /// Seconds between two looks of a host.
 const LOOK_EVERY: f64 = 1.0;
@@ -134,10 +132,8 @@ impl Policy for Hosts {
         let host = self.each.get_mut(own)?;
         let plan = decide(&mut host.state, now, &look, &settings);
         let decision = plan.decisions.get(&name)?;
-        let shrink = match decision.take {
-            Take::Surplus | Take::Idle => Shrink::Idle,
-            Take::Busy => Shrink::AfterJob,
-        };
+        let busy = decision.take.takes_busy();
+        let shrink = if busy { Shrink::AfterJob } else { Shrink::Idle };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (idle, running) = (count(crew.idle), count(crew.running));
         host.published.push_back((

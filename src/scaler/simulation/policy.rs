@@ -8,7 +8,7 @@ use super::crew::CrewView;
 use super::world::World;
 use crate::config::{Count, HostSettings, ScalingSettings};
 use crate::model::{FunctionName, PoolName};
-use crate::scaler::{Decision, FRESH, FunctionSample, Look, PoolSample, ScalerState, Take, decide};
+use crate::scaler::{Decision, FRESH, FunctionSample, Look, PoolSample, ScalerState, decide};
 
 /// Sets the counts of a world's pools.
 pub trait Policy {
@@ -138,10 +138,8 @@ impl Policy for Autoscaler {
             {
                 tell(world.now(), name, decision);
             }
-            let shrink = match decision.take {
-                Take::Surplus | Take::Idle => Shrink::Idle,
-                Take::Busy => Shrink::AfterJob,
-            };
+            let busy = decision.take.takes_busy();
+            let shrink = if busy { Shrink::AfterJob } else { Shrink::Idle };
             world.set_target(*index, decision.target, shrink);
         }
         plan.again_after.map(|after| after.as_secs_f64())

@@ -153,6 +153,8 @@ fn numbers(decision: &Decision) -> ScalingNumbers {
         busy: inputs.busy,
         startup: inputs.startup.as_secs_f64(),
         window: inputs.window.as_secs_f64(),
+        hosts: decision.inputs.hosts,
+        needed: decision.inputs.needed,
     }
 }
 
