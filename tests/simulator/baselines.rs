@@ -76,7 +76,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap()
 }
 
-/// Laravel Horizon, `balance = auto`, `strategy = time` (laravel/horizon d9c39ce).
+/// Laravel Horizon, `balance = auto`, `strategy = time` (laravel/horizon d9c39ce, files of `src`).
 #[derive(Default)]
 pub(crate) struct Horizon;
 
@@ -85,7 +85,8 @@ impl Policy for Horizon {
         "Horizon".to_owned()
     }
 
-    /// balanceCooldown = 3: Supervisor.php:341-351.
+    /// Supervisor.php:341-351, and balanceCooldown = 3 of SupervisorOptions.php:96; its loop comes
+    /// around every second (Supervisor.php:258).
     fn period(&self) -> f64 {
         3.0
     }
@@ -94,7 +95,7 @@ impl Policy for Horizon {
         let pools = world.stage().pools.len();
         let all: Vec<_> = (0..pools).map(|pool| see(world, pool)).collect();
         let max_processes = world.stage().host.workers_max.unwrap_or_else(|| all[0].max);
-        // timeToClear = readyNow x runtime: AutoScaler.php:67-86.
+        // AutoScaler.php:81 and 85: time = readyNow x runtimeForQueue.
         let clear: Vec<f64> = (all.iter())
             .map(|seen| {
                 let ended = f64::from(u32::try_from(seen.queue.ended).unwrap()).max(1.0);
@@ -104,7 +105,8 @@ impl Policy for Horizon {
         let sum: f64 = clear.iter().sum();
         let mut total: u32 = all.iter().map(|seen| seen.have).sum();
         for (pool, seen) in all.iter().enumerate() {
-            // AutoScaler.php:103-127: a share of all processes; without times, max or min.
+            // AutoScaler.php:103-127: the share of the time in all of it (105-106), of
+            // maxProcesses (115), or without times max where anything waits and else min (120-121).
             let want = if sum > 0.0 {
                 let share = clear[pool] / sum * f64::from(max_processes);
                 (0..=max_processes).find(|n| f64::from(*n) >= share).unwrap()
@@ -113,7 +115,9 @@ impl Policy for Horizon {
             } else {
                 seen.min
             };
-            // AutoScaler.php:137-172 with balanceMaxShift = 1.
+            // AutoScaler.php:139-172, by balanceMaxShift = 1 of SupervisorOptions.php:103: up by
+            // what is left of maxProcesses (147-148), not into the others' minimum (154); down to
+            // what is desired and the minimum (160-167).
             let have = seen.have;
             let target = if want > have {
                 let shift = max_processes.saturating_sub(total).min(1);
@@ -123,14 +127,16 @@ impl Policy for Horizon {
             };
             let target = if want == have { have } else { target };
             total = total + target - have;
-            // ProcessPool.php:105-129 and 268-277: the oldest, killed after `timeout` = 60.
+            // ProcessPool.php:105-129: the oldest are cut off the list and terminated; 268-277:
+            // killed after `timeout` = 60 of SupervisorOptions.php:204.
             world.set_target(pool, target, Shrink::Oldest(60.0));
         }
         None
     }
 }
 
-/// Gearman::Driver (nightsailer/gearman-driver d6a4638, lib/Gearman/Driver.pm:864-916).
+/// Gearman::Driver (nightsailer/gearman-driver d6a4638, lib/Gearman/Driver.pm:864-916; the numbers
+/// of `status` are summed over the servers by Driver/Observer.pm:88-120).
 #[derive(Default)]
 pub(crate) struct Driver;
 
@@ -139,7 +145,7 @@ impl Policy for Driver {
         "Gearman::Driver".to_owned()
     }
 
-    /// `interval` = 5.
+    /// `interval` = 5: Driver.pm:219-225.
     fn period(&self) -> f64 {
         5.0
     }
@@ -148,13 +154,15 @@ impl Policy for Driver {
         for pool in 0..world.stage().pools.len() {
             let seen = see(world, pool);
             let (busy, have) = (count(seen.crew.running), seen.have);
-            // The queue of `status` counts running jobs too.
+            // Driver.pm:877-883: all are busy, so what waits is started up to max. The queue of
+            // `status` counts running jobs too.
             let queue = count(seen.queue.queued + seen.queue.running);
             if have <= busy && queue > 0 {
                 let more = queue.saturating_sub(busy).min(seen.max.saturating_sub(have));
                 world.set_target(pool, have + more, Shrink::Oldest(0.0));
             } else if have > seen.min && queue == 0 && seen.queue.ended > 0 {
-                // The first pids, at once: max_idle_time = 0.
+                // Driver.pm:886-892: an empty queue ends all above min, the first pids first; at
+                // once, as max_idle_time = 0 (251-257).
                 world.set_target(pool, seen.min, Shrink::Oldest(0.0));
             }
         }
@@ -162,7 +170,8 @@ impl Policy for Driver {
     }
 }
 
-/// KEDA (8b4f083) with queueLength = 5 and the Kubernetes HPA (0006726) with their defaults.
+/// KEDA (kedacore/keda 8b4f083) with queueLength = 5 and the HPA (kubernetes/kubernetes 0006726,
+/// files of pkg/controller/podautoscaler) with their defaults.
 #[derive(Default)]
 pub(crate) struct Keda {
     pools: Vec<KedaPool>,
@@ -195,24 +204,28 @@ impl Policy for Keda {
                 self.pools.push(KedaPool { recommended, polled: f64::NEG_INFINITY, queue: 0 });
             }
             let KedaPool { recommended, polled, queue } = &mut self.pools[pool];
-            // pollingInterval = 30: withtriggers_types.go:51.
+            // pollingInterval = 30: apis/keda/v1alpha1/withtriggers_types.go:51 and 102-107, slept
+            // out by pkg/scaling/scale_handler.go:271-284.
             if now - *polled >= 30.0 {
                 (*polled, *queue) = (now, count(seen.queue.queued));
             }
             let have = seen.have;
-            // replica_calculator.go: ceil(metric / target), nothing within 10 %.
+            // replica_calculator.go, GetExternalPerPodMetricReplicas: nothing where metric over
+            // target and count is within the tolerance of 10 %, else ceil(metric / target).
             let ratio = f64::from(*queue) / (5.0 * f64::from(have.max(1)));
             let desired = if (ratio - 1.0).abs() <= 0.1 { have } else { queue.div_ceil(5) };
             let least = seen.min.max(u32::from(*queue > 0 || have > 0));
             recommended.push_back((now, desired.clamp(least, seen.max)));
-            // horizontal.go: the most of the last 300 s.
+            // horizontal.go, stabilizeRecommendation: the most of the last 300 s.
             while recommended.front().is_some_and(|(at, _)| now - at > 300.0) {
                 recommended.pop_front();
             }
             let most = recommended.iter().map(|(_, count)| *count).max().unwrap();
-            // Up by the larger of 100 % and 4 pods in 15 s.
+            // horizontal.go, convertDesiredReplicasWithRules: up to the larger of twice the count
+            // and 4 (here, as with the later behaviors, 4 more).
             let target = most.min(have.max(have * 2).max(have + 4));
-            // scale_executor.go:37: to zero 300 s after the last activity.
+            // pkg/scaling/executor/scale_executor.go:37 and scale_scaledobjects.go:187-214: to
+            // zero when nothing was active for 300 s.
             let quiet = recommended.iter().all(|(_, count)| *count <= 1);
             let idle = seen.min == 0 && quiet && seen.queue.running == 0 && now > 300.0;
             // terminationGracePeriodSeconds = 30.
@@ -222,7 +235,8 @@ impl Policy for Keda {
     }
 }
 
-/// php-fpm, `pm = dynamic` (fpm_process_ctl.c, fpm_pctl_perform_idle_server_maintenance).
+/// php-fpm, `pm = dynamic` (php/php-src 03f3b84, sapi/fpm/fpm/fpm_process_ctl.c, the function
+/// `fpm_pctl_perform_idle_server_maintenance`; constants of fpm_process_ctl.h).
 #[derive(Default)]
 pub(crate) struct PhpFpm {
     rates: Vec<u32>,
@@ -248,13 +262,14 @@ impl Policy for PhpFpm {
             // A tenth and three tenths of pm.max_children as spare servers.
             let (spare_min, spare_max) = ((seen.max / 10).max(1), (seen.max * 3 / 10).max(2));
             let idle = count(seen.crew.idle);
+            // One idle child is told to quit, and the rate is reset.
             let target = if idle > spare_max {
                 *rate = 1;
                 seen.have.saturating_sub(1).max(seen.min)
             } else if idle < spare_min {
                 let more = (*rate).min(spare_min - idle).min(seen.max.saturating_sub(seen.have));
-                // The rate doubles up to FPM_MAX_SPAWN_RATE = 32.
-                *rate = (*rate * 2).min(32);
+                // At pm.max_children the rate is reset; else it doubles up to FPM_MAX_SPAWN_RATE.
+                *rate = if more == 0 { 1 } else { (*rate * 2).min(32) };
                 seen.have + more
             } else {
                 *rate = 1;
