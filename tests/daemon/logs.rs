@@ -131,7 +131,10 @@ fn logrotate_may_move_a_file_and_say_so() {
     });
     assert!(has(&moved, "one"));
     fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
-    fs::write(&fifo, "three\n").unwrap();
-    until("the file that was cut short goes on", || has(&log, "three"));
+    // A line that comes between the last read and the end of a reader is lost with the pipe.
+    until("the file that was cut short goes on", || {
+        fs::write(&fifo, "three\n").unwrap();
+        has(&log, "three")
+    });
     assert!(!fs::read(&log).unwrap().contains(&0), "without a hole");
 }
