@@ -13,7 +13,7 @@ use super::listen::{ListenError, Listener, SocketOptions};
 use super::shell::Shell;
 use super::show::TARGET;
 use crate::config::ListenAddress;
-use crate::model::WorkerId;
+use crate::model::{Network, WorkerId};
 
 /// The accepting tasks.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Listeners {
     pub(super) fn serve(&mut self, asked: ListenAddress, listener: Listener) {
         if let Ok(bound) = listener.address() {
             info!(target: TARGET, "listening on {bound}");
-            warn_if_public(&bound);
+            warn_if_open(&bound, &self.shell.core.borrow().allow);
         }
         let accepting = Accepting::start(&self.shell, listener, None);
         self.public.push(Public { asked, accepting });
@@ -160,14 +160,16 @@ async fn stop_all(public: Vec<Public>) -> Vec<ListenAddress> {
     stopped
 }
 
-fn warn_if_public(address: &ListenAddress) {
+/// Nobody is kept out where other hosts reach the socket and every network may come.
+fn warn_if_open(address: &ListenAddress, allow: &[Network]) {
     if let ListenAddress::Tcp(ip) = address
         && !ip.ip().is_loopback()
+        && Network::everywhere().iter().any(|all| allow.contains(all))
     {
         warn!(
             target: TARGET,
             "{ip} can be reached from other hosts, and whoever reaches it can submit and take \
-             jobs: there is no access control yet"
+             jobs; a firewall, or [broker] allow in a workers.toml, says who may come"
         );
     }
 }
