@@ -4,7 +4,7 @@
 //! the others is of no matter to what runs.
 
 use super::roster::Roster;
-use super::slot::{State, Turn, Wanted};
+use super::slot::{Failure, State, Turn, Wanted};
 use crate::pool::{Hurdle, PoolIntent};
 
 /// The way into a pool.
@@ -65,7 +65,7 @@ impl Roster {
         let Some(hurdle) = hurdle else { return };
         for slot in self.slots.values() {
             if slot.wanted == Wanted::Up && matches!(slot.state, State::Stopped) {
-                turn.failures.push((slot.index, hurdle.why.clone()));
+                turn.failures.push(Failure::new(slot.index, hurdle.why.clone()));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::event::{Effect, RequestId};
-use super::slot::{Slot, State, Turn, Wanted};
+use super::slot::{Failure, Slot, State, Turn, Wanted};
 use crate::config::Run;
 use crate::model::{PoolName, WorkerId};
 
@@ -78,14 +78,14 @@ impl Requests {
 type Outcome = Result<(), (u32, String)>;
 
 impl Goal {
-    fn outcome(&self, slots: &BTreeMap<u32, Slot>, failures: &[(u32, String)]) -> Option<Outcome> {
+    fn outcome(&self, slots: &BTreeMap<u32, Slot>, failures: &[Failure]) -> Option<Outcome> {
         match self {
             Self::Up(wanted) => {
-                let failed = failure(failures, |index| wanted.contains(&index));
+                let failed = failure(failures, |failure| wanted.contains(&failure.index));
                 failed.or_else(|| all_up(wanted, slots, Slot::is_up))
             }
             Self::Rolled { slots: wanted, after } => {
-                let failed = failure(failures, |index| wanted.contains(&index));
+                let failed = failure(failures, |failure| wanted.contains(&failure.index));
                 let is_new = |slot: &Slot| {
                     let is_newer = slot.process().is_none_or(|p| p.worker > *after);
                     slot.is_settled() && slot.is_up() && is_newer
@@ -101,7 +101,7 @@ impl Goal {
                 }
             }
             Self::Settled => {
-                failure(failures, |_| true).or_else(|| {
+                failure(failures, |failure| !failure.of_former).or_else(|| {
                     let settled = |slot: &Slot| match slot.wanted {
                         Wanted::Up => slot.is_settled(),
                         Wanted::Down => slot.is_empty(),
@@ -116,8 +116,9 @@ impl Goal {
 }
 
 /// The failure of a slot that matters to a request.
-fn failure(failures: &[(u32, String)], matters: impl Fn(u32) -> bool) -> Option<Outcome> {
-    failures.iter().find(|(index, _)| matters(*index)).cloned().map(Err)
+fn failure(failures: &[Failure], matters: impl Fn(&Failure) -> bool) -> Option<Outcome> {
+    let found = failures.iter().find(|failure| matters(failure))?;
+    Some(Err((found.index, found.reason.clone())))
 }
 
 /// `Ok` when every slot that is still wanted is `good`; those that were let go do not count.

@@ -391,9 +391,22 @@ impl Roster {
 
     fn ended(&mut self, worker: WorkerId, event: SlotEvent<'_>, turn: &mut Turn) {
         self.let_go(worker);
+        let of_former = self.is_of_former(worker);
+        let before = turn.failures.len();
         if self.tell(worker, event, turn) == Change::Some {
             self.by_worker.remove(&worker);
         }
+        for failure in turn.failures.iter_mut().skip(before) {
+            failure.of_former = of_former;
+        }
+    }
+
+    /// Whether a process runs a program that is no longer the one in the file.
+    fn is_of_former(&self, worker: WorkerId) -> bool {
+        let slot = self.by_worker.get(&worker).and_then(|index| self.slots.get(index));
+        let processes = slot.into_iter().flat_map(|slot| [slot.process(), slot.outgoing()]);
+        let mut own = processes.flatten().filter(|process| process.worker == worker);
+        own.any(|process| process.generation != self.course.generation)
     }
 
     /// A worker above the target that goes is not replaced.

@@ -161,6 +161,21 @@ pub(super) struct Course {
     pub(super) entrance: Entrance,
 }
 
+/// A slot that failed to start.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) index: u32,
+    pub(super) reason: String,
+    /// Whether it was a process of a former program: what an edit waits for is not its affair.
+    pub(super) of_former: bool,
+}
+
+impl Failure {
+    pub(super) fn new(index: u32, reason: String) -> Self {
+        Self { index, reason, of_former: false }
+    }
+}
+
 /// The event being handled, and what comes of it.
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -168,7 +183,7 @@ pub(super) struct Turn {
     pub(super) random: f64,
     pub(super) effects: Vec<Effect>,
     /// Slots that failed to start, and why.
-    pub(super) failures: Vec<(u32, String)>,
+    pub(super) failures: Vec<Failure>,
     /// The canary that failed, and why.
     pub(super) failed_trial: Option<(u32, String)>,
 }

@@ -6,7 +6,7 @@ use super::event::{Edition, Effect, Move};
 use super::leaving::Leaving;
 use super::pacing::{Draw, Pause};
 use super::slot::{
-    Asked, Course, Predecessor, Process, Rest, Slot, SlotEvent, State, Turn, Wanted,
+    Asked, Course, Failure, Predecessor, Process, Rest, Slot, SlotEvent, State, Turn, Wanted,
 };
 use super::why::{Cause, Next, Why};
 use crate::config::{AgeMax, Restart, Run};
@@ -158,7 +158,7 @@ impl Slot {
     /// A start took too long: it has failed once the process has ended.
     pub(super) fn overdue(&mut self, process: Process, course: &mut Course, turn: &mut Turn) {
         let reason = format!("not ready within {}", short(process.ready.timeout));
-        turn.failures.push((self.index, reason.clone()));
+        turn.failures.push(Failure::new(self.index, reason.clone()));
         self.blame(process, &reason);
         let leaving = Leaving::drain(process, Cause::Unready, &mut turn.effects);
         if self.proof.is_some() {
@@ -222,7 +222,7 @@ impl Slot {
         let draw = Draw { now: turn.now, random: turn.random };
         let backoff = course.rules.backoff;
         let pause = course.pacing.failed(self.index, self.failures, &backoff, draw);
-        turn.failures.push((self.index, reason.clone()));
+        turn.failures.push(Failure::new(self.index, reason.clone()));
         self.trouble = reason;
         if self.wanted != Wanted::Up {
             return self.enter(State::Stopped, why(Next::Nothing), turn);
@@ -341,7 +341,8 @@ impl Slot {
         let next = if process.run != Run::Serve && expected { Next::Done } else { Next::Rest };
         let why = self.death(process, exit, next, turn.now);
         if !expected {
-            turn.failures.push((self.index, format!("{exit}, and is not started again")));
+            let reason = format!("{exit}, and is not started again");
+            turn.failures.push(Failure::new(self.index, reason));
         }
         self.roll_wanted = false;
         self.wear = None;

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::event::{DeployStep, Effect, Successor};
 use super::leaving::Leaving;
 use super::roster::Roster;
-use super::slot::{Course, Predecessor, Rest, Slot, SlotEvent, State, Turn, Wanted};
+use super::slot::{Course, Failure, Predecessor, Rest, Slot, SlotEvent, State, Turn, Wanted};
 use super::why::{Cause, Next, Why};
 use crate::pool::SlotState;
 
@@ -177,10 +177,10 @@ impl Roster {
         let Some((index, reason)) = turn.failed_trial.take() else { return };
         let canary = self.pool.worker(index);
         let told = format!("the canary {canary} failed: {reason}; the old workers serve on");
-        turn.failures.retain(|(failed, _)| *failed != index);
+        turn.failures.retain(|failure| failure.index != index);
         for slot in self.slots.values_mut() {
             if slot.roll_wanted || slot.index == index {
-                turn.failures.push((slot.index, told.clone()));
+                turn.failures.push(Failure::new(slot.index, told.clone()));
                 slot.roll_wanted = false;
             }
         }
