@@ -305,17 +305,20 @@ impl Shortage {
         // Those that were told to go are idle too until they have gone.
         let going = case.sample.have().saturating_sub(claim.level);
         let idle = to_workers(case.sample.idle).saturating_sub(going);
-        let above_min = claim.level.saturating_sub(claim.min);
+        // The first worker of a pool may have been given from the reserve: it is not taken back for it.
+        let spared = claim.level.saturating_sub(claim.min.max(1));
+        // Who leaves gives its memory back when its job ends.
+        let is_last = self.last == Some(index) && case.sample.leaving == 0;
         let few = idle.min((claim.level / 4).max(1));
         let (count, take) = if gives && long && rested {
             let most = over.min(self.lacking);
             if idle > 0 { (most.min(idle), Take::Idle) } else { (most.div_ceil(2), Take::Busy) }
         } else if !rested {
             (0, Take::Surplus)
-        } else if self.relief == Relief::Busy && self.last == Some(index) && idle == 0 {
-            (above_min.min(1), Take::BusyForMemory)
+        } else if self.relief == Relief::Busy && is_last && idle == 0 {
+            (spared.min(1), Take::BusyForMemory)
         } else if self.relief != Relief::None {
-            (above_min.min(few), Take::IdleForMemory)
+            (spared.min(few), Take::IdleForMemory)
         } else if self.above_cap {
             (over.min(few), Take::Idle)
         } else {

@@ -135,7 +135,7 @@ fn relief(host: &HostSample, reserve: u64) -> Relief {
 /// Bytes that workers leave to others.
 fn reserve(settings: &HostSettings, total: u64) -> u64 {
     match settings.memory_reserve {
-        None => RESERVE_MIN.max(total / 20),
+        None => RESERVE_MIN.min(total / 4).max(total / 20),
         Some(MemoryReserve::Bytes(bytes)) => bytes,
         Some(MemoryReserve::Percent(percent)) => share(total, percent / 100.0),
     }

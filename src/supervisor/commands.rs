@@ -1,6 +1,7 @@
 //! What operators ask for. Whatever takes time is waited for on a task of its own, so that the
 //! supervisor goes on.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -108,9 +109,15 @@ impl Supervisor {
 
     /// Stops pools, each after those that come after it.
     fn descend(&self, picked: Vec<Picked>, answer: Answer) {
-        let views: Vec<_> = picked.iter().map(|(pool, _)| pool.view()).collect();
+        // As they are in the file now: a view may be of before the last edit.
+        let settings = |(pool, _): &Picked| {
+            let view = pool.view();
+            let entry = self.pools.get(&view.name);
+            entry.map_or_else(|| Arc::clone(&view.settings), |entry| Arc::clone(&entry.settings))
+        };
+        let settings: Vec<_> = picked.iter().map(settings).collect();
         let pools: Vec<_> =
-            views.iter().zip(&picked).map(|(view, (_, pick))| (&*view.settings, pick)).collect();
+            settings.iter().zip(&picked).map(|(settings, (_, pick))| (&**settings, pick)).collect();
         let steps = descent::steps(&pools, &self.rooms.intents);
         self.rooms.tasks.spawn(async move {
             let all = picked.into_iter().zip(steps).map(|((pool, pick), mut step)| async move {

@@ -1,5 +1,7 @@
 //! Files of the programs that pools run: a change rolls the pool.
 
+use std::sync::Arc;
+
 use tracing::info;
 
 use super::reload::Effect;
@@ -15,12 +17,14 @@ impl Supervisor {
     /// The files of a pool's program have changed, and it is quiet.
     pub(super) fn deployed(&mut self, changed: ProgramChanged) {
         let ProgramChanged { pool, files } = changed;
-        let Some(entry) = self.pools.get(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
         let what = told(&files);
         if entry.handle.view().intent == PoolIntent::Stopped {
             return info!("{pool}: {what} changed; it is stopped");
         }
         info!("{pool}: {what} changed: its workers are replaced");
+        // It may serve other functions now; those that run tell theirs again.
+        entry.learned = Arc::default();
         let handle = entry.handle.clone();
         let done = async move {
             match handle.ask(|reply| PoolCommand::Renew { reply }).await {

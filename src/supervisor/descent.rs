@@ -14,18 +14,22 @@ pub(super) struct Step {
     before: Vec<(PoolName, watch::Receiver<Option<bool>>)>,
     /// Whether it has stopped, for those that it comes after.
     stopped: watch::Sender<Option<bool>>,
-    /// Where it is remembered that it is to stop; `None`: only some of its workers are.
+    /// Where it is remembered that it is to stop; `None`: only some of its workers are, or it is
+    /// remembered already.
     intents: Option<Intents>,
 }
 
 /// The steps of pools that are to stop together, in their order. What is asked for is remembered
 /// before anything is waited for.
 pub(super) fn steps(pools: &[(&PoolSettings, &Pick)], intents: &Intents) -> Vec<Step> {
+    let is_new_wish = |settings: &PoolSettings, pick: &Pick| {
+        matches!(pick, Pick::Pool) && !intents.of(&settings.name).stopped
+    };
     let step = |(settings, pick): &(&PoolSettings, &Pick)| Step {
         pool: settings.name.clone(),
         before: Vec::new(),
         stopped: watch::Sender::new(None),
-        intents: matches!(pick, Pick::Pool).then(|| intents.clone()),
+        intents: is_new_wish(settings, pick).then(|| intents.clone()),
     };
     let mut steps: Vec<_> = pools.iter().map(step).collect();
     let ends: Vec<_> = steps.iter().map(|step| step.stopped.subscribe()).collect();

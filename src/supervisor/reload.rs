@@ -329,7 +329,8 @@ impl Supervisor {
         }))
     }
 
-    /// Logs each effect when it has happened, unless that was told before, and answers whoever waits for all of them.
+    /// Logs each effect when it has happened, unless that was told before, and answers whoever waits
+    /// for all of them.
     pub(super) fn say_when_done(&self, effects: Vec<Effect>, answer: Option<Answer>) {
         self.rooms.tasks.spawn(async move {
             let logged = effects.into_iter().map(|effect| async move {

@@ -34,6 +34,8 @@ use crate::pool::{
 
 /// How often holds and elastic pools are looked at without an event.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the logs may take to say who types.
+const TYPISTS_WITHIN: Duration = Duration::from_millis(250);
 
 /// The other rooms, as far as the supervisor calls them.
 #[derive(Debug)]
@@ -270,7 +272,9 @@ impl Supervisor {
         }
         let logs = &self.rooms.logs;
         let typists = logs.ask(|reply| LogsRequest::Terminal(TerminalRequest::Typists { reply }));
-        typists.await.unwrap_or_default()
+        // A disk that takes no logs must not keep this loop.
+        let typists = tokio::time::timeout(TYPISTS_WITHIN, typists).await;
+        typists.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     pub(super) async fn snapshot(&mut self) -> Snapshot {

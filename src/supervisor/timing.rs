@@ -35,7 +35,7 @@ pub(super) struct Submitted {
 #[derive(Clone, Debug)]
 pub(super) struct Timing {
     alarm: Alarm,
-    /// What came of the last time, if that was a job.
+    /// What came of the last time.
     last: Option<Occasion>,
     /// The handle of the last job.
     handle: String,

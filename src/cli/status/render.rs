@@ -324,14 +324,18 @@ fn doing(worker: &WorkerStatus) -> Cell {
     // A job that is waited for: `draining: slow H:x:3 4.0 s`.
     let leaves = worker.state == "STOPPING" && !worker.detail.is_empty();
     let why = if leaves { format!("{}: ", worker.detail) } else { String::new() };
-    Cell::plain(format!("{why}{}{more}", job_cell(job)))
+    let keyboard = keyboard(worker).map_or_else(String::new, |keyboard| format!("; {keyboard}"));
+    Cell::plain(format!("{why}{}{more}{keyboard}", job_cell(job)))
 }
 
 /// `waits for its time`, `keyboard: dev (uid 1000)`
 fn rest(worker: &WorkerStatus) -> String {
-    let keyboard = worker.keyboard.as_ref().map(|who| format!("keyboard: {who}"));
-    let parts = [Some(worker.detail.clone()).filter(|detail| !detail.is_empty()), keyboard];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let detail = Some(worker.detail.clone()).filter(|detail| !detail.is_empty());
+    detail.into_iter().chain(keyboard(worker)).collect::<Vec<_>>().join("; ")
+}
+
+fn keyboard(worker: &WorkerStatus) -> Option<String> {
+    worker.keyboard.as_ref().map(|who| format!("keyboard: {who}"))
 }
 
 /// `slow H:x:3 4.0 s 30%`

@@ -2,7 +2,8 @@
 //!
 //! Without `-i` the screen is painted on ours, whatever the size of ours is, and nothing else that
 //! the worker prints reaches it. With `-i` the worker's terminal follows the size of ours, its bytes
-//! come as they are, and every key but one goes to it, and that one when it is pressed twice. A successor of the worker takes its place.
+//! come as they are, and every key but one goes to it, and that one when it is pressed twice. A
+//! successor of the worker takes its place.
 
 mod detach;
 mod keys;

@@ -121,6 +121,11 @@ impl Roster {
         self.intent
     }
 
+    /// Whether it is on its way out.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
     /// How many workers it is to have.
     pub fn target(&self) -> u32 {
         self.target

@@ -168,11 +168,11 @@ impl Pool {
             _ => None,
         };
         let is_news = !matches!(event, Event::JobEnded { .. } | Event::Deadline);
-        let is_wish =
-            matches!(event, Event::Start { .. } | Event::Stop { .. } | Event::Restart { .. });
+        let is_stop = matches!(event, Event::Stop { .. });
+        let is_wish = is_stop || matches!(event, Event::Start { .. } | Event::Restart { .. });
         let effects = self.roster.handle(now(), self.chance.draw(), event);
-        if is_wish {
-            self.remember_wish();
+        if is_wish && !self.roster.is_closing() {
+            self.remember_wish(is_stop);
         }
         if is_news || !effects.is_empty() {
             self.publisher.touch();
@@ -198,11 +198,12 @@ impl Pool {
     }
 
     /// On disk before it is answered, and before a drain that may take hours.
-    fn remember_wish(&self) {
+    fn remember_wish(&self, is_stop: bool) {
         let stopped = self.roster.intent() == PoolIntent::Stopped;
         let held = self.roster.held();
         self.intents.change(&self.settings.name, |mind| {
-            mind.stopped = stopped;
+            // That the pool is to stop may be remembered before its turn has come.
+            mind.stopped = stopped || is_stop && mind.stopped;
             mind.held = held;
         });
     }

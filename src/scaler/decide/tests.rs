@@ -259,6 +259,21 @@ fn what_a_neighbour_takes_of_the_reserve_is_given_back_and_the_reason_says_so() 
 }
 
 #[test]
+fn a_short_memory_spares_the_first_worker_and_waits_for_those_that_leave() {
+    let take = |(min, running, leaving), stall| {
+        let sample = PoolSample { running, leaving, ..pool(min, 10, "mail") };
+        let mut look = look(&[("mail", sample, queue(1))]);
+        look.host.mem_stall = Some(stall);
+        let plan =
+            decide(&mut ScalerState::default(), Instant::now(), &look, &HostSettings::default());
+        plan.decisions[&name("mail")].take
+    };
+    assert_eq!(take((0, 1, 0), 90.0), Take::Surplus);
+    assert_eq!(take((0, 2, 0), 90.0), Take::BusyForMemory);
+    assert_eq!(take((0, 8, 1), 90.0), Take::Surplus);
+}
+
+#[test]
 fn a_busy_host_keeps_pools_at_their_minimum_and_the_reason_says_so() {
     let sample = PoolSample { idle: 2, ..pool(2, 8, "mail") };
     let mut look = look(&[("mail", sample, queue(90))]);
