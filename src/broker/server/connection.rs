@@ -78,6 +78,10 @@ async fn run(shell: Rc<Shell>, session: SessionId, stream: Rc<Stream>, wake: Rc<
                     continue;
                 }
                 let lane = if at_once { Some(shell.cut.acquire().await) } else { None };
+                // Much may have happened while others had the lane.
+                if lane.is_some() && !is_read(&mut shell.core.borrow_mut(), session) {
+                    continue;
+                }
                 let turn = shell.core.borrow_mut().turn(session, &mut reader);
                 match turn {
                     Turn::Ended => return,
@@ -123,6 +127,10 @@ async fn may_read(
         _ = stream.readable(), if waits.reads => true,
         () = thaw, if waits.frozen => false,
     }
+}
+
+fn is_read(core: &mut Core, id: SessionId) -> bool {
+    matches!(standing(core, id), Standing::Open(waits) if waits.reads)
 }
 
 fn standing(core: &mut Core, id: SessionId) -> Standing {

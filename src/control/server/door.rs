@@ -75,7 +75,10 @@ impl Listener for Door {
             let (stream, address) = Listener::accept(&mut self.listener).await;
             match Arc::clone(&self.room).try_acquire_owned() {
                 Ok(place) => {
-                    self.is_full = false;
+                    // Told anew only after it was far from full: places come and go at the bound.
+                    if self.room.available_permits() > self.connections_max / 10 {
+                        self.is_full = false;
+                    }
                     return (Connection { stream, _place: place }, address);
                 }
                 Err(_) => self.refuse(stream),
