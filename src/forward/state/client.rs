@@ -252,7 +252,8 @@ fn expected(kind: Kind) -> Option<Pending> {
     }
 }
 
-fn is_about_report(body: &[u8]) -> bool {
+/// Whether an error is about the report of a job, which nobody waits for an answer to.
+pub(super) fn is_about_report(body: &[u8]) -> bool {
     body.starts_with(ErrorCode::JobNotFound.as_str().as_bytes())
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::client::is_about_report;
 use super::effects::{Packet, Wire};
 use super::lane::{Lane, LaneState};
 use super::session::{Session, Turn};
@@ -34,8 +35,16 @@ impl Questions {
         self.0.len() < QUESTIONS_MAX
     }
 
-    fn of_server(&mut self, server: usize) -> Option<&mut Question> {
-        self.0.iter_mut().find(|question| question.asked.contains(&server))
+    /// The question that this packet of a server answers, if it answers one.
+    fn answered_by(&mut self, server: usize, frame: &Frame) -> Option<&mut Question> {
+        let first = self.0.iter_mut().find(|question| question.asked.contains(&server))?;
+        let is_answer = match frame.kind {
+            Kind::StatusRes => first.frame.kind == Kind::GetStatus,
+            Kind::StatusResUnique => first.frame.kind == Kind::GetStatusUnique,
+            // Not one about the report of a job, which answers nothing.
+            _ => frame.kind == Kind::Error && !is_about_report(&frame.body),
+        };
+        is_answer.then_some(first)
     }
 }
 
@@ -99,12 +108,12 @@ impl Session {
         frame: &Frame,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let is_status = matches!(frame.kind, Kind::StatusRes | Kind::StatusResUnique);
-        let is_refusal = frame.kind == Kind::Error && !self.client.expects(server);
-        let Some(question) = self.questions.of_server(server) else { return false };
-        if !is_status && !is_refusal {
+        let is_status = frame.kind != Kind::Error;
+        // An error may be about a request that went to this server alone.
+        if !is_status && self.client.expects(server) {
             return false;
         }
+        let Some(question) = self.questions.answered_by(server, frame) else { return false };
         question.asked.remove(&server);
         if is_status && is_known(&frame.body) && !question.is_answered {
             question.is_answered = true;

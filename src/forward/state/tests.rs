@@ -346,6 +346,29 @@ fn a_question_about_a_job_is_put_to_all_servers_and_one_that_knows_it_answers() 
 }
 
 #[test]
+fn what_answers_no_question_is_passed_on_and_the_question_stays() {
+    let mut scene = Scene::new(2);
+    scene.says(Kind::CanDo, &["f"]);
+    (0..2).for_each(|server| scene.up(server));
+    scene.says(Kind::GetStatus, &["H:y:1"]);
+    scene.told();
+    // A report came too late.
+    scene.server(1, Kind::Error, &["JOB_NOT_FOUND", "no such job"]);
+    assert_eq!(scene.told(), ["w Error JOB_NOT_FOUND no such job"]);
+    scene.server(0, Kind::StatusRes, &["H:y:1", "0", "0", "0", "0"]);
+    scene.server(1, Kind::StatusResUnique, &["u", "0", "0", "0", "0", "0"]);
+    assert_eq!(scene.told(), ["w StatusResUnique u 0 0 0 0 0"], "the second may know it");
+    scene.server(1, Kind::StatusRes, &["H:y:1", "1", "1", "3", "10"]);
+    assert_eq!(scene.told(), ["w StatusRes H:y:1 1 1 3 10"]);
+    // Other errors are answers.
+    scene.says(Kind::GetStatusUnique, &["u"]);
+    scene.told();
+    scene.server(0, Kind::Error, &["bad_packet", "what"]);
+    scene.server(1, Kind::Error, &["bad_packet", "what"]);
+    assert_eq!(scene.told(), ["w Error bad_packet what"]);
+}
+
+#[test]
 fn a_question_that_no_server_can_answer_ends_as_other_requests_do() {
     for performs in [false, true] {
         let mut scene = Scene::new(2);
