@@ -81,6 +81,22 @@ impl Session {
         !self.abilities.is_empty()
     }
 
+    /// Whether more of what the worker sends is wanted.
+    pub(super) fn has_room(&self) -> bool {
+        self.client.has_room() && self.questions.has_room()
+    }
+
+    /// When a server has owed an answer for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.grabs.deadline(), self.questions.deadline()].into_iter().flatten().min()
+    }
+
+    /// Servers did not answer in time.
+    pub(super) fn overdue(&mut self, turn: &mut Turn<'_>) {
+        self.grab_overdue(turn);
+        self.questions_overdue(turn);
+    }
+
     /// Takes a packet from the worker.
     pub(super) fn packet(&mut self, frame: Frame, turn: &mut Turn<'_>) {
         if frame.magic == Magic::Response {

@@ -346,6 +346,62 @@ fn a_question_about_a_job_is_put_to_all_servers_and_one_that_knows_it_answers() 
 }
 
 #[test]
+fn a_server_that_is_silent_on_a_question_is_dropped_and_the_others_are_believed() {
+    let mut scene = Scene::new(2);
+    scene.says(Kind::CanDo, &["f"]);
+    scene.up(0);
+    scene.input(SESSION, Input::Connected { server: 1 });
+    scene.says(Kind::GetStatus, &["H:y:1"]);
+    scene.server(0, Kind::StatusRes, &["H:y:1", "0", "0", "0", "0"]);
+    assert_eq!(scene.state.next_deadline(), None, "the second is not asked so far");
+    // What it is asked late it may answer as late.
+    scene.now += Duration::from_secs(4);
+    scene.server(1, Kind::EchoRes, &["gear-supervisor"]);
+    let asked = scene.now;
+    scene.says(Kind::GrabJob, &[]);
+    scene.now += Duration::from_secs(1);
+    scene.server(0, Kind::NoJob, &[]);
+    scene.told();
+    assert_eq!(scene.state.next_deadline(), Some(asked + Duration::from_secs(5)));
+    scene.now = asked + Duration::from_secs(5);
+    scene.state.deadline(scene.now, &mut scene.fx);
+    assert_eq!(scene.fx.hangs, [(SESSION, 1)]);
+    assert_eq!(scene.told(), ["w StatusRes H:y:1 0 0 0 0", "w NoJob"]);
+    assert_eq!(scene.state.next_deadline(), None);
+    // A session that ends leaves no timer.
+    scene.says(Kind::GetStatus, &["H:y:1"]);
+    assert!(scene.state.next_deadline().is_some());
+    scene.input(SESSION, Input::Closed);
+    assert_eq!(scene.state.next_deadline(), None);
+}
+
+#[test]
+fn a_client_is_read_on_once_its_questions_are_answered() {
+    let mut scene = Scene::new(2);
+    scene.says(Kind::CanDo, &["f"]);
+    (0..2).for_each(|server| scene.up(server));
+    let ask = |scene: &mut Scene, count| {
+        (0..count).for_each(|_| scene.says(Kind::GetStatus, &["H:y:1"]));
+    };
+    ask(&mut scene, 1024);
+    assert!(!scene.state.has_room(SESSION));
+    // The second is silent: an answered question takes no place, but there is an end to it.
+    scene.server(0, Kind::StatusRes, &["H:y:1", "1", "0", "0", "0"]);
+    assert!(scene.state.has_room(SESSION));
+    assert_eq!(std::mem::take(&mut scene.fx.resumes), [SESSION]);
+    for _ in 0..1024 {
+        ask(&mut scene, 1);
+        scene.server(0, Kind::StatusRes, &["H:y:1", "1", "0", "0", "0"]);
+    }
+    assert!(!scene.state.has_room(SESSION));
+    scene.fx.resumes.clear();
+    scene.now += Duration::from_secs(5);
+    scene.state.deadline(scene.now, &mut scene.fx);
+    assert!(scene.state.has_room(SESSION));
+    assert_eq!(scene.fx.resumes, [SESSION]);
+}
+
+#[test]
 fn what_answers_no_question_is_passed_on_and_the_question_stays() {
     let mut scene = Scene::new(2);
     scene.says(Kind::CanDo, &["f"]);
