@@ -144,7 +144,7 @@ impl Session {
     pub(super) fn unreachable(&mut self, server: usize, turn: &mut Turn<'_>) {
         self.question_lost(server, turn);
         if let Some(lane) = self.lanes.get_mut(server) {
-            lane.dial();
+            lane.dial_again();
         }
         if !self.client.waiting.is_empty() {
             self.client.refused.insert(server);

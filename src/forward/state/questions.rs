@@ -77,21 +77,21 @@ impl Session {
         let any_ready = self.lanes.iter().any(Lane::is_ready);
         let (mut asked, mut unasked) = (BTreeMap::new(), BTreeSet::new());
         for server in 0..self.lanes.len() {
-            match self.lanes.get(server).map(|lane| lane.state) {
-                Some(LaneState::Ready) => {
+            let Some(lane) = self.lanes.get(server) else { continue };
+            match lane.state {
+                LaneState::Ready => {
                     let wire = Wire::Server(self.id, server);
                     turn.fx.sends.push((wire, Packet::Frame(frame.clone())));
                     asked.insert(server, turn.now + ANSWER_WITHIN);
                 }
-                Some(LaneState::Closed) => {
+                LaneState::Closed => {
                     self.open(server, turn);
                     unasked.insert(server);
                 }
-                Some(LaneState::Dialling) if any_ready => {}
-                Some(LaneState::Dialling | LaneState::Probing) => {
+                LaneState::Dialling | LaneState::Probing if lane.is_lost && any_ready => {}
+                LaneState::Dialling | LaneState::Probing => {
                     unasked.insert(server);
                 }
-                None => {}
             }
         }
         let question = Question { frame, unasked, asked, unknown: None, is_answered: false };

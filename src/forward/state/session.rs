@@ -159,7 +159,7 @@ impl Session {
     /// A connection to a server ended, and is tried again.
     pub(super) fn lost(&mut self, server: usize, turn: &mut Turn<'_>) {
         let Some(lane) = self.lanes.get_mut(server) else { return };
-        lane.dial();
+        lane.dial_again();
         for handle in self.jobs.orphan(server) {
             let handle = String::from_utf8_lossy(&handle).into_owned();
             let worker = self.worker;
@@ -210,6 +210,7 @@ impl Session {
             (turn.crews.is_serving(self.worker), self.rest == Rest::Asleep);
         let Some(lane) = self.lanes.get_mut(server) else { return };
         lane.state = LaneState::Ready;
+        lane.is_lost = false;
         let wire = Wire::Server(self.id, server);
         let told = self.client_id.iter().chain(self.abilities.values().filter(|_| is_serving));
         turn.fx.sends.extend(told.map(|frame| (wire, Packet::Frame(frame.clone()))));

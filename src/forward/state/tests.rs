@@ -402,6 +402,34 @@ fn a_client_is_read_on_once_its_questions_are_answered() {
 }
 
 #[test]
+fn every_question_waits_for_a_server_that_is_dialled_for_the_first_time() {
+    let mut scene = Scene::new(2);
+    scene.says(Kind::SubmitJobBg, &["f", "", "p"]);
+    scene.up(0);
+    scene.server(0, Kind::JobCreated, &["H:x:1"]);
+    for handle in ["H:y:1", "H:y:2"] {
+        scene.says(Kind::GetStatus, &[handle]);
+        scene.server(0, Kind::StatusRes, &[handle, "0", "0", "0", "0"]);
+    }
+    scene.told();
+    scene.up(1);
+    assert_eq!(scene.told(), ["s1 GetStatus H:y:1", "s1 GetStatus H:y:2"]);
+    for handle in ["H:y:1", "H:y:2"] {
+        scene.server(1, Kind::StatusRes, &[handle, "1", "0", "0", "0"]);
+    }
+    assert_eq!(scene.told(), ["w StatusRes H:y:1 1 0 0 0", "w StatusRes H:y:2 1 0 0 0"]);
+    // Once lost it is not waited for, not even while it is to show that it answers; then it is.
+    scene.input(SESSION, Input::Lost { server: 1 });
+    scene.input(SESSION, Input::Connected { server: 1 });
+    scene.says(Kind::GetStatus, &["H:z:1"]);
+    scene.server(0, Kind::StatusRes, &["H:z:1", "0", "0", "0", "0"]);
+    assert_eq!(scene.told(), ["s0 GetStatus H:z:1", "w StatusRes H:z:1 0 0 0 0"]);
+    scene.server(1, Kind::EchoRes, &["gear-supervisor"]);
+    scene.says(Kind::GetStatus, &["H:z:1"]);
+    assert_eq!(scene.told(), ["s0 GetStatus H:z:1", "s1 GetStatus H:z:1"]);
+}
+
+#[test]
 fn what_answers_no_question_is_passed_on_and_the_question_stays() {
     let mut scene = Scene::new(2);
     scene.says(Kind::CanDo, &["f"]);
