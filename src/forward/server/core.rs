@@ -73,7 +73,8 @@ pub(super) struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Read,
-    /// Its task waits until the other side has been sent more.
+    /// Its task waits until there is room for more: the other side has been sent more, or questions
+    /// have been answered.
     Paused,
     /// It is to be closed once all is written.
     Closing,

@@ -23,6 +23,9 @@ impl Core {
             for session in std::mem::take(&mut self.fx.closes) {
                 self.close(Wire::Worker(session));
             }
+            for session in std::mem::take(&mut self.fx.resumes) {
+                self.resume(session);
+            }
             self.pass_on_news();
             self.answer();
             while let Some(wire) = self.touched.pop() {
@@ -81,7 +84,7 @@ impl Core {
         }
     }
 
-    /// Wakes the tasks of a session that wait until something has been sent.
+    /// Wakes the tasks of a session that wait until there is room for what they read.
     pub(super) fn resume(&mut self, session: SessionId) {
         let servers = (0..self.servers.len()).map(|server| Wire::Server(session, server));
         for wire in servers.chain([Wire::Worker(session)]) {

@@ -144,7 +144,7 @@ impl Session {
     pub(super) fn unreachable(&mut self, server: usize, turn: &mut Turn<'_>) {
         self.question_lost(server, turn);
         if let Some(lane) = self.lanes.get_mut(server) {
-            lane.dial();
+            lane.dial_again();
         }
         if !self.client.waiting.is_empty() {
             self.client.refused.insert(server);
@@ -252,7 +252,8 @@ fn expected(kind: Kind) -> Option<Pending> {
     }
 }
 
-fn is_about_report(body: &[u8]) -> bool {
+/// Whether an error is about the report of a job, which nobody waits for an answer to.
+pub(super) fn is_about_report(body: &[u8]) -> bool {
     body.starts_with(ErrorCode::JobNotFound.as_str().as_bytes())
 }
 

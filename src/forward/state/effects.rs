@@ -117,6 +117,8 @@ pub struct Effects {
     pub hangs: Vec<(SessionId, usize)>,
     /// Sessions that are to end once what is owed to the worker has been sent.
     pub closes: Vec<SessionId>,
+    /// Sessions of which more is wanted again, see [`super::State::has_room`].
+    pub resumes: Vec<SessionId>,
     /// News.
     pub news: Vec<News>,
     /// Jobs whose servers were lost.
@@ -141,11 +143,12 @@ impl Effects {
     /// True when nothing is left to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { sends, opens, hangs, closes, news, orphans, settled, drained } = self;
+        let Self { sends, opens, hangs, closes, resumes, news, orphans, settled, drained } = self;
         sends.is_empty()
             && opens.is_empty()
             && hangs.is_empty()
             && closes.is_empty()
+            && resumes.is_empty()
             && news.is_empty()
             && orphans.is_empty()
             && settled.is_empty()

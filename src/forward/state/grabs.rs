@@ -18,7 +18,7 @@ use crate::model::{FunctionName, Unique};
 use crate::protocol::{Frame, Request, Response};
 
 /// How long a server may take to answer; then it counts as lost, and the others are asked.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Questions of one worker that wait for answers; nobody needs more than one.
 const GRABS_MAX: usize = 64;
 
@@ -232,7 +232,7 @@ impl Session {
     }
 
     /// A server did not answer in time.
-    pub(super) fn overdue(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn grab_overdue(&mut self, turn: &mut Turn<'_>) {
         let Some(asked) = &self.grabs.asked else { return };
         if asked.until <= turn.now {
             let server = asked.server;

@@ -19,6 +19,8 @@ const COLD: Duration = Duration::from_millis(500);
 pub(super) struct Lane {
     pub(super) state: LaneState,
     pub(super) rest: LaneRest,
+    /// The last try ended without an answer, or the connection was lost.
+    pub(super) is_lost: bool,
     /// Until when others are asked before it.
     cold_until: Option<Instant>,
 }
@@ -61,6 +63,12 @@ impl Lane {
 
     pub(super) fn dial(&mut self) {
         *self = Self { state: LaneState::Dialling, ..Self::default() };
+    }
+
+    /// It was lost, or could not be reached, and is tried again.
+    pub(super) fn dial_again(&mut self) {
+        self.dial();
+        self.is_lost = true;
     }
 
     /// It had no job.

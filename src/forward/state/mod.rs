@@ -73,7 +73,7 @@ impl State {
         });
         if is_end
             && let Some(ended) = self.sessions.remove(&id)
-            && let Some(deadline) = ended.grabs.deadline()
+            && let Some(deadline) = ended.deadline()
         {
             self.timers.remove(&(deadline, id));
         }
@@ -97,8 +97,7 @@ impl State {
     /// Whether more of what a worker sends is wanted.
     #[must_use]
     pub fn has_room(&self, id: SessionId) -> bool {
-        let has_room = |it: &Session| it.client.has_room() && it.questions.has_room();
-        self.sessions.get(&id).is_none_or(has_room)
+        self.sessions.get(&id).is_none_or(Session::has_room)
     }
 
     /// Whether a server has answered on the session's connection to it.
@@ -240,7 +239,7 @@ impl State {
         }
     }
 
-    /// Has a session do something, and sets its timer anew.
+    /// Has a session do something, sets its timer anew, and tells when it came to have room.
     fn with_session(
         &mut self,
         now: Instant,
@@ -249,9 +248,12 @@ impl State {
         act: impl FnOnce(&mut Session, &mut Turn<'_>),
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let before = session.grabs.deadline();
+        let (before, had_room) = (session.deadline(), session.has_room());
         act(session, &mut Turn { now, crews: &mut self.crews, fx });
-        let after = session.grabs.deadline();
+        let after = session.deadline();
+        if !had_room && session.has_room() {
+            fx.resumes.push(id);
+        }
         if before != after {
             before.map(|at| self.timers.remove(&(at, id)));
             self.timers.extend(after.map(|at| (at, id)));

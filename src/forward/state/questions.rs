@@ -1,17 +1,23 @@
 //! Questions about jobs: put to every server, since any of them may have the job, and answered once,
 //! by one that knows it or, when none does, by one that does not.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::client::is_about_report;
 use super::effects::{Packet, Wire};
+use super::grabs::ANSWER_WITHIN;
 use super::lane::{Lane, LaneState};
 use super::session::{Session, Turn};
 use crate::protocol::{ErrorCode, Frame, Kind, Response};
 
 /// Questions without an answer before the worker is read no further.
 const QUESTIONS_MAX: usize = 1024;
+/// The same with those that are answered while another server owes its answer still: what a busy
+/// client asks while one server is silent must not be kept without bound.
+const KEPT_MAX: usize = 2 * QUESTIONS_MAX;
 
 /// The questions of a session, in their order.
 #[derive(Debug, Default)]
@@ -22,8 +28,8 @@ struct Question {
     frame: Frame,
     /// Servers that are asked once they are there.
     unasked: BTreeSet<usize>,
-    /// Servers that owe an answer; each answers in the order in which it was asked.
-    asked: BTreeSet<usize>,
+    /// Servers that owe an answer, and until when; each answers in the order in which it was asked.
+    asked: BTreeMap<usize, Instant>,
     /// What a server said that does not know the job.
     unknown: Option<Frame>,
     is_answered: bool,
@@ -31,11 +37,31 @@ struct Question {
 
 impl Questions {
     pub(super) fn has_room(&self) -> bool {
-        self.0.len() < QUESTIONS_MAX
+        let unanswered = || self.0.iter().filter(|question| !question.is_answered).count();
+        self.0.len() < QUESTIONS_MAX || (self.0.len() < KEPT_MAX && unanswered() < QUESTIONS_MAX)
     }
 
-    fn of_server(&mut self, server: usize) -> Option<&mut Question> {
-        self.0.iter_mut().find(|question| question.asked.contains(&server))
+    /// When the first answer is overdue.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.iter().flat_map(|question| question.asked.values()).min().copied()
+    }
+
+    /// Servers that owe an answer for too long.
+    fn silent(&self, now: Instant) -> BTreeSet<usize> {
+        let owed = self.0.iter().flat_map(|question| &question.asked);
+        owed.filter(|(_, until)| **until <= now).map(|(server, _)| *server).collect()
+    }
+
+    /// The question that this packet of a server answers, if it answers one.
+    fn answered_by(&mut self, server: usize, frame: &Frame) -> Option<&mut Question> {
+        let first = self.0.iter_mut().find(|question| question.asked.contains_key(&server))?;
+        let is_answer = match frame.kind {
+            Kind::StatusRes => first.frame.kind == Kind::GetStatus,
+            Kind::StatusResUnique => first.frame.kind == Kind::GetStatusUnique,
+            // Not one about the report of a job, which answers nothing.
+            _ => frame.kind == Kind::Error && !is_about_report(&frame.body),
+        };
+        is_answer.then_some(first)
     }
 }
 
@@ -49,23 +75,23 @@ impl Session {
     pub(super) fn ask_all(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
         let frame = owned(frame);
         let any_ready = self.lanes.iter().any(Lane::is_ready);
-        let (mut asked, mut unasked) = (BTreeSet::new(), BTreeSet::new());
+        let (mut asked, mut unasked) = (BTreeMap::new(), BTreeSet::new());
         for server in 0..self.lanes.len() {
-            match self.lanes.get(server).map(|lane| lane.state) {
-                Some(LaneState::Ready) => {
+            let Some(lane) = self.lanes.get(server) else { continue };
+            match lane.state {
+                LaneState::Ready => {
                     let wire = Wire::Server(self.id, server);
                     turn.fx.sends.push((wire, Packet::Frame(frame.clone())));
-                    asked.insert(server);
+                    asked.insert(server, turn.now + ANSWER_WITHIN);
                 }
-                Some(LaneState::Closed) => {
+                LaneState::Closed => {
                     self.open(server, turn);
                     unasked.insert(server);
                 }
-                Some(LaneState::Dialling) if any_ready => {}
-                Some(LaneState::Dialling | LaneState::Probing) => {
+                LaneState::Dialling | LaneState::Probing if lane.is_lost && any_ready => {}
+                LaneState::Dialling | LaneState::Probing => {
                     unasked.insert(server);
                 }
-                None => {}
             }
         }
         let question = Question { frame, unasked, asked, unknown: None, is_answered: false };
@@ -76,7 +102,7 @@ impl Session {
     pub(super) fn question_ready(&mut self, server: usize, turn: &mut Turn<'_>) {
         for question in &mut self.questions.0 {
             if question.unasked.remove(&server) {
-                question.asked.insert(server);
+                question.asked.insert(server, turn.now + ANSWER_WITHIN);
                 let wire = Wire::Server(self.id, server);
                 turn.fx.sends.push((wire, Packet::Frame(question.frame.clone())));
             }
@@ -92,6 +118,14 @@ impl Session {
         self.settle_questions(turn);
     }
 
+    /// Drops servers that did not answer in time; the client gets what the others said.
+    pub(super) fn questions_overdue(&mut self, turn: &mut Turn<'_>) {
+        for server in self.questions.silent(turn.now) {
+            turn.fx.hangs.push((self.id, server));
+            self.lost(server, turn);
+        }
+    }
+
     /// Takes what a server answers to a question; `false`: it answers something else.
     pub(super) fn question_answered(
         &mut self,
@@ -99,12 +133,12 @@ impl Session {
         frame: &Frame,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let is_status = matches!(frame.kind, Kind::StatusRes | Kind::StatusResUnique);
-        let is_refusal = frame.kind == Kind::Error && !self.client.expects(server);
-        let Some(question) = self.questions.of_server(server) else { return false };
-        if !is_status && !is_refusal {
+        let is_status = frame.kind != Kind::Error;
+        // An error may be about a request that went to this server alone.
+        if !is_status && self.client.expects(server) {
             return false;
         }
+        let Some(question) = self.questions.answered_by(server, frame) else { return false };
         question.asked.remove(&server);
         if is_status && is_known(&frame.body) && !question.is_answered {
             question.is_answered = true;

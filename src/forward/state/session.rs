@@ -81,6 +81,22 @@ impl Session {
         !self.abilities.is_empty()
     }
 
+    /// Whether more of what the worker sends is wanted.
+    pub(super) fn has_room(&self) -> bool {
+        self.client.has_room() && self.questions.has_room()
+    }
+
+    /// When a server has owed an answer for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.grabs.deadline(), self.questions.deadline()].into_iter().flatten().min()
+    }
+
+    /// Servers did not answer in time.
+    pub(super) fn overdue(&mut self, turn: &mut Turn<'_>) {
+        self.grab_overdue(turn);
+        self.questions_overdue(turn);
+    }
+
     /// Takes a packet from the worker.
     pub(super) fn packet(&mut self, frame: Frame, turn: &mut Turn<'_>) {
         if frame.magic == Magic::Response {
@@ -143,7 +159,7 @@ impl Session {
     /// A connection to a server ended, and is tried again.
     pub(super) fn lost(&mut self, server: usize, turn: &mut Turn<'_>) {
         let Some(lane) = self.lanes.get_mut(server) else { return };
-        lane.dial();
+        lane.dial_again();
         for handle in self.jobs.orphan(server) {
             let handle = String::from_utf8_lossy(&handle).into_owned();
             let worker = self.worker;
@@ -194,6 +210,7 @@ impl Session {
             (turn.crews.is_serving(self.worker), self.rest == Rest::Asleep);
         let Some(lane) = self.lanes.get_mut(server) else { return };
         lane.state = LaneState::Ready;
+        lane.is_lost = false;
         let wire = Wire::Server(self.id, server);
         let told = self.client_id.iter().chain(self.abilities.values().filter(|_| is_serving));
         turn.fx.sends.extend(told.map(|frame| (wire, Packet::Frame(frame.clone()))));
