@@ -22,8 +22,31 @@ const PIECE_LEN: i64 = 256;
 const LAST_ID: i64 = i64::MAX;
 
 /// Makes a new store of what can be read of the one at `path`; tells where the damaged one is.
+///
+/// A file whose tables cannot be found is no empty one: it is read below a new store's first page,
+/// or not replaced at all.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    replace(path, path)
+    let old = connect_to_read(path)?;
+    let (tables, prefix) = (has_tables(&old), meta(&old, "handle_prefix"));
+    drop(old);
+    if tables && prefix.is_some() {
+        return replace(path, path);
+    }
+    match set_aside_unknown(path)? {
+        Some(aside) => Ok(aside),
+        None if tables => replace(path, path),
+        None => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            what: "its first page is unreadable, and its tables cannot be found".to_owned(),
+        }),
+    }
+}
+
+/// Whether the tables that a store has had since the first format are known in its first page.
+fn has_tables(old: &Connection) -> bool {
+    ["meta", "jobs", "payloads"]
+        .into_iter()
+        .all(|table| columns_of(old, table).is_ok_and(|columns| !columns.is_empty()))
 }
 
 /// The same for a file that SQLite does not know for its own; `None` when it is none of ours.
@@ -119,10 +142,8 @@ fn copy_all(old: &Connection, new: &mut Connection) -> rusqlite::Result<()> {
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'meta'",
     )?;
     for table in tables {
-        let known = names(old, &format!("SELECT name FROM pragma_table_info('{table}')"));
-        let wanted =
-            names(&transaction, &format!("SELECT name FROM pragma_table_info('{table}')"))?;
-        let Ok(known) = known else { continue };
+        let wanted = columns_of(&transaction, &table)?;
+        let Ok(known) = columns_of(old, &table) else { continue };
         let columns: Vec<String> =
             wanted.into_iter().filter(|column| known.contains(column)).collect();
         if !columns.is_empty() {
@@ -144,6 +165,10 @@ fn copy_all(old: &Connection, new: &mut Connection) -> rusqlite::Result<()> {
 fn handles_lost() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(LAST_ID / 2)
+}
+
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    names(connection, &format!("SELECT name FROM pragma_table_info('{table}')"))
 }
 
 fn names(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {

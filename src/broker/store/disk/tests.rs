@@ -167,27 +167,68 @@ fn a_file_that_is_not_a_whole_store_is_never_taken_for_an_empty_one() {
     assert!(refusal(b"").contains("is not a job store"), "an empty file");
 }
 
+/// A state folder with a short job and a long one in it.
+fn folder_with_jobs() -> (tempfile::TempDir, [JobRecord; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:first").unwrap();
+    let long = JobRecord { payload: vec![b'x'; 9000].into(), ..job(2) };
+    store.commit(&[Change::Put(job(1)), Change::Put(long.clone())]).unwrap();
+    (folder, [job(1), long])
+}
+
+/// Overwrites a part of the store; tells what is in it then.
+fn damage(folder: &Path, part: std::ops::Range<usize>) -> Vec<u8> {
+    let path = folder.join(FILE);
+    let mut file = fs::read(&path).unwrap();
+    file[part].fill(0xa5);
+    fs::write(&path, &file).unwrap();
+    file
+}
+
+/// Files in the folder that were of use only while a store was mended.
+fn left_over(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    names.filter(|name| ["mended", "new", "rebuilt"].iter().any(|of| name.contains(of))).collect()
+}
+
 #[test]
-fn a_store_without_a_readable_header_is_set_aside_and_its_jobs_are_read() {
-    for damaged in [0..16, 0..100, 60..80, 0..4096] {
-        let folder = tempfile::tempdir().unwrap();
+fn a_store_without_a_readable_first_page_is_set_aside_and_its_jobs_are_read() {
+    for damaged in [0..16, 0..100, 60..80, 0..4096, 100..4096, 2048..4096] {
+        let (folder, wanted) = folder_with_jobs();
+        let file = damage(folder.path(), damaged.clone());
         let dir = StateDir::open(folder.path()).unwrap();
-        let mut store = DiskStore::open(&dir, "H:first").unwrap();
-        let long = JobRecord { payload: vec![b'x'; 9000].into(), ..job(2) };
-        store.commit(&[Change::Put(job(1)), Change::Put(long.clone())]).unwrap();
-        drop(store);
-        let path = folder.path().join(FILE);
-        let mut file = fs::read(&path).unwrap();
-        file[damaged.clone()].fill(0xa5);
-        fs::write(&path, &file).unwrap();
         let mut store = DiskStore::open(&dir, "H:renamed").unwrap();
         let (jobs, meta) = scan(&mut store);
-        assert_eq!((jobs, meta.handle_prefix.as_str()), (vec![job(1), long], "H:first"));
+        assert_eq!((&jobs[..], meta.handle_prefix.as_str()), (&wanted[..], "H:first"));
         assert_eq!(fs::read(folder.path().join("jobs.db.damaged-1")).unwrap(), file);
-        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        let rest: Vec<_> = names.filter(|name| name.to_string_lossy().contains("mended")).collect();
+        let rest = left_over(folder.path());
         assert!(rest.is_empty(), "{damaged:?}: {rest:?}");
     }
+}
+
+#[test]
+fn a_first_page_that_is_damaged_at_run_time_costs_no_job() {
+    let (folder, [short, long]) = folder_with_jobs();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:first").unwrap();
+    damage(folder.path(), 100..4096);
+    store.damage.found.store(true, Ordering::Relaxed);
+    store.commit(&[Change::Put(job(3))]).unwrap();
+    assert_eq!(scan(&mut store).0, [short, long, job(3)]);
+}
+
+#[test]
+fn a_store_whose_tables_cannot_be_found_is_not_replaced_by_an_empty_one() {
+    let (folder, _) = folder_with_jobs();
+    let file = damage(folder.path(), 100..8192);
+    let dir = StateDir::open(folder.path()).unwrap();
+    let error = DiskStore::open(&dir, "H:first").unwrap_err().to_string();
+    assert!(error.contains("its tables cannot be found; restore a copy, or move"), "{error}");
+    assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), file);
+    let rest = left_over(folder.path());
+    assert!(rest.is_empty(), "{rest:?}");
 }
 
 #[test]
