@@ -4,6 +4,7 @@ use std::fs;
 use super::*;
 use crate::broker::record::{Death, DeathCause, Fetched, JobUpdate, ScheduleRecord};
 use crate::broker::store::ScanPlace;
+use crate::broker::store::schema::{APPLICATION_ID, TABLES};
 
 fn job(id: u64) -> JobRecord {
     JobRecord {
@@ -240,6 +241,56 @@ fn a_store_of_a_later_version_is_left_alone() {
     other.execute("UPDATE meta SET value = 99 WHERE key = 'format'", ()).unwrap();
     let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
     assert!(error.contains("has format 99, and this version reads up to 3"), "{error}");
+}
+
+#[test]
+fn a_store_of_a_later_version_is_left_alone_without_its_header_too() {
+    for damaged in [0..100, 0..4096, 100..4096] {
+        let (folder, _) = folder_with_jobs();
+        let other = Connection::open(folder.path().join(FILE)).unwrap();
+        other.execute("UPDATE meta SET value = 99 WHERE key = 'format'", ()).unwrap();
+        drop(other);
+        let file = damage(folder.path(), damaged);
+        let dir = StateDir::open(folder.path()).unwrap();
+        let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
+        assert!(error.contains("has format 99, and this version reads up to 3"), "{error}");
+        assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), file);
+        assert!(left_over(folder.path()).is_empty());
+    }
+}
+
+#[test]
+fn dead_letters_of_an_upgraded_store_never_come_back_as_waiting_jobs() {
+    for (damaged, mends) in [(0..100, true), (0..4096, false), (100..4096, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Connection::open(folder.path().join(FILE)).unwrap();
+        first.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        first.execute_batch(TABLES).unwrap();
+        let rows =
+            "INSERT INTO meta VALUES ('format', 1), ('handle_prefix', 'H:x'), ('reserved', 9);
+            WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 900)
+            INSERT INTO jobs SELECT id, x'66', x'', 1, 0, 9 FROM n;
+            INSERT INTO payloads SELECT id, x'70' FROM jobs";
+        first.execute_batch(rows).unwrap();
+        drop(first);
+        let dir = StateDir::open(folder.path()).unwrap();
+        let mut store = DiskStore::open(&dir, "H:x").unwrap();
+        let [worker, exit, output] = ["w", "exit 3", "boom"].map(str::to_owned);
+        let death = Death { at: time_of(7), cause: DeathCause::Raised, worker, exit, output };
+        store.commit(&[Change::Update(update(1, Some(death.clone())))]).unwrap();
+        drop(store);
+        let file = damage(folder.path(), damaged);
+        match DiskStore::open(&dir, "H:x") {
+            Ok(mut store) => {
+                assert!(mends);
+                assert_eq!(store.extras().unwrap().deaths, [(JobId(1), death)].into());
+            }
+            Err(error) => {
+                assert!(!mends, "{error}");
+                assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), file);
+            }
+        }
+    }
 }
 
 #[test]
