@@ -56,7 +56,7 @@ pub(super) fn readable_copy(path: &Path) -> Result<Option<PathBuf>, StoreError> 
 
 /// Removes a copy and what SQLite put beside it.
 pub(super) fn remove(copy: &Path) -> io::Result<()> {
-    for part in ["", "-wal", "-shm"] {
+    for part in ["", "-wal", "-shm", "-journal"] {
         match fs::remove_file(with_suffix(copy, part)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -244,6 +244,35 @@ fn a_store_of_a_later_version_is_left_alone() {
 }
 
 #[test]
+fn what_a_mending_left_that_was_cut_short_is_removed_by_the_next_start() {
+    let (folder, wanted) = folder_with_jobs();
+    for name in ["mended", "mended-wal", "mended-shm", "new", "new-journal"] {
+        fs::write(folder.path().join(format!("{FILE}.{name}")), "half").unwrap();
+    }
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:first").unwrap();
+    assert_eq!(scan(&mut store).0, wanted);
+    let rest = left_over(folder.path());
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[test]
+fn a_disk_too_full_to_mend_a_store_is_told_with_the_room_and_keeps_no_copy() {
+    let (folder, _) = folder_with_jobs();
+    let path = folder.path().join(FILE);
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    for error in [
+        StoreError::Full { path: path.clone() },
+        StoreError::Open { path: path.clone(), source: full },
+    ] {
+        fs::write(folder.path().join("jobs.db.mended"), "half").unwrap();
+        let error = salvage::tidied(&path, Err::<(), _>(error)).unwrap_err().to_string();
+        assert!(error.contains("mending it needs up to 1 MB more on its disk"), "{error}");
+        assert!(left_over(folder.path()).is_empty());
+    }
+}
+
+#[test]
 fn a_store_of_a_later_version_is_left_alone_without_its_header_too() {
     for damaged in [0..100, 0..4096, 100..4096] {
         let (folder, _) = folder_with_jobs();
