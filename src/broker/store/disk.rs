@@ -74,7 +74,9 @@ impl DiskStore {
     /// When the file is not ours, is damaged, is from a later version, or cannot be written.
     pub fn open(dir: &StateDir, handle_prefix: &str) -> Result<Self, StoreError> {
         let path = dir.path().join(FILE);
-        salvage::finish(&path).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        salvage::finish(&path)
+            .and_then(|()| salvage::clear(&path))
+            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         match path.try_exists() {
             Ok(true) => {}
             Ok(false) => create(&path, handle_prefix)?,

@@ -74,6 +74,17 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// It is damaged, and the disk is too full to make a new one beside it.
+    #[error(
+        "the job store {} is damaged, and mending it needs up to {needed_mb} MB more on its disk; \
+         make room and start again", path.display()
+    )]
+    NoRoomToMend {
+        /// The file.
+        path: PathBuf,
+        /// Room for a copy and for the new file.
+        needed_mb: u64,
+    },
     /// SQLite refused.
     #[error("the job store {}: {source}", path.display())]
     Sqlite {

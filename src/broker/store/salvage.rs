@@ -22,16 +22,79 @@ const PIECE_LEN: i64 = 256;
 const LAST_ID: i64 = i64::MAX;
 
 /// Makes a new store of what can be read of the one at `path`; tells where the damaged one is.
+///
+/// A file whose tables cannot be found is no empty one: it is read below a new store's first page,
+/// or not replaced at all.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    replace(path, path)
+    tidied(path, set_aside_known(path))
+}
+
+fn set_aside_known(path: &Path) -> Result<PathBuf, StoreError> {
+    let old = connect_to_read(path)?;
+    let (tables, prefix) = (has_tables(&old), meta(&old, "handle_prefix"));
+    drop(old);
+    if tables && prefix.is_some() {
+        return replace(path, path);
+    }
+    match set_aside_unknown(path)? {
+        Some(aside) => Ok(aside),
+        None if tables => replace(path, path),
+        None => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            what: "its first page is unreadable, and its tables cannot be found".to_owned(),
+        }),
+    }
+}
+
+/// Whether the tables that a store has had since the first format are known in its first page.
+fn has_tables(old: &Connection) -> bool {
+    ["meta", "jobs", "payloads"]
+        .into_iter()
+        .all(|table| columns_of(old, table).is_ok_and(|columns| !columns.is_empty()))
 }
 
 /// The same for a file that SQLite does not know for its own; `None` when it is none of ours.
 pub(super) fn set_aside_unknown(path: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let Some(copy) = header::readable_copy(path)? else { return Ok(None) };
-    let replaced = replace(path, &copy);
-    header::remove(&copy).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    replaced.map(Some)
+    let replaced = header::readable_copy(path)
+        .and_then(|copy| copy.map(|copy| replace(path, &copy)).transpose());
+    let replaced = tidied(path, replaced)?;
+    clear(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    Ok(replaced)
+}
+
+/// Removes copies that were of use only while a store was mended or made.
+pub(super) fn clear(path: &Path) -> io::Result<()> {
+    header::remove(&with_suffix(path, ".mended"))?;
+    header::remove(&with_suffix(path, ".new"))
+}
+
+/// What was done, with nothing left of it if it failed: the copies would fill the disk.
+pub(super) fn tidied<T>(path: &Path, done: Result<T, StoreError>) -> Result<T, StoreError> {
+    done.map_err(|error| {
+        // What cannot be removed now is removed by the next start.
+        clear(path).unwrap_or_default();
+        let full = match &error {
+            StoreError::Full { .. } => true,
+            StoreError::Open { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            StoreError::Foreign { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::NoLog { .. }
+            | StoreError::Busy { .. }
+            | StoreError::NoRoomToMend { .. }
+            | StoreError::Sqlite { .. } => false,
+        };
+        if full { no_room(path) } else { error }
+    })
+}
+
+/// There must be room for a copy of the file, and for the new one.
+fn no_room(path: &Path) -> StoreError {
+    let len = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let needed = 2 * (len(path) + len(&with_suffix(path, "-wal")));
+    StoreError::NoRoomToMend { path: path.to_owned(), needed_mb: needed.div_ceil(1_000_000) }
 }
 
 /// Puts a new store with what can be read of `source` in the place of the one at `path`.
@@ -119,10 +182,8 @@ fn copy_all(old: &Connection, new: &mut Connection) -> rusqlite::Result<()> {
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'meta'",
     )?;
     for table in tables {
-        let known = names(old, &format!("SELECT name FROM pragma_table_info('{table}')"));
-        let wanted =
-            names(&transaction, &format!("SELECT name FROM pragma_table_info('{table}')"))?;
-        let Ok(known) = known else { continue };
+        let wanted = columns_of(&transaction, &table)?;
+        let Ok(known) = columns_of(old, &table) else { continue };
         let columns: Vec<String> =
             wanted.into_iter().filter(|column| known.contains(column)).collect();
         if !columns.is_empty() {
@@ -144,6 +205,10 @@ fn copy_all(old: &Connection, new: &mut Connection) -> rusqlite::Result<()> {
 fn handles_lost() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(LAST_ID / 2)
+}
+
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    names(connection, &format!("SELECT name FROM pragma_table_info('{table}')"))
 }
 
 fn names(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {

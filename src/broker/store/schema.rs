@@ -18,10 +18,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::StoreError;
 
 /// `Gear` in SQLite's header: tells our files from other programs'.
-const APPLICATION_ID: i64 = 0x4765_6172;
+pub(super) const APPLICATION_ID: i64 = 0x4765_6172;
 /// Raised when a file can no longer be read by versions before.
-const FORMAT: i64 = 3;
-const FORMAT_FOUND: &str = "SELECT value FROM meta WHERE key = 'format'";
+pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT_FOUND: &str = "SELECT value FROM meta WHERE key = 'format'";
 /// How long a commit waits for somebody who looks into the file with another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the log at which it is written back, 4 MB; larger ones only move the slowest commits.
@@ -30,7 +30,7 @@ const CHECKPOINT_PAGES: i64 = 1000;
 /// `SQLITE_IOERR_SHMSIZE`.
 const SHARED_INDEX_FULL: i32 = 4874;
 
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE jobs (
         id INTEGER PRIMARY KEY,
