@@ -1,5 +1,5 @@
-//! What is remembered of pools, on disk: what was stopped stays stopped when the daemon starts anew,
-//! what was learned need not be learned again, and what came of the last time can be told.
+//! What is remembered of pools, on disk: what was stopped stays stopped when the daemon starts
+//! anew, what was learned need not be learned again, and what came of the last time can be told.
 //!
 //! A small JSON file in the state folder, replaced as a whole by a rename. It is not synced: after
 //! a power failure the last wish may be lost, never the file.
@@ -99,7 +99,7 @@ impl Intents {
         let pools = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 let path = path.display();
-                warn!(%path, %error, "what operators asked for cannot be read and is forgotten");
+                warn!(%path, %error, "what was remembered of pools cannot be read and is forgotten");
                 BTreeMap::new()
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),

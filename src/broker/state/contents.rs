@@ -1,8 +1,8 @@
 //! Which jobs' contents are in memory: those near the heads of their queues, up to a budget.
 //!
 //! A stored job's content (unique and payload) is dropped when many jobs are before it, or when
-//! memory is short, and read back ahead of its turn. Jobs that are in no store keep theirs. A grab whose job has to be read first waits
-//! for it, and so does every later answer to that session.
+//! memory is short, and read back ahead of its turn. Jobs that are in no store keep theirs. A grab
+//! whose job has to be read first waits for it, and so does every later answer to that session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

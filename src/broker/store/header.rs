@@ -1,9 +1,9 @@
 //! A store whose first page is damaged: a copy of it with a page that can be read.
 //!
 //! Without its header SQLite takes the file for none of its own. That it is ours shows when its
-//! tables can be read below a header, or a first page, of a new store: stores that
-//! were made in one format have them in the same places. Those of an upgraded one may be elsewhere;
-//! without its first page it is left alone.
+//! tables can be read below a header, or a first page, of a new store: stores that were made in one
+//! format have them in the same places. Those of an upgraded one may be elsewhere; without its first
+//! page it is left alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
