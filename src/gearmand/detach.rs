@@ -6,11 +6,13 @@
 
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{
     User, chdir, dup2_stderr, dup2_stdout, initgroups, setresgid, setresuid, setsid,
 };
@@ -53,7 +55,7 @@ pub(super) fn leave() -> Result<(), GearmandError> {
 pub(super) fn tell_ready() -> Result<(), GearmandError> {
     let failed = |error| GearmandError::start("cannot go to the background", error);
     // The parent may have been killed; the child serves all the same.
-    writeln!(std::io::stdout(), "{READY}").unwrap_or_default();
+    writeln!(io::stdout(), "{READY}").unwrap_or_default();
     let null = File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
     dup2_stdout(&null).map_err(|error| failed(error.into()))?;
     dup2_stderr(&null).map_err(|error| failed(error.into()))?;
@@ -76,25 +78,37 @@ pub(super) fn become_user(name: &str) -> Result<(), GearmandError> {
     setresuid(user.uid, user.uid, user.uid).map_err(failed)
 }
 
-/// A file with our process id, removed at the end.
+/// A file with our process id, locked while we run and removed at the end.
 #[derive(Debug)]
-pub(super) struct PidFile(PathBuf);
+pub(super) struct PidFile {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
 
 impl PidFile {
+    /// Writes the file, unless it is that of a server that runs.
     pub(super) fn create(path: PathBuf) -> Result<Self, GearmandError> {
-        let text = format!("{}\n", std::process::id());
-        match fs::write(&path, text) {
-            Ok(()) => Ok(Self(path)),
-            Err(error) => {
-                Err(GearmandError::start(format!("cannot write {}", path.display()), error))
+        let failed = |error: io::Error| {
+            GearmandError::start(format!("cannot write {}", path.display()), error)
+        };
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let mut lock = match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let held = format!("{} is the pid file of a running server", path.display());
+                return Err(GearmandError::start(held, "give another --pid-file, or stop that one"));
             }
-        }
+            Err((_, error)) => return Err(failed(error.into())),
+        };
+        lock.set_len(0).map_err(failed)?;
+        writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { path, _lock: lock })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Its folder may belong to root, whom we were; gearmand leaves the file behind then, too.
-        fs::remove_file(&self.0).unwrap_or_default();
+        fs::remove_file(&self.path).unwrap_or_default();
     }
 }

@@ -156,6 +156,12 @@ fn a_daemon_returns_when_it_serves_and_reopens_its_log_at_hup() {
     assert!(ours(&arguments).status().unwrap().success());
     let pid = fs::read_to_string(&pid_file).unwrap().trim().to_owned();
     assert_eq!(ask(&mut connect(port), "getpid"), format!("OK {pid}\n"));
+    let second = ours(&["-L", "127.0.0.1", "-p", &free_port().to_string(), &pid_option]).output();
+    let second = second.unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("is the pid file of a running server"), "{said}");
+    assert_eq!(fs::read_to_string(&pid_file).unwrap().trim(), pid, "the first one's stays");
     let second = ours(&arguments).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(second.status.code(), Some(1), "a port can be served once");
     let moved = path("log.1");
