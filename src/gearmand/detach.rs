@@ -96,7 +96,10 @@ impl PidFile {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => {
                 let held = format!("{} is the pid file of a running server", path.display());
-                return Err(GearmandError::start(held, "give another --pid-file, or stop that one"));
+                return Err(GearmandError::start(
+                    held,
+                    "give another --pid-file, or stop that one",
+                ));
             }
             Err((_, error)) => return Err(failed(error.into())),
         };

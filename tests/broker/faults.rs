@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use gear_supervisor::protocol::{GrabStyle, Request, Response, SubmitMode};
 
@@ -56,6 +57,61 @@ fn a_full_disk_refuses_new_jobs_and_records_the_end_of_others() {
         assert!(tries < 1_000_000, "it does not go on");
     }
     assert!(disk.state().join("ballast").exists());
+}
+
+/// A disk of its own that is small, as long as it lives; nothing where that is not allowed.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(megabytes: usize) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: a small disk cannot be mounted here; that needs root");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(self.0.path()).status().unwrap();
+    }
+}
+
+#[test]
+fn a_disk_that_ended_jobs_had_filled_takes_jobs_again() {
+    let Some(disk) = SmallDisk::new(48) else { return };
+    let broker = ChildBroker::new(&disk.0.path().join("state"), None);
+    let mut client = broker.connect();
+    let payload = "x".repeat(900_000);
+    let mut stored = 0;
+    loop {
+        match client.ask(&Request::Submit(job("f", &payload, SubmitMode::Background))) {
+            Response::JobCreated(_) => stored += 1,
+            refused => {
+                assert!(matches!(refused, Response::Error { .. }), "{refused:?}");
+                break;
+            }
+        }
+        assert!(stored < 60, "the disk did not fill");
+    }
+    let mut worker = broker.connect();
+    worker.can_do("f");
+    for _ in 0..stored {
+        let (handle, _) = worker.grab();
+        worker.complete(&handle, "");
+    }
+    let mut tries = 0;
+    while refusal(&mut client).is_some() {
+        tries += 1;
+        assert!(tries < 1_000_000, "it does not go on");
+    }
 }
 
 /// Jobs are spread over many pages, and those in the middle are overwritten.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::posix_fallocate;
 
 /// Several times what the log grows to before it is taken back to the file.
-const LEN: i64 = 16 << 20;
+pub(super) const LEN: u32 = 16 << 20;
 /// How long after a try to make it again the next one is due.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -44,23 +44,21 @@ impl Ballast {
         fs::remove_file(&self.path).unwrap_or_default();
     }
 
-    /// Makes it again if it is gone and a try is due; false while it is gone.
-    pub(super) fn restore(&mut self) -> bool {
-        match self.missing {
-            None => true,
-            Some(tried) if tried.elapsed() < TRY_EVERY => false,
-            Some(_) => {
-                self.missing = make(&self.path).is_err().then(Instant::now);
-                !self.is_missing()
-            }
-        }
+    /// Whether it is gone, and the next try to make it is due.
+    pub(super) fn is_due(&self) -> bool {
+        self.missing.is_some_and(|tried| tried.elapsed() >= TRY_EVERY)
+    }
+
+    /// Tries to make it again.
+    pub(super) fn restore(&mut self) {
+        self.missing = make(&self.path).is_err().then(Instant::now);
     }
 }
 
 fn make(path: &PathBuf) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    posix_fallocate(&file, 0, LEN).map_err(io::Error::from).inspect_err(|_| {
+    posix_fallocate(&file, 0, LEN.into()).map_err(io::Error::from).inspect_err(|_| {
         // A part of it is of no use to anybody.
         fs::remove_file(path).unwrap_or_default();
     })

@@ -14,11 +14,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row, Transaction};
-use tracing::error;
+use tracing::{debug, error};
 
-use super::ballast::Ballast;
+use super::ballast::{self, Ballast};
 use super::extras;
 use super::reader::DiskReader;
+use super::room::give_back;
 use super::rows::write;
 use super::schema::{connect, create, empty_log, explain};
 use super::{Meta, Reader, StateDir, Store, StoreError, salvage};
@@ -124,7 +125,10 @@ impl DiskStore {
 
     fn commit_with_room(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let adds = changes.iter().any(Change::adds);
-        if !self.ballast.restore() && adds {
+        if self.ballast.is_due() {
+            self.look_for_room();
+        }
+        if self.ballast.is_missing() && adds {
             return Err(StoreError::Full { path: self.path.clone() });
         }
         match self.try_commit(changes) {
@@ -136,6 +140,21 @@ impl DiskStore {
                 self.try_commit(changes)
             }
             done => done,
+        }
+    }
+
+    /// Makes the ballast again where that can be done, if need be of what ended jobs have left.
+    fn look_for_room(&mut self) {
+        self.ballast.restore();
+        if !self.ballast.is_missing() {
+            return;
+        }
+        let path = self.path.clone();
+        let connection = self.connection();
+        // The disk stays full, and the next try may succeed.
+        match connection.and_then(|open| give_back(open, &path, ballast::LEN.into())) {
+            Ok(()) => self.ballast.restore(),
+            Err(error) => debug!(%error, "the job store cannot be made smaller"),
         }
     }
 

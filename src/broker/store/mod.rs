@@ -13,6 +13,7 @@ mod header;
 mod memory;
 mod reader;
 mod reads;
+mod room;
 mod rows;
 mod salvage;
 mod schema;
