@@ -129,6 +129,7 @@ impl Broker {
     pub(super) async fn run(mut self) {
         self.shell.core.borrow_mut().deliver(now());
         loop {
+            self.shell.core.borrow_mut().pass_on_changes();
             match self.next().await {
                 Next::Command(command) => self.command(command).await,
                 Next::Report(report) => self.shell.core.borrow_mut().committed(report),
@@ -228,7 +229,7 @@ impl Broker {
     /// Commits what is open, writes what is owed, closes everything.
     async fn shut_down(mut self) {
         self.listeners.close().await;
-        self.shell.core.borrow_mut().stopping = true;
+        self.shell.core.borrow_mut().begin_stopping();
         if timeout(COMMIT_WITHIN, self.settle()).await.is_err() {
             error!(target: TARGET, "the disk did not commit the last jobs in time");
         }
@@ -252,9 +253,12 @@ impl Broker {
     }
 
     async fn settle(&mut self) {
-        while !self.shell.core.borrow().ledger.is_settled()
-            && let Some(report) = self.reports.recv().await
-        {
+        loop {
+            self.shell.core.borrow_mut().pass_on_changes();
+            if self.shell.core.borrow().ledger.is_settled() {
+                return;
+            }
+            let Some(report) = self.reports.recv().await else { return };
             self.shell.core.borrow_mut().committed(report);
         }
     }

@@ -238,6 +238,12 @@ impl Core {
         }
     }
 
+    /// Reads nothing any more, and lets no change wait.
+    pub(super) fn begin_stopping(&mut self) {
+        self.stopping = true;
+        self.ledger.hurry(now());
+    }
+
     /// Forgets a connection and tells the rules; its task ends by itself.
     pub(super) fn end(&mut self, session: SessionId, now: Instant) {
         let Some(ended) = self.sessions.remove(&session) else { return };

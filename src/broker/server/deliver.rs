@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tracing::{trace, warn};
 
-use super::core::Core;
+use super::core::{Core, now};
 use super::session::{Owed, Session, Written};
 use super::show::{ShowOutgoing, ShowPeer, TARGET};
 use crate::broker::record::Fetched;
@@ -20,8 +20,7 @@ impl Core {
     /// Carries out all effects; writing may find connections ended, which has effects again.
     pub(super) fn deliver(&mut self, now: Instant) {
         while !self.fx.is_empty() || !self.touched.is_empty() || !self.ended.is_empty() {
-            // The records go first: the disk works while we write.
-            self.pass_on_changes(now);
+            self.ledger.take(&mut self.fx.changes, now);
             self.pass_on_fetches(now);
             self.encode_output();
             self.begin_job_lists();
@@ -37,7 +36,18 @@ impl Core {
             }
         }
         self.news.flush(now);
-        self.set_alarm();
+        self.set_alarm(now);
+    }
+
+    /// Gives the store's thread what is due. The broker's main task calls it, whose turn comes after
+    /// those of the connections that were ready with it, so that what they brought is one commit.
+    pub(super) fn pass_on_changes(&mut self) {
+        let now = now();
+        if self.ledger.is_due(now)
+            && let Err((through, stopped)) = self.ledger.hand_over()
+        {
+            self.input(Input::NotCommitted { through, reason: stopped.to_string() });
+        }
     }
 
     /// Writes on after the kernel had no room.
@@ -47,16 +57,6 @@ impl Core {
             touch(&mut self.touched, blocked, session);
         }
         self.deliver(now);
-    }
-
-    fn pass_on_changes(&mut self, now: Instant) {
-        // The next turn is likely to bring as many.
-        let room = Vec::with_capacity(self.fx.changes.len());
-        let changes = std::mem::replace(&mut self.fx.changes, room);
-        if let Err((through, stopped)) = self.ledger.hand_over(changes) {
-            let input = Input::NotCommitted { through, reason: stopped.to_string() };
-            self.state.handle(now, input, &mut self.fx);
-        }
     }
 
     fn pass_on_fetches(&mut self, now: Instant) {
@@ -154,8 +154,12 @@ impl Core {
         }
     }
 
-    fn set_alarm(&mut self) {
-        let deadlines = [self.state.next_deadline(), self.news.next()];
+    fn set_alarm(&mut self, now: Instant) {
+        if self.ledger.is_due(now) {
+            self.signals.alarm.notify_one();
+        }
+        let due = self.ledger.due().filter(|due| *due > now);
+        let deadlines = [self.state.next_deadline(), self.news.next(), due];
         let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         // A later deadline leaves the timer as it is: it finds nothing due and is set anew.
         if self.armed.is_none_or(|armed| deadline < armed) {

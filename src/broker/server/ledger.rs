@@ -1,6 +1,7 @@
 //! Changes on their way to the disk.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -12,42 +13,91 @@ use crate::broker::store::{StoreReport, StoreStopped, StoreThread};
 /// ones.
 const OPEN_CHANGES_MAX: usize = 2048;
 const OPEN_BYTES_MAX: usize = 16 << 20;
+/// How long ends of jobs wait for changes that somebody waits for, to share their commit: waking the
+/// store's thread for each costs more than a commit of many.
+const ENDS_WAIT: Duration = Duration::from_millis(20);
+/// Ends of jobs that are worth a commit of their own.
+const ENDS_MAX: usize = 512;
 /// What a change counts beside its payload.
 const CHANGE_BYTES: usize = 256;
 
-/// Hands changes to the store's thread and knows how much of them is not durable yet.
+/// Gathers changes, hands them to the store's thread, and knows how much of them is not durable yet.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// `None` once it is closed.
     store: Option<StoreThread>,
+    /// Not handed over yet, and their bytes.
+    gathered: Vec<(ChangeSeq, Change)>,
+    gathered_bytes: usize,
+    /// When they are to be.
+    due: Option<Instant>,
+    /// How long ends of jobs may wait.
+    ends_wait: Duration,
     /// The last change of each handed-over batch, how many it has, and their bytes.
     open: VecDeque<(ChangeSeq, usize, usize)>,
+    /// Of both.
     count: usize,
     bytes: usize,
 }
 
 impl Ledger {
     pub(super) fn new(store: StoreThread) -> Self {
-        Self { store: Some(store), open: VecDeque::new(), count: 0, bytes: 0 }
+        Self {
+            store: Some(store),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            due: None,
+            ends_wait: ENDS_WAIT,
+            open: VecDeque::new(),
+            count: 0,
+            bytes: 0,
+        }
     }
 
-    /// Hands a batch over.
+    /// Takes the changes of a turn.
+    pub(super) fn take(&mut self, changes: &mut Vec<(ChangeSeq, Change)>, now: Instant) {
+        if changes.is_empty() {
+            return;
+        }
+        let only_ends = changes.iter().all(|(_, change)| matches!(change, Change::Delete(_)));
+        let bytes: usize = changes.iter().map(|(_, change)| bytes_of(change)).sum();
+        self.count += changes.len();
+        self.bytes += bytes;
+        self.gathered_bytes += bytes;
+        self.gathered.append(changes);
+        if !only_ends || self.gathered.len() >= ENDS_MAX {
+            self.due = Some(now);
+        } else if self.due.is_none() {
+            self.due = Some(now + self.ends_wait);
+        }
+    }
+
+    /// When what has been taken is to be handed over.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether it is to be handed over now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Has the store's thread commit what has been taken.
     ///
     /// # Errors
-    /// With the batch's last change, when there is no store any more.
-    pub(super) fn hand_over(
-        &mut self,
-        changes: Vec<(ChangeSeq, Change)>,
-    ) -> Result<(), (ChangeSeq, StoreStopped)> {
-        let Some(last) = changes.last().map(|(seq, _)| *seq) else { return Ok(()) };
-        let bytes = changes.iter().map(|(_, change)| bytes_of(change)).sum();
-        let count = changes.len();
+    /// With the last change of it, when there is no store any more.
+    pub(super) fn hand_over(&mut self) -> Result<(), (ChangeSeq, StoreStopped)> {
+        self.due = None;
+        let Some(last) = self.gathered.last().map(|(seq, _)| *seq) else { return Ok(()) };
+        // The next ones are likely to be as many.
+        let room = Vec::with_capacity(self.gathered.len());
+        let changes = std::mem::replace(&mut self.gathered, room);
+        self.open.push_back((last, changes.len(), std::mem::take(&mut self.gathered_bytes)));
         let sent = self.store.as_ref().map_or(Err(StoreStopped), |store| store.send(changes));
-        sent.map_err(|stopped| (last, stopped))?;
-        self.open.push_back((last, count, bytes));
-        self.count += count;
-        self.bytes += bytes;
-        Ok(())
+        sent.map_err(|stopped| {
+            self.settle(last);
+            (last, stopped)
+        })
     }
 
     /// Forgets what has been decided up to this change.
@@ -63,7 +113,8 @@ impl Ledger {
 
     /// The last change that is not decided.
     pub(super) fn last_open(&self) -> Option<ChangeSeq> {
-        self.open.back().map(|(last, ..)| *last)
+        let gathered = self.gathered.last().map(|(last, _)| *last);
+        gathered.or_else(|| self.open.back().map(|(last, ..)| *last))
     }
 
     /// True when more is under way than should wait for one disk.
@@ -73,7 +124,15 @@ impl Ledger {
 
     /// True when every change is decided.
     pub(super) fn is_settled(&self) -> bool {
-        self.open.is_empty()
+        self.open.is_empty() && self.gathered.is_empty()
+    }
+
+    /// Lets nothing wait from now on.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.ends_wait = Duration::ZERO;
+        if let Some(due) = &mut self.due {
+            *due = now;
+        }
     }
 
     /// Commits what is under way and ends the store's thread.
@@ -81,6 +140,7 @@ impl Ledger {
         &mut self,
         reports: mpsc::Receiver<StoreReport>,
     ) -> Result<(), StoreStopped> {
+        self.hand_over().map_err(|(_, stopped)| stopped)?;
         self.store.take().map_or(Ok(()), |store| store.close(reports))
     }
 }
@@ -98,4 +158,72 @@ fn bytes_of(change: &Change) -> usize {
             | Change::Resume(_)
             | Change::ReserveHandles { .. } => 0,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::broker::store::MemoryStore;
+    use crate::model::JobId;
+
+    fn ledger() -> (Ledger, mpsc::Receiver<StoreReport>) {
+        let store = MemoryStore::new("H:x", SystemTime::UNIX_EPOCH);
+        let (thread, reports) = StoreThread::start(Box::new(store)).unwrap();
+        (Ledger::new(thread), reports)
+    }
+
+    fn ends(seqs: std::ops::RangeInclusive<u64>) -> Vec<(ChangeSeq, Change)> {
+        seqs.map(|seq| (ChangeSeq(seq), Change::Delete(JobId(seq)))).collect()
+    }
+
+    #[test]
+    fn ends_wait_for_what_somebody_waits_for() {
+        let (mut ledger, mut reports) = ledger();
+        let start = Instant::now();
+        ledger.take(&mut ends(1..=1), start);
+        assert_eq!(ledger.due(), Some(start + ENDS_WAIT));
+        ledger.take(&mut ends(2..=2), start + ENDS_WAIT / 2);
+        assert_eq!(ledger.due(), Some(start + ENDS_WAIT), "the first one waits no longer");
+        assert_eq!((ledger.last_open(), ledger.is_settled()), (Some(ChangeSeq(2)), false));
+
+        let now = start + ENDS_WAIT / 2;
+        let reserve = Change::ReserveHandles { through: JobId(9) };
+        ledger.take(&mut vec![(ChangeSeq(3), reserve)], now);
+        assert_eq!(ledger.due(), Some(now));
+        ledger.hand_over().unwrap();
+        assert_eq!(ledger.due(), None);
+        let Some(StoreReport::Committed(through)) = reports.blocking_recv() else { panic!() };
+        assert_eq!(through, ChangeSeq(3), "all of them are in one commit");
+        ledger.settle(through);
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn many_ends_wait_for_nothing_and_none_does_once_it_hurries() {
+        let (mut ledger, _reports) = ledger();
+        let (start, many) = (Instant::now(), ENDS_MAX as u64);
+        ledger.take(&mut ends(1..=many - 1), start);
+        assert_eq!(ledger.due(), Some(start + ENDS_WAIT));
+        ledger.take(&mut ends(many..=many), start);
+        assert_eq!(ledger.due(), Some(start));
+        ledger.hand_over().unwrap();
+
+        ledger.take(&mut ends(many + 1..=many + 1), start);
+        ledger.hurry(start);
+        assert_eq!(ledger.due(), Some(start));
+        ledger.hand_over().unwrap();
+        ledger.take(&mut ends(many + 2..=many + 2), start);
+        assert_eq!(ledger.due(), Some(start));
+    }
+
+    #[test]
+    fn closing_commits_what_waited() {
+        let (mut ledger, reports) = ledger();
+        ledger.take(&mut ends(1..=1), Instant::now());
+        ledger.close(reports).unwrap();
+        assert_eq!(ledger.last_open(), Some(ChangeSeq(1)), "it was handed over");
+        assert_eq!(ledger.due(), None);
+    }
 }

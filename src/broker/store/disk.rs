@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row, Transaction};
@@ -28,6 +28,10 @@ use crate::model::{FunctionName, JobId, Priority, Unique};
 
 const FILE: &str = "jobs.db";
 const BALLAST: &str = "ballast";
+/// How long after a mending that was refused the next one is tried, at least; it may copy much, so
+/// it is at most a tenth of what the store does.
+const MEND_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const MEND_PAUSES: u32 = 9;
 
 /// Jobs of a priority from one id to another; the payload only where it is the unique. The first
 /// one walks the table, the second one an index that has only what is not of normal priority.
@@ -64,6 +68,8 @@ pub struct DiskStore {
     /// Jobs of a commit whose fsync failed: it may be on disk all the same, but whoever asked for
     /// it was told that it is not.
     doubtful: Vec<JobId>,
+    /// Why the damaged file could not be mended, and when that is tried again.
+    refused: Option<(String, Instant)>,
 }
 
 impl DiskStore {
@@ -108,6 +114,7 @@ impl DiskStore {
             ballast,
             damage: Arc::default(),
             doubtful: Vec::new(),
+            refused: None,
         })
     }
 
@@ -163,11 +170,23 @@ impl DiskStore {
         extras::read(self.connection()?).map_err(|error| explain(&path, error))
     }
 
-    /// Puts a new file with what can be read in the place of a damaged one.
+    /// Puts a new file with what can be read in the place of a damaged one; not at once again when
+    /// that was refused.
     fn rebuild(&mut self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        if let Some((reason, again_at)) = &self.refused
+            && began < *again_at
+        {
+            return Err(StoreError::NotMended { reason: reason.clone() });
+        }
         self.connection = None;
         self.damage.found.store(true, Ordering::Relaxed);
-        rebuild(&self.path)?;
+        let mended = rebuild(&self.path);
+        self.refused = mended.as_ref().err().map(|error| {
+            let pause = MEND_AGAIN_AFTER.max(began.elapsed() * MEND_PAUSES);
+            (error.to_string(), Instant::now() + pause)
+        });
+        mended?;
         self.damage.generation.fetch_add(1, Ordering::Relaxed);
         self.damage.found.store(false, Ordering::Relaxed);
         Ok(())
@@ -215,7 +234,7 @@ impl Store for DiskStore {
             self.rebuild()?;
         }
         match self.commit_with_room(changes) {
-            Err(StoreError::Damaged { .. }) => {
+            Err(error) if error.is_damage() => {
                 self.rebuild()?;
                 self.commit_with_room(changes)
             }

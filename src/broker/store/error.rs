@@ -77,13 +77,19 @@ pub enum StoreError {
     /// It is damaged, and the disk is too full to make a new one beside it.
     #[error(
         "the job store {} is damaged, and mending it needs up to {needed_mb} MB more on its disk; \
-         make room and start again", path.display()
+         make some room: a daemon that runs goes on by itself", path.display()
     )]
     NoRoomToMend {
         /// The file.
         path: PathBuf,
         /// Room for a copy and for the new file.
         needed_mb: u64,
+    },
+    /// It was damaged while it was open, and could not be mended a moment ago.
+    #[error("{reason}")]
+    NotMended {
+        /// What was said then.
+        reason: String,
     },
     /// SQLite refused.
     #[error("the job store {}: {source}", path.display())]
@@ -94,4 +100,22 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl StoreError {
+    /// Whether it tells of damage, when it is of a store that has been open: that was no foreign
+    /// file, so it has lost its header.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Foreign { .. } => true,
+            Self::Open { .. }
+            | Self::Newer { .. }
+            | Self::NoLog { .. }
+            | Self::Busy { .. }
+            | Self::Full { .. }
+            | Self::NoRoomToMend { .. }
+            | Self::NotMended { .. }
+            | Self::Sqlite { .. } => false,
+        }
+    }
 }

@@ -92,7 +92,7 @@ impl DiskReader {
     /// The file is opened again; if it is damaged the store is told to mend it.
     fn failed(&mut self, error: &StoreError) {
         self.connection = None;
-        if matches!(error, StoreError::Damaged { .. }) {
+        if error.is_damage() {
             self.damage.found.store(true, Ordering::Relaxed);
         }
     }

@@ -84,6 +84,7 @@ pub(super) fn tidied<T>(path: &Path, done: Result<T, StoreError>) -> Result<T, S
             | StoreError::NoLog { .. }
             | StoreError::Busy { .. }
             | StoreError::NoRoomToMend { .. }
+            | StoreError::NotMended { .. }
             | StoreError::Sqlite { .. } => false,
         };
         if full { no_room(path) } else { error }

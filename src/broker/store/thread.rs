@@ -7,7 +7,6 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -18,8 +17,6 @@ use crate::broker::record::{Change, ChangeSeq};
 const COMMIT_CHANGES_MAX: usize = 512;
 /// Payload bytes at which a commit is closed.
 const COMMIT_BYTES_MAX: usize = 1 << 20;
-/// How long deletes alone wait for a put to share an fsync with; nobody is told of a delete.
-const DELETES_WAIT: Duration = Duration::from_millis(20);
 /// Reports on their way to the broker's thread; the store waits when there are more.
 const REPORTS_MAX: usize = 64;
 
@@ -55,16 +52,9 @@ impl StoreThread {
     /// # Errors
     /// When the system has no room for a thread.
     pub fn start(store: Box<dyn Store>) -> io::Result<(Self, mpsc::Receiver<StoreReport>)> {
-        Self::start_with(store, DELETES_WAIT)
-    }
-
-    fn start_with(
-        store: Box<dyn Store>,
-        deletes_wait: Duration,
-    ) -> io::Result<(Self, mpsc::Receiver<StoreReport>)> {
         let (changes, inbox) = channel();
         let (reports, receiver) = mpsc::channel(REPORTS_MAX);
-        let mut writer = Writer { store, inbox, reports, deletes_wait, open: Vec::new() };
+        let mut writer = Writer { store, inbox, reports, open: Vec::new() };
         let join = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run())?;
         Ok((Self { changes, join }, receiver))
     }
@@ -98,7 +88,6 @@ struct Writer {
     store: Box<dyn Store>,
     inbox: Receiver<Vec<(ChangeSeq, Change)>>,
     reports: mpsc::Sender<StoreReport>,
-    deletes_wait: Duration,
     /// Received, not yet committed.
     open: Vec<(ChangeSeq, Change)>,
 }
@@ -112,24 +101,12 @@ impl Writer {
         }
     }
 
-    /// Waits until something is worth a commit; false when nothing more will come.
+    /// Waits for changes; false when nothing more will come.
     fn gather(&mut self) -> bool {
-        match self.inbox.recv() {
-            Ok(changes) => self.open.extend(changes),
-            Err(_) => return false,
-        }
-        let until = Instant::now() + self.deletes_wait;
-        loop {
-            self.take_what_waits();
-            let left = until.saturating_duration_since(Instant::now());
-            if self.open.len() >= COMMIT_CHANGES_MAX || !self.only_deletes() || left.is_zero() {
-                return true;
-            }
-            match self.inbox.recv_timeout(left) {
-                Ok(changes) => self.open.extend(changes),
-                Err(_) => return true,
-            }
-        }
+        let Ok(changes) = self.inbox.recv() else { return false };
+        self.open.extend(changes);
+        self.take_what_waits();
+        true
     }
 
     fn take_what_waits(&mut self) {
@@ -138,10 +115,6 @@ impl Writer {
         {
             self.open.extend(changes);
         }
-    }
-
-    fn only_deletes(&self) -> bool {
-        self.open.iter().all(|(_, change)| matches!(change, Change::Delete(_)))
     }
 
     /// Commits the front of what is open and reports it.

@@ -55,18 +55,14 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Self::with(DELETES_WAIT)
+        Self::with_room(true)
     }
 
-    fn with(deletes_wait: Duration) -> Self {
-        Self::with_room(deletes_wait, true)
-    }
-
-    fn with_room(deletes_wait: Duration, has_room: bool) -> Self {
+    fn with_room(has_room: bool) -> Self {
         let (commits, seen) = channel();
         let (verdicts, told) = channel();
         let store = Scripted { commits, verdicts: told, full: !has_room };
-        let (thread, reports) = StoreThread::start_with(Box::new(store), deletes_wait).unwrap();
+        let (thread, reports) = StoreThread::start(Box::new(store)).unwrap();
         Self { thread, reports, commits: seen, verdicts, next: 1 }
     }
 
@@ -130,23 +126,6 @@ fn what_comes_during_a_commit_shares_the_next_one() {
 }
 
 #[test]
-fn deletes_alone_ride_with_the_next_put() {
-    let mut rig = Rig::with(Duration::from_mins(1));
-    rig.send(vec![Change::Delete(JobId(1))]);
-    rig.send(vec![put(2, 1)]);
-    rig.verdicts.send(true).unwrap();
-    assert_eq!(rig.commits.recv().unwrap(), [Change::Delete(JobId(1)), put(2, 1)]);
-}
-
-#[test]
-fn deletes_are_committed_when_no_put_comes() {
-    let mut rig = Rig::new();
-    rig.send(vec![Change::Delete(JobId(2))]);
-    rig.verdicts.send(true).unwrap();
-    assert_eq!(rig.commits.recv().unwrap(), [Change::Delete(JobId(2))]);
-}
-
-#[test]
 fn a_commit_is_bounded_in_changes_and_bytes() {
     let mut rig = Rig::new();
     rig.send((0..600).map(|id| put(id, 1)).collect());
@@ -176,7 +155,7 @@ fn a_failed_commit_is_told_and_the_next_one_is_tried() {
 
 #[test]
 fn on_a_full_disk_what_adds_nothing_is_kept_and_each_change_has_its_fate() {
-    let mut rig = Rig::with_room(Duration::from_mins(1), false);
+    let mut rig = Rig::with_room(false);
     let delete = |id| Change::Delete(JobId(id));
     rig.send(vec![delete(1), put(5, 1), put(6, 1), delete(2), delete(3)]);
     rig.verdicts.send(true).unwrap();
@@ -198,7 +177,7 @@ fn closing_commits_what_was_handed_over() {
 
 #[test]
 fn a_store_whose_reports_nobody_reads_any_more_can_be_closed() {
-    let mut rig = Rig::with_room(DELETES_WAIT, false);
+    let mut rig = Rig::with_room(false);
     rig.verdicts.send(true).unwrap();
     let refused_and_recorded = |n| [put(n, 1), Change::Delete(JobId(n))];
     rig.send((0..REPORTS_MAX as u64).flat_map(refused_and_recorded).collect());
