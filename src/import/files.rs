@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::ini::{Dialect, Ini};
 use super::supervisord::Names;
-use super::{ImportError, Place, Translation, gearman_manager, supervisord};
+use super::{ImportError, Note, Place, Translation, gearman_manager, supervisord};
 
 /// The folder of the file that it stands in.
 const HERE: &str = "%(here)s";
@@ -51,18 +51,32 @@ pub fn import(
         return Err(ImportError { place: None, problem });
     }
     // Where it is named, though it be a link: supervisord does not follow it.
-    let whole = path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let folder = whole.parent().unwrap_or(Path::new("/"));
+    let folder = here(file);
     let mut names = Names::new(variables.clone());
     names.set("here", &folder.to_string_lossy());
     names.set("host_node_name", &host);
-    for included in included(&ini, folder, &names)? {
+    let (included, unmatched) = included(&ini, &folder, &names)?;
+    for included in included {
         let mut more = Ini::parse(&included, &read(&included)?, Dialect::Python)?;
         // What is relative in it begins beside it, and not beside the file that includes it.
-        more.replace(HERE, &included.parent().unwrap_or(Path::new("/")).to_string_lossy());
+        more.replace(HERE, &here(&included).to_string_lossy());
         ini.append(more);
     }
-    supervisord::translate(file, folder, &ini, names)
+    supervisord::translate(file, &folder, &ini, names, unmatched)
+}
+
+/// The folder that a file is in by its name, as supervisord reckons it.
+fn here(file: &Path) -> PathBuf {
+    let whole = path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut folder = PathBuf::new();
+    for component in whole.parent().unwrap_or(Path::new("/")).components() {
+        match component {
+            // By the text alone, though a link may lead elsewhere.
+            Component::ParentDir => drop(folder.pop()),
+            _ => folder.push(component),
+        }
+    }
+    folder
 }
 
 fn read(file: &Path) -> Result<String, ImportError> {
@@ -74,18 +88,28 @@ fn read(file: &Path) -> Result<String, ImportError> {
     String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))
 }
 
-/// The files that `[include]` means, in the order of supervisord: by pattern, then by name.
-fn included(ini: &Ini, folder: &Path, names: &Names) -> Result<Vec<PathBuf>, ImportError> {
-    let Some(section) = ini.section("include") else { return Ok(Vec::new()) };
+/// The files that `[include]` means, in the order of supervisord: by pattern, then by name; and
+/// notes of patterns that mean none.
+fn included(
+    ini: &Ini,
+    folder: &Path,
+    names: &Names,
+) -> Result<(Vec<PathBuf>, Vec<Note>), ImportError> {
+    let Some(section) = ini.section("include") else { return Ok((Vec::new(), Vec::new())) };
     let Some(entry) = section.get("files") else {
         return Err(section.place.wrong("[include] has no files; supervisord refuses that"));
     };
     let patterns = names.value(&entry.value).map_err(|problem| entry.place.wrong(problem))?;
-    let mut found = Vec::new();
+    let (mut found, mut unmatched) = (Vec::new(), Vec::new());
     for pattern in patterns.split_whitespace() {
-        found.extend(matching(&folder.join(pattern), &entry.place)?);
+        let files = matching(&folder.join(pattern), &entry.place)?;
+        if files.is_empty() {
+            let text = format!("no file matches {pattern} of [include]");
+            unmatched.push(Note { place: entry.place.clone(), text });
+        }
+        found.extend(files);
     }
-    Ok(found)
+    Ok((found, unmatched))
 }
 
 /// The files that a pattern means, as Python's glob() does: in the names of folders too.
@@ -94,7 +118,6 @@ fn matching(path: &Path, place: &Place) -> Result<Vec<PathBuf>, ImportError> {
     for component in path.components() {
         let name = component.as_os_str().to_string_lossy();
         found = match component {
-            Component::ParentDir => found.iter().map(|folder| parent_of(folder)).collect(),
             _ if name.contains(['*', '?', '[']) => {
                 let pattern = pattern(&name).map_err(|problem| place.wrong(problem))?;
                 let in_folder = |folder: &PathBuf| {
@@ -112,10 +135,6 @@ fn matching(path: &Path, place: &Place) -> Result<Vec<PathBuf>, ImportError> {
     found.retain(|path| path.is_file());
     found.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     Ok(found)
-}
-
-fn parent_of(folder: &Path) -> PathBuf {
-    folder.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
 /// A name with `*`, `?`, `[abc]` and `[!abc]`.

@@ -33,7 +33,7 @@ use crate::identity::{Identity, IdentityStartError};
 use crate::logs::{Logs, LogsHandle, LogsRequest, LogsStartError, LogsThread};
 use crate::model::PoolName;
 use crate::pool::process::{Leftover, OpenError, Processes, ProcessesOptions, raise_file_limit};
-use crate::pool::{Intents, PoolFailure, PoolNews, WorkerIds};
+use crate::pool::{Book, Intents, Memory, PoolFailure, PoolNews, WorkerIds};
 use crate::telemetry::{self, TelemetryError};
 
 /// Requests of pools under way at most; a pool waits for room.
@@ -196,7 +196,7 @@ async fn serve(
     let state_dir = Arc::new(StateDir::open(&own.state_dir)?);
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start()?;
-    let intents = open_intents(&state_dir)?;
+    let (intents, memory) = open_books(&state_dir)?;
     let processes = Processes::open(processes_of(&state_dir)?, &tasks, stop.clone())?;
     end_leftovers(&processes).await;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
@@ -243,6 +243,7 @@ async fn serve(
         news,
         counts,
         intents,
+        memory,
         submitted: submitted_in,
         state_dir: state_dir.path().to_owned(),
     };
@@ -299,10 +300,11 @@ fn signals() -> Result<Signals, DaemonError> {
     super::stop::signals().map_err(|source| DaemonError::Io { what, source })
 }
 
-fn open_intents(state_dir: &StateDir) -> Result<Intents, DaemonError> {
-    let what = "the intents cannot be read";
-    Intents::open(state_dir.path().join("intents"))
-        .map_err(|source| DaemonError::Io { what, source })
+fn open_books(state_dir: &StateDir) -> Result<(Book<Intents>, Book<Memory>), DaemonError> {
+    let failed = |what| move |source| DaemonError::Io { what, source };
+    let intents = Book::open(state_dir.path()).map_err(failed("the intents cannot be read"))?;
+    let memory = Book::open(state_dir.path()).map_err(failed("the memory cannot be read"))?;
+    Ok((intents, memory))
 }
 
 /// The thread of who hands out jobs.

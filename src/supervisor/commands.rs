@@ -203,7 +203,7 @@ impl Supervisor {
                 ScaleTo::Bounds { min, max } => Some(Hold { bounds: Count { min, max }, until }),
                 ScaleTo::Auto => None,
             };
-            entry.set_hold(hold, &self.rooms.intents);
+            entry.set_hold(hold);
             entry.change(format!("an operator set the count to {}", entry.bounds()), None);
             entry.follow_bounds(&self.rooms.gate).await;
             settling.push((name.clone(), entry.bounds(), entry.target, entry.handle.clone()));

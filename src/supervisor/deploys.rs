@@ -39,15 +39,7 @@ impl Supervisor {
     /// Watches what the settings of a pool name.
     pub(super) async fn watch_program(&self, settings: &PoolSettings) {
         let Some(programs) = &self.rooms.programs else { return };
-        let program = &settings.program;
-        let path = program.env.get("PATH").cloned();
-        let files = settings.deploys.watch.as_ref().map(|patterns| ProgramFiles {
-            directory: program.directory.clone(),
-            command: program.command.clone(),
-            path: path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default()),
-            patterns: patterns.iter().chain(&program.worker_files.patterns).cloned().collect(),
-            except: program.worker_files.except.clone(),
-        });
+        let files = settings.deploys.watch.is_some().then(|| program_files(settings));
         programs.watch(settings.name.clone(), files).await;
     }
 
@@ -55,6 +47,20 @@ impl Supervisor {
         if let Some(programs) = &self.rooms.programs {
             programs.watch(pool.clone(), None).await;
         }
+    }
+}
+
+/// The files of a pool's program: those that its command names, and those that `watch` means.
+pub(super) fn program_files(settings: &PoolSettings) -> ProgramFiles {
+    let PoolSettings { program, deploys, .. } = settings;
+    let path = program.env.get("PATH").cloned();
+    let patterns = deploys.watch.iter().flatten().chain(&program.worker_files.patterns);
+    ProgramFiles {
+        directory: program.directory.clone(),
+        command: program.command.clone(),
+        path: path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default()),
+        patterns: patterns.cloned().collect(),
+        except: program.worker_files.except.clone(),
     }
 }
 

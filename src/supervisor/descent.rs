@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::config::PoolSettings;
 use crate::model::PoolName;
-use crate::pool::{Intents, Pick};
+use crate::pool::{Book, Intents, Page, Pick};
 
 /// One pool on its way to be stopped, among others.
 #[derive(Debug)]
@@ -16,20 +16,21 @@ pub(super) struct Step {
     stopped: watch::Sender<Option<bool>>,
     /// Where it is remembered that it is to stop; `None`: only some of its workers are, or it is
     /// remembered already.
-    intents: Option<Intents>,
+    intents: Option<Page<Intents>>,
 }
 
 /// The steps of pools that are to stop together, in their order. What is asked for is remembered
 /// before anything is waited for.
-pub(super) fn steps(pools: &[(&PoolSettings, &Pick)], intents: &Intents) -> Vec<Step> {
-    let is_new_wish = |settings: &PoolSettings, pick: &Pick| {
-        matches!(pick, Pick::Pool) && !intents.of(&settings.name).stopped
+pub(super) fn steps(pools: &[(&PoolSettings, &Pick)], intents: &Book<Intents>) -> Vec<Step> {
+    let new_wish = |settings: &PoolSettings, pick: &Pick| {
+        let page = matches!(pick, Pick::Pool).then(|| intents.page(&settings.name));
+        page.filter(|page| !page.read().stopped)
     };
     let step = |(settings, pick): &(&PoolSettings, &Pick)| Step {
         pool: settings.name.clone(),
         before: Vec::new(),
         stopped: watch::Sender::new(None),
-        intents: is_new_wish(settings, pick).then(|| intents.clone()),
+        intents: new_wish(settings, pick),
     };
     let mut steps: Vec<_> = pools.iter().map(step).collect();
     let ends: Vec<_> = steps.iter().map(|step| step.stopped.subscribe()).collect();
@@ -41,7 +42,7 @@ pub(super) fn steps(pools: &[(&PoolSettings, &Pick)], intents: &Intents) -> Vec<
         if !step.before.is_empty()
             && let Some(intents) = &step.intents
         {
-            intents.change(&step.pool, |mind| mind.stopped = true);
+            intents.change(|intents| intents.stopped = true);
         }
     }
     steps
@@ -58,12 +59,12 @@ impl Step {
             let stopped = end.wait_for(Option::is_some).await.is_ok_and(|end| *end == Some(true));
             if !stopped {
                 if let Some(intents) = &self.intents {
-                    intents.change(pool, |mind| mind.stopped = false);
+                    intents.change(|intents| intents.stopped = false);
                 }
                 return Err(format!("{pool} goes on: {name}, which needs it, has not stopped"));
             }
         }
-        let is_wanted_again = |intents: &Intents| !intents.of(pool).stopped;
+        let is_wanted_again = |intents: &Page<Intents>| !intents.read().stopped;
         if !self.before.is_empty() && self.intents.as_ref().is_some_and(is_wanted_again) {
             return Err(format!("{pool} was started again meanwhile"));
         }

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
 
 use super::counts::{CountChange, CountNews};
+use super::deploys::program_files;
 use super::floor::Floor;
 use super::handle::{Brief, RaisedMin};
 use super::look::SeenReady;
 use super::timing::Timing;
-use crate::config::{Count, PoolSettings, Program};
+use crate::config::{Count, PoolSettings};
 use crate::model::FunctionName;
 use crate::pool::{
-    HoldMind, Intents, PoolHandle, PoolIntent, PoolMind, PoolView, ServesMind, SlotRole, SlotState,
+    HoldIntent, Intents, Memory, Page, PoolHandle, PoolIntent, PoolView, Served, SlotRole,
+    SlotState,
 };
 use crate::scaler::Decision;
 
@@ -28,6 +31,8 @@ const CHANGES_AGE_MAX: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) handle: PoolHandle,
+    intents: Page<Intents>,
+    pub(super) memory: Page<Memory>,
     pub(super) settings: Arc<PoolSettings>,
     pub(super) hold: Option<Hold>,
     pub(super) target: u32,
@@ -59,18 +64,18 @@ pub(super) struct Hold {
     pub(super) until: Option<Instant>,
 }
 
-impl From<HoldMind> for Hold {
-    fn from(mind: HoldMind) -> Self {
+impl From<HoldIntent> for Hold {
+    fn from(intent: HoldIntent) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // A hold that outlasts the clock has no end.
-        let until = mind.until.and_then(|until| {
+        let until = intent.until.and_then(|until| {
             Instant::now().checked_add(Duration::from_secs(until).saturating_sub(now))
         });
-        Self { bounds: Count { min: mind.min, max: mind.max }, until }
+        Self { bounds: Count { min: intent.min, max: intent.max }, until }
     }
 }
 
-impl From<Hold> for HoldMind {
+impl From<Hold> for HoldIntent {
     fn from(hold: Hold) -> Self {
         let until = hold.until.and_then(|until| {
             let left = until.saturating_duration_since(Instant::now());
@@ -82,12 +87,19 @@ impl From<Hold> for HoldMind {
 }
 
 impl Entry {
-    pub(super) fn new(handle: PoolHandle, settings: Arc<PoolSettings>, news: CountNews) -> Self {
+    pub(super) fn new(
+        handle: PoolHandle,
+        settings: Arc<PoolSettings>,
+        (intents, memory): (Page<Intents>, Page<Memory>),
+        news: CountNews,
+    ) -> Self {
         let floor = Floor::at(&settings.min_at, Timestamp::now());
         let target = settings.count.min.max(floor.min());
         let timing = Timing::of(&settings);
         Self {
             handle,
+            intents,
+            memory,
             settings,
             hold: None,
             target,
@@ -107,24 +119,26 @@ impl Entry {
     }
 
     /// Sets or releases an operator's hold, on disk too.
-    pub(super) fn set_hold(&mut self, hold: Option<Hold>, intents: &Intents) {
+    pub(super) fn set_hold(&mut self, hold: Option<Hold>) {
         self.hold = hold;
-        intents.change(&self.settings.name, |mind| mind.hold = hold.map(HoldMind::from));
+        self.intents.change(|intents| intents.hold = hold.map(HoldIntent::from));
     }
 
     /// Takes up what was known before the daemon started.
-    pub(super) fn recall(&mut self, mind: PoolMind) {
-        if let Some((timing, last)) = self.timing.as_mut().zip(mind.last) {
+    pub(super) async fn recall(&mut self, tasks: &TaskTracker) {
+        let Memory { serves, last } = self.memory.read();
+        if let Some((timing, last)) = self.timing.as_mut().zip(last) {
             timing.recall(last);
         }
-        let is_same = |serves: &ServesMind| serves.program == fingerprint(&self.settings.program);
-        let serves = mind.serves.filter(is_same).map(|serves| serves.functions).unwrap_or_default();
-        self.learned = serves.iter().map(|name| FunctionName::from(name.as_str())).collect();
-        self.remembered = Arc::clone(&self.learned);
+        let Some(Served { program, functions }) = serves else { return };
+        if fingerprint(&self.settings, tasks).await == Some(program) {
+            self.learned = functions.iter().map(|name| FunctionName::from(name.as_str())).collect();
+            self.remembered = Arc::clone(&self.learned);
+        }
     }
 
     /// Puts on disk what was learned since.
-    pub(super) fn remember(&mut self, intents: &Intents) {
+    pub(super) async fn remember(&mut self, tasks: &TaskTracker) {
         let is_told = !self.settings.program.functions.is_empty();
         if is_told || self.learned == self.remembered {
             return;
@@ -132,10 +146,11 @@ impl Entry {
         self.remembered = Arc::clone(&self.learned);
         let name = |name: &FunctionName| String::from_utf8(name.0.to_vec()).ok();
         let functions: Option<Vec<_>> = self.learned.iter().map(name).collect();
-        let serves = functions.filter(|functions| !functions.is_empty()).map(|functions| {
-            ServesMind { program: fingerprint(&self.settings.program), functions }
-        });
-        intents.change(&self.settings.name, |mind| mind.serves = serves);
+        let functions = functions.filter(|functions| !functions.is_empty());
+        let program = fingerprint(&self.settings, tasks).await;
+        let serves = functions.zip(program);
+        let serves = serves.map(|(functions, program)| Served { program, functions });
+        self.memory.change(|memory| memory.serves = serves);
     }
 
     /// The bounds in force: a hold goes before the file and its `min_at`.
@@ -195,12 +210,15 @@ impl Entry {
     }
 }
 
-/// Tells a program from others, as far as it may serve other functions.
-fn fingerprint(program: &Program) -> u64 {
+/// Tells a program and its files from others, as far as they may serve other functions.
+async fn fingerprint(settings: &PoolSettings, tasks: &TaskTracker) -> Option<u64> {
+    let files = program_files(settings);
+    let files = tasks.spawn_blocking(move || files.fingerprint()).await.ok()?;
+    let program = &settings.program;
     // Its keys are the same in every run.
     let mut hasher = DefaultHasher::new();
-    (&program.command, &program.directory, &program.env).hash(&mut hasher);
-    hasher.finish()
+    (&program.command, &program.directory, &program.env, files).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Whether a pool has come to rest at its target, or cannot.
@@ -264,8 +282,8 @@ mod tests {
             }
         };
         let hold = Hold { bounds: Count { min, max }, until: Some(until) };
-        assert_eq!(HoldMind::from(hold), HoldMind { min, max, until: None });
-        let hold = Hold::from(HoldMind { min, max, until: Some(u64::MAX) });
+        assert_eq!(HoldIntent::from(hold), HoldIntent { min, max, until: None });
+        let hold = Hold::from(HoldIntent { min, max, until: Some(u64::MAX) });
         assert_eq!(hold.until, None);
     }
 }

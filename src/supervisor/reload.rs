@@ -250,9 +250,9 @@ impl Supervisor {
         let rules_changed = self.settings.broker.rules != new.broker.rules;
         self.settings = new;
         let mut effects: Vec<Effect> = Vec::new();
-        self.rooms
-            .intents
-            .keep(|name| self.settings.pools.keys().any(|kept| kept.as_str() == name));
+        let is_kept = |name: &str| self.settings.pools.keys().any(|kept| kept.as_str() == name);
+        self.rooms.intents.keep(is_kept);
+        self.rooms.memory.keep(is_kept);
         for pool in &changes.added {
             self.open_pool(pool).await;
             if let Some(entry) = self.pools.get(&pool.name) {
@@ -365,7 +365,7 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
     let mut said = change.to_string();
     let is_released = change.changes_count() && entry.hold.is_some();
     if is_released {
-        entry.set_hold(None, &rooms.intents);
+        entry.set_hold(None);
         said.push_str(", which ends the hold");
     }
     let (before, bounds) = (entry.target, entry.bounds());

@@ -63,7 +63,7 @@ impl Supervisor {
         let pools = self.pools.values_mut();
         let mut look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
         for entry in self.pools.values_mut() {
-            entry.remember(&self.rooms.intents);
+            entry.remember(&self.rooms.tasks).await;
         }
         if let Some(fleet) = &mut self.fleet {
             let others = fleet.fleet(now);
@@ -88,7 +88,7 @@ impl Supervisor {
         for entry in self.pools.values_mut() {
             let over = entry.hold.and_then(|hold| hold.until).is_some_and(|until| until <= now);
             if over {
-                entry.set_hold(None, &self.rooms.intents);
+                entry.set_hold(None);
                 entry.change("the hold is over: the file decides again".to_owned(), None);
                 entry.follow_bounds(&self.rooms.gate).await;
             }

@@ -29,7 +29,8 @@ use crate::logs::{LogsHandle, LogsRequest, TerminalRequest};
 use crate::model::{PoolName, WorkerName};
 use crate::pool::process::Processes;
 use crate::pool::{
-    Gate, Intents, Pool, PoolFailure, PoolHandle, PoolNews, PoolOptions, Servers, WorkerIds,
+    Book, Gate, Intents, Memory, Pool, PoolFailure, PoolHandle, PoolNews, PoolOptions, Servers,
+    WorkerIds,
 };
 
 /// How often holds and elastic pools are looked at without an event.
@@ -53,7 +54,8 @@ pub(super) struct Rooms {
     pub(super) programs: Option<ProgramWatcher>,
     pub(super) news: PoolNews,
     pub(super) counts: CountNews,
-    pub(super) intents: Intents,
+    pub(super) intents: Book<Intents>,
+    pub(super) memory: Book<Memory>,
     pub(super) submitted: mpsc::Sender<Submitted>,
     pub(super) state_dir: PathBuf,
 }
@@ -214,8 +216,9 @@ impl Supervisor {
         if settings.deploys.watch.is_some() {
             self.watch_program(settings).await;
         }
-        let mind = self.rooms.intents.of(&settings.name);
-        let mut entry_hold = mind.hold.map(Hold::from);
+        let intents = self.rooms.intents.page(&settings.name);
+        let memory = self.rooms.memory.page(&settings.name);
+        let mut entry_hold = intents.read().hold.map(Hold::from);
         entry_hold =
             entry_hold.filter(|hold| hold.until.is_none_or(|until| until > Instant::now()));
         let floor = Floor::at(&settings.min_at, Timestamp::now());
@@ -237,16 +240,18 @@ impl Supervisor {
                 }
             },
             news: self.rooms.news.clone(),
-            intents: self.rooms.intents.clone(),
+            intents: intents.clone(),
+            memory: memory.clone(),
         };
         let handle = Pool::start(options);
-        let mut entry = Entry::new(handle, Arc::clone(settings), self.rooms.counts.clone());
+        let kept = (intents, memory);
+        let mut entry = Entry::new(handle, Arc::clone(settings), kept, self.rooms.counts.clone());
         if !settings.order.after.is_empty() {
             let (routes, tasks) = (&self.rooms.routes, &self.rooms.tasks);
             entry.usher = Some(usher(&entry.handle, settings, routes, tasks));
         }
         entry.hold = entry_hold;
-        entry.recall(mind);
+        entry.recall(&self.rooms.tasks).await;
         if entry_hold.is_some() {
             entry.follow_bounds(&self.rooms.gate).await;
         }

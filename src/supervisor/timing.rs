@@ -15,7 +15,7 @@ use super::task::Supervisor;
 use crate::config::{BrokerSettings, ListenAddress, PoolSettings, TimedAction, Timetable};
 use crate::gearman::{Client, ServerAddress};
 use crate::model::{PoolName, Priority};
-use crate::pool::{LastMind, PoolCommand};
+use crate::pool::{LastTime, PoolCommand};
 use crate::protocol::{Submission, SubmitMode};
 
 /// The clock is looked at so often though nothing is due: it may have been set.
@@ -58,7 +58,7 @@ impl Timing {
     }
 
     /// What came of the last time before the daemon started.
-    pub(super) fn recall(&mut self, last: LastMind) {
+    pub(super) fn recall(&mut self, last: LastTime) {
         self.last = Some(Occasion { at: last.time(), said: last.said });
         self.handle = last.handle;
     }
@@ -151,8 +151,8 @@ impl Supervisor {
         let Some(timing) = &mut entry.timing else { return };
         let is_bad = outcome.is_err();
         let said = timing.heard(outcome);
-        let last = LastMind::now(said.clone(), timing.handle.clone());
-        self.rooms.intents.change(&pool, |mind| mind.last = Some(last));
+        let last = LastTime::now(said.clone(), timing.handle.clone());
+        entry.memory.change(|memory| memory.last = Some(last));
         if is_bad {
             warn!(%pool, "{said}");
         } else {

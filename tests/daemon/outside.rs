@@ -309,9 +309,15 @@ fn direct_workers_find_the_servers_and_status_says_what_is_lost() {
 #[test]
 fn a_pool_of_none_starts_one_worker_to_learn_what_it_serves() {
     let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("worker.sh");
+    let serve = |function: &str| {
+        let line = format!("exec {PROGRAM} work {function} -- tr a-z A-Z\n");
+        fs::write(&script, line).unwrap();
+    };
+    serve("up");
     let pool = pools(&format!(
-        "[pool.learned]\ncommand = [\"{PROGRAM}\", \"work\", \"up\", \"--\", \"tr\", \"a-z\", \
-         \"A-Z\"]\ncount = {{ min = 0, max = 2 }}\nzero_after = \"0s\"\nidle_ttl = \"0s\"\n"
+        "[pool.learned]\ncommand = [\"sh\", {script:?}]\ncount = {{ min = 0, max = 2 }}\n\
+         zero_after = \"0s\"\nidle_ttl = \"0s\"\n"
     ));
     let mut daemon = Daemon::begin_in(folder, &pool);
     until("it has learned", || daemon.log().contains("its first worker tells what it serves"));
@@ -321,15 +327,24 @@ fn a_pool_of_none_starts_one_worker_to_learn_what_it_serves() {
     assert_eq!(daemon.says(&["submit", "up", "abc", "--timeout", "30s"]).trim(), "ABC");
     // The next daemon knows it, and so starts one for a job alone.
     let (starts, learned) = ("started pool=learned", "its first worker tells what it serves");
-    daemon.signal("-TERM");
-    daemon.child.wait().unwrap();
-    let before = daemon.log();
-    daemon.child = spawn(daemon.folder.path());
-    until("it is there", || daemon.ask(&["status"]).status.success());
+    let again = |daemon: &mut Daemon| {
+        daemon.signal("-TERM");
+        daemon.child.wait().unwrap();
+        let before = daemon.log();
+        daemon.child = spawn(daemon.folder.path());
+        until("it is there", || daemon.ask(&["status"]).status.success());
+        before.len()
+    };
+    let before = again(&mut daemon);
     assert_eq!(daemon.says(&["submit", "up", "abc", "--timeout", "30s"]).trim(), "ABC");
     let log = daemon.log();
-    let since = log.strip_prefix(before.as_str()).unwrap();
+    let since = &log[before..];
     assert!(since.matches(starts).count() == 1 && !since.contains(learned), "{since}");
+    // Not if the worker's files have become others meanwhile.
+    serve("shout");
+    let before = again(&mut daemon);
+    until("it has learned anew", || daemon.log()[before..].contains(learned));
+    assert_eq!(daemon.says(&["submit", "shout", "abc", "--timeout", "30s"]).trim(), "ABC");
 }
 
 #[test]

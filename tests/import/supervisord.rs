@@ -347,6 +347,22 @@ fn included_files_are_found_as_a_shell_finds_them_and_are_here_themselves() {
 }
 
 #[test]
+fn an_included_file_is_the_one_that_the_kernel_finds_and_a_pattern_for_none_is_told() {
+    let head = "[supervisord]\n[include]\nfiles = link/../*.conf none/*.conf\n";
+    let program = "[program:a]\ncommand=%(here)s/x\n";
+    let folder = folder(&[("s/s.conf", head), ("far/near/x", ""), ("far/a.conf", program)]);
+    let at = |name: &str| folder.path().join(name);
+    std::os::unix::fs::symlink("../far/near", at("s/link")).unwrap();
+    let translation = translate(&at("s/s.conf")).unwrap();
+    // By its name alone, as supervisord reckons it.
+    let command = pool(&settings(&translation), "a").program.command[0].clone();
+    assert_eq!(command, at("s/x").display().to_string());
+    let toml = &translation.toml;
+    assert!(toml.contains("s.conf:3: no file matches none/*.conf of [include]"), "{toml}");
+    assert_eq!(toml.matches("no file matches").count(), 1, "{toml}");
+}
+
+#[test]
 fn processes_that_differ_share_the_label_of_their_program() {
     let text = "[program:a]\ncommand=x %(process_num)d\nnumprocs=2\nprocess_name=%(process_num)d\n";
     let folder = folder(&[("s.conf", text)]);

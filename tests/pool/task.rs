@@ -13,7 +13,7 @@ use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
 use gear_supervisor::model::Drain;
 use gear_supervisor::model::{Exit, NamePattern, WorkerId};
 use gear_supervisor::pool::{
-    GateRequest, Intents, Pick, Pool, PoolCommand, PoolHandle, PoolIntent, PoolNews, PoolOptions,
+    Book, GateRequest, Pick, Pool, PoolCommand, PoolHandle, PoolIntent, PoolNews, PoolOptions,
     PoolView, RestartMode, Servers, SlotRole, SlotState, SlotView,
 };
 use nix::sys::signal::{Signal, kill};
@@ -58,6 +58,7 @@ impl Stage {
     ) -> Self {
         let (logs, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
         tracker.spawn(play_logs(requests, Arc::clone(&seen)));
+        let name = settings.name.clone();
         let pool = Pool::start(PoolOptions {
             settings: Arc::new(settings),
             target,
@@ -69,7 +70,8 @@ impl Stage {
             tracker: tracker.clone(),
             servers: Servers::Own,
             news: PoolNews::new().0,
-            intents: Intents::default(),
+            intents: Book::default().page(&name),
+            memory: Book::default().page(&name),
         });
         Self { pool, seen, tracker }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -134,6 +135,17 @@ impl ProgramFiles {
         }
         look.files.retain(|file, _| !self.except.contains(file));
         look
+    }
+
+    /// Tells these files, as they are now, from others; the same in every run. Blocks.
+    pub fn fingerprint(&self) -> u64 {
+        let Look { files, ends, .. } = self.look();
+        let mut hasher = DefaultHasher::new();
+        ends.hash(&mut hasher);
+        for (path, Stamp { file, len, modified, .. }) in &files {
+            (path, file, len, modified).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn program(&self, word: &str) -> Option<PathBuf> {
@@ -269,11 +281,14 @@ mod tests {
         let before = program.look();
         let named: Vec<_> = before.files.keys().cloned().collect();
         assert_eq!(named, ["/bin/sh".into(), at("current/w.php")]);
+        let print = program.fingerprint();
         assert!(before.is_whole && !program.look().differs(&before));
+        assert_eq!(program.fingerprint(), print);
         fs::remove_file(at("current")).unwrap();
         std::os::unix::fs::symlink("two", at("current")).unwrap();
         let after = program.look();
         assert!(after.differs(&before));
         assert_eq!(after.changed(&before), [at("current/w.php")]);
+        assert_ne!(program.fingerprint(), print);
     }
 }

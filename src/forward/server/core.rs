@@ -253,6 +253,14 @@ impl Core {
         }
     }
 
+    /// The timer has run out.
+    pub(super) fn look_at_deadlines(&mut self) {
+        self.armed = None;
+        let Self { state, wires, fx, .. } = self;
+        let is_full = |id| wires.get(&Wire::Worker(id)).is_some_and(Open::is_full);
+        state.deadline(now(), |id| !is_full(id), fx);
+    }
+
     /// Whether an open socket is read; otherwise its task is woken when it is to be again.
     pub(super) fn reads(&mut self, wire: Wire) -> bool {
         let is_full = |wire| self.wires.get(&wire).is_some_and(Open::is_full);
@@ -296,7 +304,7 @@ impl Open {
         }
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.out.len() >= UNSENT_LEN_MAX
     }
 }

@@ -67,7 +67,7 @@ impl Core {
     fn write(&mut self, wire: Wire) {
         let Some(open) = self.wires.get_mut(&wire) else { return };
         open.is_touched = false;
-        let before = open.out.len();
+        let (before, was_full) = (open.out.len(), open.is_full());
         let written = if open.blocked { Written::Blocked } else { open.out.write(&open.stream) };
         match written {
             Written::Broken => self.ended.push(wire),
@@ -78,7 +78,11 @@ impl Core {
                 open.wake.notify_one();
             }
         }
-        let wrote = self.wires.get(&wire).is_some_and(|open| open.out.len() < before);
+        let Some(open) = self.wires.get(&wire) else { return };
+        let (wrote, reads_again) = (open.out.len() < before, was_full && !open.is_full());
+        if let (true, Wire::Worker(session)) = (reads_again, wire) {
+            self.state.read_again(now(), session, &mut self.fx);
+        }
         if wrote {
             self.resume(wire.session());
         }

@@ -102,10 +102,7 @@ impl Forward {
                     None => return self.shut_down(None).await,
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.shell.act(|core| {
-                        core.armed = None;
-                        core.state.deadline(now(), &mut core.fx);
-                    });
+                    self.shell.act(Core::look_at_deadlines);
                 }
                 () = alarm.notified() => {}
             }

@@ -50,6 +50,13 @@ impl Grabs {
         self.asked.as_ref().map(|asked| asked.until)
     }
 
+    /// Has the server that is asked owe its answer for longer.
+    pub(super) fn allow(&mut self, until: Instant) {
+        if let Some(asked) = &mut self.asked {
+            asked.until = until;
+        }
+    }
+
     pub(super) fn is_asked(&self, server: usize) -> bool {
         self.asked.as_ref().is_some_and(|asked| asked.server == server)
     }

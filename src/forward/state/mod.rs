@@ -86,12 +86,30 @@ impl State {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Looks at servers that owe an answer.
-    pub fn deadline(&mut self, now: Instant, fx: &mut Effects) {
+    /// Looks at servers that owe an answer. Those of a session that is not to be read, since its
+    /// worker leaves too much unread, may have given it; but a worker that is to stop is not
+    /// waited for.
+    pub fn deadline(
+        &mut self,
+        now: Instant,
+        is_read: impl Fn(SessionId) -> bool,
+        fx: &mut Effects,
+    ) {
         while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
-            self.with_session(now, id, fx, Session::overdue);
+            self.with_session(now, id, fx, |session, turn| {
+                if is_read(id) || !turn.crews.is_serving(session.worker) {
+                    session.overdue(turn);
+                } else {
+                    session.allow(turn);
+                }
+            });
         }
         self.rouse(now, fx);
+    }
+
+    /// What servers say to a session is read again.
+    pub fn read_again(&mut self, now: Instant, id: SessionId, fx: &mut Effects) {
+        self.with_session(now, id, fx, |session, turn| session.allow(turn));
     }
 
     /// Whether more of what a worker sends is wanted.

@@ -19,49 +19,126 @@ const QUESTIONS_MAX: usize = 1024;
 /// client asks while one server is silent must not be kept without bound.
 const KEPT_MAX: usize = 2 * QUESTIONS_MAX;
 
-/// The questions of a session, in their order.
+/// The questions of a session, by number in their order.
+///
+/// A packet touches the one that it answers, and no other: a thousand may wait.
 #[derive(Debug, Default)]
-pub(super) struct Questions(VecDeque<Question>);
+pub(super) struct Questions {
+    open: BTreeMap<u64, Question>,
+    last: u64,
+    /// What each server owes an answer to, in the order in which it was asked and will answer.
+    owed: BTreeMap<usize, VecDeque<Owed>>,
+    unanswered: usize,
+}
 
 #[derive(Debug)]
 struct Question {
     frame: Frame,
     /// Servers that are asked once they are there.
     unasked: BTreeSet<usize>,
-    /// Servers that owe an answer, and until when; each answers in the order in which it was asked.
-    asked: BTreeMap<usize, Instant>,
+    /// How many servers owe an answer.
+    owing: usize,
     /// What a server said that does not know the job.
     unknown: Option<Frame>,
     is_answered: bool,
 }
 
+/// An answer that a server owes.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    question: u64,
+    until: Instant,
+}
+
 impl Questions {
     pub(super) fn has_room(&self) -> bool {
-        let unanswered = || self.0.iter().filter(|question| !question.is_answered).count();
-        self.0.len() < QUESTIONS_MAX || (self.0.len() < KEPT_MAX && unanswered() < QUESTIONS_MAX)
+        let count = self.open.len();
+        count < QUESTIONS_MAX || (count < KEPT_MAX && self.unanswered < QUESTIONS_MAX)
     }
 
     /// When the first answer is overdue.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.iter().flat_map(|question| question.asked.values()).min().copied()
+        self.first_owed().map(|(_, owed)| owed.until).min()
     }
 
-    /// Servers that owe an answer for too long.
-    fn silent(&self, now: Instant) -> BTreeSet<usize> {
-        let owed = self.0.iter().flat_map(|question| &question.asked);
-        owed.filter(|(_, until)| **until <= now).map(|(server, _)| *server).collect()
+    /// Has servers owe their answers for longer.
+    pub(super) fn allow(&mut self, until: Instant) {
+        for owed in self.owed.values_mut().flatten() {
+            owed.until = until;
+        }
     }
 
-    /// The question that this packet of a server answers, if it answers one.
-    fn answered_by(&mut self, server: usize, frame: &Frame) -> Option<&mut Question> {
-        let first = self.0.iter_mut().find(|question| question.asked.contains_key(&server))?;
+    fn first_owed(&self) -> impl Iterator<Item = (usize, &Owed)> {
+        self.owed.iter().filter_map(|(server, owed)| Some((*server, owed.front()?)))
+    }
+
+    fn add(&mut self, frame: Frame, unasked: BTreeSet<usize>) -> u64 {
+        self.last += 1;
+        let question = Question { frame, unasked, owing: 0, unknown: None, is_answered: false };
+        self.open.insert(self.last, question);
+        self.unanswered += 1;
+        self.last
+    }
+
+    /// A server has been asked.
+    fn asked(&mut self, question: u64, server: usize, until: Instant) {
+        if let Some(asked) = self.open.get_mut(&question) {
+            asked.owing += 1;
+            self.owed.entry(server).or_default().push_back(Owed { question, until });
+        }
+    }
+
+    /// The number of the question that this packet of a server answers, if it answers one; the
+    /// server owes it no longer.
+    fn take_answered(&mut self, server: usize, frame: &Frame) -> Option<u64> {
+        let owed = self.owed.get_mut(&server)?;
+        let number = owed.front()?.question;
+        let question = self.open.get_mut(&number)?;
         let is_answer = match frame.kind {
-            Kind::StatusRes => first.frame.kind == Kind::GetStatus,
-            Kind::StatusResUnique => first.frame.kind == Kind::GetStatusUnique,
+            Kind::StatusRes => question.frame.kind == Kind::GetStatus,
+            Kind::StatusResUnique => question.frame.kind == Kind::GetStatusUnique,
             // Not one about the report of a job, which answers nothing.
             _ => frame.kind == Kind::Error && !is_about_report(&frame.body),
         };
-        is_answer.then_some(first)
+        if !is_answer {
+            return None;
+        }
+        owed.pop_front();
+        question.owing -= 1;
+        Some(number)
+    }
+
+    /// Takes a server out of all questions; returns those that it leaves.
+    fn take_out(&mut self, server: usize) -> BTreeSet<u64> {
+        let owed = self.owed.remove(&server).unwrap_or_default();
+        let mut left: BTreeSet<_> = owed.iter().map(|owed| owed.question).collect();
+        for (number, question) in &mut self.open {
+            question.owing -= usize::from(left.contains(number));
+            if question.unasked.remove(&server) {
+                left.insert(*number);
+            }
+        }
+        left
+    }
+
+    fn answer(&mut self, number: u64) {
+        if let Some(question) = self.open.get_mut(&number)
+            && !std::mem::replace(&mut question.is_answered, true)
+        {
+            question.unasked.clear();
+            self.unanswered -= 1;
+        }
+    }
+
+    /// Takes a question that nobody owes an answer to any more.
+    fn take_over(&mut self, number: u64) -> Option<Question> {
+        let question = self.open.get(&number)?;
+        if question.owing > 0 || !question.unasked.is_empty() {
+            return None;
+        }
+        let question = self.open.remove(&number)?;
+        self.unanswered -= usize::from(!question.is_answered);
+        Some(question)
     }
 }
 
@@ -75,15 +152,11 @@ impl Session {
     pub(super) fn ask_all(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
         let frame = owned(frame);
         let any_ready = self.lanes.iter().any(Lane::is_ready);
-        let (mut asked, mut unasked) = (BTreeMap::new(), BTreeSet::new());
+        let (mut asked, mut unasked) = (Vec::new(), BTreeSet::new());
         for server in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get(server) else { continue };
             match lane.state {
-                LaneState::Ready => {
-                    let wire = Wire::Server(self.id, server);
-                    turn.fx.sends.push((wire, Packet::Frame(frame.clone())));
-                    asked.insert(server, turn.now + ANSWER_WITHIN);
-                }
+                LaneState::Ready => asked.push(server),
                 LaneState::Closed => {
                     self.open(server, turn);
                     unasked.insert(server);
@@ -94,33 +167,43 @@ impl Session {
                 }
             }
         }
-        let question = Question { frame, unasked, asked, unknown: None, is_answered: false };
-        self.questions.0.push_back(question);
+        let number = self.questions.add(frame.clone(), unasked);
+        for server in asked {
+            self.put(number, server, frame.clone(), turn);
+        }
+    }
+
+    /// Puts a question to a server.
+    fn put(&mut self, number: u64, server: usize, frame: Frame, turn: &mut Turn<'_>) {
+        turn.fx.sends.push((Wire::Server(self.id, server), Packet::Frame(frame)));
+        self.questions.asked(number, server, turn.now + ANSWER_WITHIN);
     }
 
     /// A server is there: it is asked what waits for it.
     pub(super) fn question_ready(&mut self, server: usize, turn: &mut Turn<'_>) {
-        for question in &mut self.questions.0 {
-            if question.unasked.remove(&server) {
-                question.asked.insert(server, turn.now + ANSWER_WITHIN);
-                let wire = Wire::Server(self.id, server);
-                turn.fx.sends.push((wire, Packet::Frame(question.frame.clone())));
-            }
+        let open = self.questions.open.iter_mut();
+        let waiting: Vec<_> = open
+            .filter_map(|(number, question)| {
+                question.unasked.remove(&server).then(|| (*number, question.frame.clone()))
+            })
+            .collect();
+        for (number, frame) in waiting {
+            self.put(number, server, frame, turn);
         }
     }
 
     /// A server will not answer.
     pub(super) fn question_lost(&mut self, server: usize, turn: &mut Turn<'_>) {
-        for question in &mut self.questions.0 {
-            question.asked.remove(&server);
-            question.unasked.remove(&server);
+        for number in self.questions.take_out(server) {
+            self.settle_question(number, turn);
         }
-        self.settle_questions(turn);
     }
 
     /// Drops servers that did not answer in time; the client gets what the others said.
     pub(super) fn questions_overdue(&mut self, turn: &mut Turn<'_>) {
-        for server in self.questions.silent(turn.now) {
+        let owed = self.questions.first_owed().filter(|(_, owed)| owed.until <= turn.now);
+        let silent: Vec<_> = owed.map(|(server, _)| server).collect();
+        for server in silent {
             turn.fx.hangs.push((self.id, server));
             self.lost(server, turn);
         }
@@ -138,38 +221,32 @@ impl Session {
         if !is_status && self.client.expects(server) {
             return false;
         }
-        let Some(question) = self.questions.answered_by(server, frame) else { return false };
-        question.asked.remove(&server);
+        let Some(number) = self.questions.take_answered(server, frame) else { return false };
+        let Some(question) = self.questions.open.get_mut(&number) else { return false };
         if is_status && is_known(&frame.body) && !question.is_answered {
-            question.is_answered = true;
-            question.unasked.clear();
+            self.questions.answer(number);
             turn.fx.sends.push((Wire::Worker(self.id), Packet::Frame(frame.clone())));
         } else if is_status || question.unknown.is_none() {
             question.unknown = Some(owned(frame));
         }
-        self.settle_questions(turn);
+        self.settle_question(number, turn);
         true
     }
 
-    /// Answers what nobody can answer better, and forgets what is over.
-    fn settle_questions(&mut self, turn: &mut Turn<'_>) {
-        let performs = self.performs();
-        let id = self.id;
-        self.questions.0.retain_mut(|question| {
-            if !question.asked.is_empty() || !question.unasked.is_empty() {
-                return true;
+    /// Once nobody can answer a question better: says what was said to it, and forgets it.
+    fn settle_question(&mut self, number: u64, turn: &mut Turn<'_>) {
+        let Some(question) = self.questions.take_over(number) else { return };
+        if question.is_answered {
+            return;
+        }
+        match question.unknown {
+            Some(frame) => turn.fx.sends.push((Wire::Worker(self.id), Packet::Frame(frame))),
+            None if self.performs() => {
+                let why = "no Gearman server can be reached";
+                turn.fx.tell(self.id, Response::error(ErrorCode::QueueError, why));
             }
-            match question.unknown.take().filter(|_| !question.is_answered) {
-                Some(frame) => turn.fx.sends.push((Wire::Worker(id), Packet::Frame(frame))),
-                None if question.is_answered => {}
-                None if performs => {
-                    let why = "no Gearman server can be reached";
-                    turn.fx.tell(id, Response::error(ErrorCode::QueueError, why));
-                }
-                None => turn.fx.closes.push(id),
-            }
-            false
-        });
+            None => turn.fx.closes.push(self.id),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::client::Client;
 use super::crews::{Crews, End};
 use super::effects::{Effects, Orphan, Packet, Wire};
-use super::grabs::Grabs;
+use super::grabs::{ANSWER_WITHIN, Grabs};
 use super::jobs::{Held, Jobs};
 use super::lane::{Lane, LaneRest, LaneState};
 use super::questions::Questions;
@@ -89,6 +89,13 @@ impl Session {
     /// When a server has owed an answer for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.grabs.deadline(), self.questions.deadline()].into_iter().flatten().min()
+    }
+
+    /// What servers have said could not be read: the worker took nothing. They have their time anew.
+    pub(super) fn allow(&mut self, turn: &Turn<'_>) {
+        let until = turn.now + ANSWER_WITHIN;
+        self.grabs.allow(until);
+        self.questions.allow(until);
     }
 
     /// Servers did not answer in time.

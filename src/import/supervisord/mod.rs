@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, plain_name};
 use super::ini::Ini;
-use super::{ImportError, Translation};
+use super::{ImportError, Note, Translation};
 pub(super) use expand::Names;
 use program::Program;
 
@@ -39,14 +39,18 @@ struct Scene<'a> {
     strips_ansi: bool,
 }
 
-/// Translates a file with its includes; `folder` is where it lies.
+/// Translates a file with its includes; `folder` is where it lies, `notes` what is known of the whole.
 pub(super) fn translate(
     file: &Path,
     folder: &Path,
     ini: &Ini,
     mut names: Names,
+    notes: Vec<Note>,
 ) -> Result<Translation, ImportError> {
     let mut draft = Draft::new(format!("# From {}, a file of supervisord.\n", file.display()));
+    for Note { place, text } in notes {
+        draft.note(&place, text);
+    }
     let own = ini.section("supervisord");
     let environment = own.map_or(Ok(Vec::new()), |own| daemon::environment(own, &names))?;
     for (name, value) in &environment {

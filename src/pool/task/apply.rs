@@ -201,10 +201,10 @@ impl Pool {
     fn remember_wish(&self, is_stop: bool) {
         let stopped = self.roster.intent() == PoolIntent::Stopped;
         let held = self.roster.held();
-        self.intents.change(&self.settings.name, |mind| {
+        self.intents.change(|intents| {
             // That the pool is to stop may be remembered before its turn has come.
-            mind.stopped = stopped || is_stop && mind.stopped;
-            mind.held = held;
+            intents.stopped = stopped || is_stop && intents.stopped;
+            intents.held = held;
         });
     }
 

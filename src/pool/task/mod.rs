@@ -37,7 +37,7 @@ use self::watch::Watches;
 use super::health::{SIGNS_MAX, Sign};
 use super::lifecycle::{Event, Roster, Rules};
 use super::process::Processes;
-use super::{Gate, Hurdle, Intents, PoolCommand, PoolHandle, PoolNews, WorkerIds};
+use super::{Gate, Hurdle, Intents, Memory, Page, PoolCommand, PoolHandle, PoolNews, WorkerIds};
 use crate::config::{PoolProtocol, PoolSettings};
 use crate::logs::LogsHandle;
 use crate::model::{InHand, Tally, WorkerId};
@@ -66,7 +66,9 @@ pub struct PoolOptions {
     /// Whom it tells of its workers' states.
     pub news: PoolNews,
     /// What operators asked for earlier, and from now on.
-    pub intents: Intents,
+    pub intents: Page<Intents>,
+    /// What was seen of it earlier, and from now on.
+    pub memory: Page<Memory>,
 }
 
 /// Where workers find their jobs.
@@ -88,7 +90,8 @@ pub struct Pool {
     deploy: Deploy,
     servers: Servers,
     news: PoolNews,
-    intents: Intents,
+    intents: Page<Intents>,
+    memory: Page<Memory>,
     processes: Processes,
     gate: GateDesk,
     logs: LogsHandle,
@@ -152,15 +155,16 @@ impl Pool {
     /// Starts the task and its first workers.
     pub fn start(options: PoolOptions) -> PoolHandle {
         let PoolOptions { settings, target, processes, gate, logs, .. } = options;
-        let PoolOptions { ids, tracker, servers, news, intents, hurdle, .. } = options;
+        let PoolOptions { ids, tracker, servers, news, intents, memory, hurdle, .. } = options;
         let (sender, commands) = mpsc::channel(PoolHandle::COMMANDS_MAX);
         let mut roster = Roster::new(settings.name.clone(), Rules::from(&*settings), ids.clone());
-        let mind = intents.of(&settings.name);
-        roster.restore(mind.stopped, &mind.held, now());
+        let Intents { stopped, held, .. } = intents.read();
+        roster.restore(stopped, &held, now());
         roster.wait_for(hurdle.clone());
         let (signs_in, signs) = mpsc::channel(SIGNS_MAX);
         let (in_hand, jobs) = mpsc::channel(1);
         let (tallies_in, tallies) = mpsc::channel(1);
+        let past = memory.read().last;
         let (publisher, view) = Publisher::new(&settings, (target, hurdle));
         let mut pool = Self {
             settings,
@@ -169,6 +173,7 @@ impl Pool {
             servers,
             news,
             intents,
+            memory,
             processes,
             gate: GateDesk::new(gate),
             logs,
@@ -188,7 +193,7 @@ impl Pool {
             tallies,
             tallies_in,
             recycle_look: None,
-            past: mind.last.map(|last| (last.time(), last.said)),
+            past: past.map(|last| (last.time(), last.said)),
             unheard: Unheard::default(),
             ids,
             tracker: tracker.clone(),

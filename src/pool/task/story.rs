@@ -10,7 +10,7 @@ use crate::config::Run;
 use crate::logs::LogsRequest;
 use crate::model::{Exit, WorkerId, WorkerName};
 use crate::pool::lifecycle::{Move, Why};
-use crate::pool::{LastMind, PoolEvent, PoolFailure};
+use crate::pool::{LastTime, PoolEvent, PoolFailure};
 
 impl Pool {
     /// Tells that a process was started.
@@ -61,8 +61,8 @@ impl Pool {
     }
 
     fn remember_last(&self, said: String) {
-        let last = LastMind::now(said, String::new());
-        self.intents.change(&self.settings.name, |mind| mind.last = Some(last));
+        let last = LastTime::now(said, String::new());
+        self.memory.change(|memory| memory.last = Some(last));
     }
 
     /// Tells that no worker runs and none can be started.
