@@ -247,8 +247,8 @@ async fn serve(
         submitted: submitted_in,
         state_dir: state_dir.path().to_owned(),
     };
-    let signals = signals()?;
-    let inbox = Inbox { commands, demand, edits, deploys, signals, failures, submitted };
+    let inbox =
+        Inbox { commands, demand, edits, deploys, signals: signals()?, failures, submitted };
     let failure = Supervisor::new(settings, config, rooms).run(inbox).await;
     control_stop.cancel();
     if let Err(error) = control.await {
