@@ -43,6 +43,8 @@ pub struct FunctionDemand {
     pub oldest: Duration,
     /// Jobs in workers' hands.
     pub running: usize,
+    /// Jobs in the hands of other hosts' workers, where servers outside hand them out.
+    pub elsewhere: usize,
     /// Jobs ended since the start, in any way.
     pub ended: u64,
     /// For how long jobs of it have run, all added up.

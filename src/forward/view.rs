@@ -42,6 +42,8 @@ pub struct FunctionDepth {
     pub oldest: Duration,
     /// Jobs in anybody's hands, as the servers tell.
     pub running_anywhere: usize,
+    /// Of those, the ones that are in others' hands.
+    pub elsewhere: usize,
     /// Connections that perform it, as the servers tell.
     pub performers: usize,
     /// Jobs in the hands of our workers.

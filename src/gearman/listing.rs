@@ -1,4 +1,4 @@
-//! What a Gearman server lists of itself in text: its functions and its connections.
+//! What a Gearman server lists of its connections in text.
 
 use std::io;
 use std::time::Duration;
@@ -20,15 +20,6 @@ const LISTING_LEN_MAX: usize = 64 << 20;
 pub struct Listing {
     socket: Box<dyn Socket>,
     inbound: BytesMut,
-}
-
-/// One line of `status`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFunction {
-    /// Its name; bytes that are no UTF-8 are replaced.
-    pub name: String,
-    /// Jobs in workers' hands.
-    pub running: usize,
 }
 
 /// One line of `workers`.
@@ -60,15 +51,6 @@ impl Listing {
         let mut packet = BytesMut::new();
         Request::SetClientId(bytes::Bytes::copy_from_slice(id.as_bytes())).encode(&mut packet);
         self.socket.write_all(&packet).await
-    }
-
-    /// The functions.
-    ///
-    /// # Errors
-    /// When the connection ended, or nothing came in time.
-    pub async fn functions(&mut self) -> io::Result<Vec<ListedFunction>> {
-        let lines = self.ask(b"status\n").await?;
-        Ok(lines.iter().filter_map(|line| function(line)).collect())
     }
 
     /// The connections.
@@ -115,13 +97,6 @@ impl std::fmt::Debug for Listing {
     }
 }
 
-/// `NAME\tTOTAL\tRUNNING\tWORKERS`; a name may hold tabs.
-fn function(line: &str) -> Option<ListedFunction> {
-    let mut words = line.rsplitn(4, '\t');
-    let (_, running, _) = (words.next()?, words.next()?, words.next()?);
-    Some(ListedFunction { name: words.next()?.to_owned(), running: running.parse().ok()? })
-}
-
 /// `FD ADDRESS ID : NAME NAME`
 fn connection(line: &str) -> Option<ListedConnection> {
     // An address may hold colons, so the one that counts is a word's first.
@@ -144,15 +119,14 @@ mod tests {
     async fn listings_are_read_to_their_end_and_the_next_one_follows() {
         let (ours, mut theirs) = duplex(4096);
         let mut listing = Listing { socket: Box::new(ours), inbound: BytesMut::new() };
-        let text = "a\t5\t2\t3\nb c\t0\t0\t1\n.\n34 10.0.0.1 - :\n35 ::1 gs1;host=a : a b\n.\n";
+        let text = "34 10.0.0.1 - :\n35 ::1 gs1;host=a : a b\n.\n36 10.0.0.2 x : c\n.\n";
         theirs.write_all(text.as_bytes()).await.unwrap();
-        let function = |name: &str, running| ListedFunction { name: name.to_owned(), running };
-        assert_eq!(listing.functions().await.unwrap(), [function("a", 2), function("b c", 0)]);
         let connections = listing.connections().await.unwrap();
         assert_eq!((connections[0].client_id.as_str(), connections[0].functions.len()), ("-", 0));
         assert_eq!(connections[1].client_id, "gs1;host=a");
         assert_eq!(connections[1].functions, ["a", "b"]);
+        assert_eq!(listing.connections().await.unwrap()[0].functions, ["c"]);
         drop(theirs);
-        assert!(listing.functions().await.is_err());
+        assert!(listing.connections().await.is_err());
     }
 }

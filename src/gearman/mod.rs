@@ -15,5 +15,5 @@ pub use address::{InvalidAddress, ServerAddress};
 pub use backoff::Backoff;
 pub use client::{Client, ClientError, JobEvent, JobStream};
 pub use connection::{CONNECT_TIMEOUT, ConnectError, Connection, ConnectionError, Socket, dial};
-pub use listing::{ListedConnection, ListedFunction, Listing};
+pub use listing::{ListedConnection, Listing};
 pub use worker::{Assignment, Undelivered, Worker, WorkerEvent};

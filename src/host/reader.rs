@@ -56,17 +56,18 @@ impl HostReader {
 
 /// The host as one sees it from inside a group with limits.
 fn within(host: HostSample, limits: CgroupLimits) -> HostSample {
-    let cores = limits.cores.map_or(host.cores, |cores| whole_cores(cores).min(host.cores));
+    let cores = limits.cores.map(whole_cores).filter(|cores| *cores < host.cores);
     let memory = limits.memory.filter(|memory| memory.total < host.mem_total);
     HostSample {
-        cores,
+        cores: cores.unwrap_or(host.cores),
         mem_total: memory.map_or(host.mem_total, |memory| memory.total),
         mem_available: memory
             .map_or(host.mem_available, |memory| memory.available.min(host.mem_available)),
-        // What waits in our group waits for us; the whole host's pressure is others' too.
-        cpu_pressure: limits.cpu_pressure.or(host.cpu_pressure),
-        mem_pressure: limits.mem_pressure.or(host.mem_pressure),
-        mem_stall: limits.mem_stall.or(host.mem_stall),
+        // Where a limit binds, what waits in our group waits for us, and the whole host's pressure is
+        // others' too. A limit above what the host has binds nothing.
+        cpu_pressure: cores.and(limits.cpu_pressure).or(host.cpu_pressure),
+        mem_pressure: memory.and(limits.mem_pressure).or(host.mem_pressure),
+        mem_stall: memory.and(limits.mem_stall).or(host.mem_stall),
         ..host
     }
 }
@@ -159,6 +160,11 @@ mod tests {
         let sample = reader.sample();
         assert_eq!((sample.mem_total, sample.mem_available), (1_000_000, 100_000));
         assert_eq!((sample.mem_pressure, sample.mem_stall), (Some(30.0), Some(20.0)));
+        write("groups/box/cpu.max", "6400000000 100000\n");
+        write("groups/box/memory.max", "900000000000000000\n");
+        let sample = reader.sample();
+        assert_eq!(sample.cpu_pressure, Some(80.0), "a limit above what there is binds nothing");
+        assert_eq!((sample.mem_pressure, sample.mem_stall), (Some(3.0), Some(1.0)));
     }
 
     #[test]

@@ -30,9 +30,16 @@ const GRACE_FOR_IMPORTANT: Duration = Duration::from_millis(300);
 /// Between two times that room is taken from a pool.
 const TAKE_EVERY: Duration = Duration::from_secs(1);
 
+/// Looks are a second apart. After a longer pause than this the machine was asleep, or the daemon
+/// stopped: nothing that counts time says anything of what went on meanwhile.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
 /// What the scaler remembers between looks.
 #[derive(Clone, Debug, Default)]
 pub struct ScalerState {
+    last: Option<Instant>,
+    /// Pauses in which nothing was looked at; histories and windows leave them out.
+    slept: Duration,
     functions: BTreeMap<FunctionName, FunctionState>,
     pools: BTreeMap<PoolName, PoolState>,
     gate: HostGate,
@@ -61,6 +68,7 @@ struct Case<'a> {
 
 /// Counts for all pools, from what is seen `now` and what `state` remembers.
 pub fn decide(state: &mut ScalerState, now: Instant, look: &Look, host: &HostSettings) -> Plan {
+    let now = state.wake(now);
     state.observe(now, look);
     let cases = state.cases(now, look);
     let total = cases.iter().map(|c| c.sample.have() + to_workers(c.sample.leaving)).sum();
@@ -83,6 +91,18 @@ pub fn decide(state: &mut ScalerState, now: Instant, look: &Look, host: &HostSet
 }
 
 impl ScalerState {
+    /// The time without pauses.
+    fn wake(&mut self, now: Instant) -> Instant {
+        let passed = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.last = Some(now);
+        if passed > PAUSE_MAX {
+            self.slept += passed;
+            self.functions.values_mut().for_each(FunctionState::wake);
+            self.pools.values_mut().for_each(PoolState::wake);
+        }
+        now.checked_sub(self.slept).unwrap_or(now)
+    }
+
     /// Takes the histories on; what is no longer looked at is forgotten.
     fn observe(&mut self, now: Instant, look: &Look) {
         self.fleet.observe(now, look.fleet.as_ref());

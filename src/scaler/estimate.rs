@@ -47,6 +47,11 @@ impl Default for FunctionState {
 }
 
 impl FunctionState {
+    /// What is seen next says nothing of the time before.
+    pub(super) fn wake(&mut self) {
+        self.last = None;
+    }
+
     /// Takes in what was seen at `now`.
     pub(super) fn observe(&mut self, now: Instant, sample: &FunctionSample) {
         if let Some((at, last)) = self.last.replace((now, *sample)) {

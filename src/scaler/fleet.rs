@@ -5,7 +5,8 @@
 //! share of it: by capacity, which does not change with load, never by the counts there are, since
 //! hosts that follow each other's counts chase each other. Ties go by a hash of pool and host, so
 //! that the first worker of a pool is started by one host and pools spread over the hosts. A host
-//! that falls short says so, and after a while the others take what it lacks.
+//! that falls short says so, and after a while the others take what it lacks. Each publishes a beat
+//! too: a server may list the connection of a host that has lost its power for hours.
 //!
 //! Hosts that publish nothing are strangers: what they have is not ours to do, and as nobody knows
 //! whether they grow too, growth beside them is thinned, and waits to be seen before it goes on.
@@ -44,6 +45,8 @@ pub struct Fleet {
 pub struct Peer {
     /// Its processors.
     pub capacity: u32,
+    /// A number that changes as long as it lives.
+    pub beat: u64,
     /// Its pools.
     pub pools: BTreeMap<PoolName, PeerPool>,
 }
@@ -228,7 +231,7 @@ fn part(hash: u64) -> f64 {
 /// What a host publishes, as ids of at most so many bytes: as many as are needed.
 #[must_use]
 pub fn publish(host: &str, own: &Peer, len_max: usize) -> Vec<String> {
-    let head = format!("{MAGIC};host={host};cap={}", own.capacity);
+    let head = format!("{MAGIC};host={host};cap={};beat={}", own.capacity, own.beat);
     let mut ids = vec![head.clone()];
     for (name, pool) in &own.pools {
         let PeerPool { starting, idle, running, leaving, limited } = pool;
@@ -256,6 +259,7 @@ pub fn published(id: &str) -> Option<(String, Peer)> {
         match part.split_once('=')? {
             ("host", name) => host = Some(name.to_owned()),
             ("cap", capacity) => peer.capacity = capacity.parse().ok()?,
+            ("beat", beat) => peer.beat = beat.parse().ok()?,
             ("pool", pool) => {
                 // One that is cut short at the end is passed over.
                 let Some((name, pool)) = published_pool(pool) else { continue };
@@ -331,13 +335,13 @@ mod tests {
         let pool =
             |n: u32, limited| PeerPool { starting: n, idle: 2, running: 30, leaving: 1, limited };
         let names = (0_u32..20).map(|n| (format!("pool{n}").parse().unwrap(), pool(n, n % 2 == 0)));
-        let own = Peer { capacity: 8, pools: names.collect() };
+        let own = Peer { capacity: 8, beat: 7, pools: names.collect() };
         let ids = publish("web1/workers", &own, 120);
         assert!(ids.len() > 3 && ids.iter().all(|id| id.len() <= 120), "{ids:?}");
-        let mut seen = Peer { capacity: 8, ..Peer::default() };
+        let mut seen = Peer { capacity: 8, beat: 7, ..Peer::default() };
         for id in &ids {
             let (host, part) = published(id).unwrap();
-            assert_eq!((host.as_str(), part.capacity), ("web1/workers", 8));
+            assert_eq!((host.as_str(), part.capacity, part.beat), ("web1/workers", 8, 7));
             seen.pools.extend(part.pools);
         }
         assert_eq!(seen, own);

@@ -25,6 +25,11 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// What is seen next says nothing of the time before.
+    pub(super) fn wake(&mut self) {
+        self.last = None;
+    }
+
     /// Takes in the busy time of all up to `now`; a job takes `service` seconds.
     pub(super) fn observe(
         &mut self,

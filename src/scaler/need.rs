@@ -21,8 +21,10 @@ const STARTUPS_MAX: usize = 16;
 const QUICKER: f64 = 0.9;
 /// Resident sizes that are remembered.
 const SIZES_MAX: usize = 64;
-/// Below this many busy workers on average nothing is kept for them.
-const BUSY_MIN: f64 = 0.5;
+/// Up to this many busy workers on average nothing is started for them, and up to the other nothing
+/// is kept: a mean near one bound would start and stop a worker again and again.
+const BUSY_TO_START: f64 = 0.5;
+const BUSY_TO_KEEP: f64 = 0.25;
 /// A pool falls at most by this share of itself in this time.
 const FALL: f64 = 0.25;
 const FALL_EVERY: Duration = Duration::from_secs(1);
@@ -104,6 +106,12 @@ pub(super) struct Need {
 }
 
 impl PoolState {
+    /// What is seen next says nothing of the time before.
+    pub(super) fn wake(&mut self) {
+        self.load.wake();
+        self.seen_elsewhere = None;
+    }
+
     /// Takes in what was seen at `now`, and tells what is needed.
     pub(super) fn need(
         &mut self,
@@ -123,13 +131,18 @@ impl PoolState {
         let more = backlog.more_workers(running, scaling.max_wait, startup);
         let margin = margin(scaling.mode);
         let busy = self.load.busy();
-        let staffed = staffed(busy, margin);
-        let by_queue = running.saturating_add(workers(more));
+        let to_start = staffed(busy, margin, BUSY_TO_START);
+        let to_keep = staffed(busy, margin, BUSY_TO_KEEP);
+        // Nothing that runs elsewhere calls for a worker here, and its count is a second old: only
+        // where something waits is it reckoned how many there are to be in all.
+        let is_shared = whole.is_some_and(|whole| whole.hosts() > 1);
+        let counts = backlog.queued > 0.0 || !is_shared;
+        let by_queue = if counts { running.saturating_add(workers(more)) } else { 0 };
         let spare = if running > 0 { scaling.spare } else { 0 };
-        let needed = by_queue.max(staffed).saturating_add(spare);
+        let needed = by_queue.max(to_start).saturating_add(spare);
         let ours = |need: u32| whole.map_or(need, |whole| whole.share(need));
         let wanted = ours(needed);
-        let floor = self.floor(now, sample, ours(staffed), backlog.queued > 0.0);
+        let floor = self.floor(now, sample, ours(to_keep), backlog.queued > 0.0);
         let inputs = Inputs {
             queued: backlog.queued,
             oldest: backlog.oldest,
@@ -297,8 +310,8 @@ impl Backlog {
 }
 
 /// Workers for a mean number of busy ones.
-fn staffed(busy: f64, margin: f64) -> u32 {
-    if busy > BUSY_MIN { workers(busy + margin * busy.sqrt()) } else { 0 }
+fn staffed(busy: f64, margin: f64, busy_min: f64) -> u32 {
+    if busy > busy_min { workers(busy + margin * busy.sqrt()) } else { 0 }
 }
 
 /// The margin of square-root staffing.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -251,9 +252,7 @@ async fn serve(
         Inbox { commands, demand, edits, deploys, signals: signals()?, failures, submitted };
     let failure = Supervisor::new(settings, config, rooms).run(inbox).await;
     control_stop.cancel();
-    if let Err(error) = control.await {
-        warn!(%error, "the control socket ended badly");
-    }
+    close_control(control).await;
     close_source(source, source_thread).await;
     close_logs(&logs, logs_thread).await;
     stop.cancel();
@@ -344,6 +343,12 @@ fn open_source(
     };
     let (broker, thread) = Broker::start(options)?;
     Ok((JobSource::Broker(broker), SourceThread::Broker(thread)))
+}
+
+async fn close_control(control: JoinHandle<()>) {
+    if let Err(error) = control.await {
+        warn!(%error, "the control socket ended badly");
+    }
 }
 
 /// Who hands out jobs goes last: until then background jobs are still stored and acknowledged, or

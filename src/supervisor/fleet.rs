@@ -2,9 +2,11 @@
 //!
 //! Each server has a task that keeps a connection to it, under a client id that tells what we have,
 //! and lists the others' every second. A server that does not answer is tried again; what it told
-//! last counts for a few seconds more.
+//! last counts for a few seconds more. A host is one run of one daemon: containers may share a name.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::task::Supervisor;
-use crate::gearman::{ListedConnection, ListedFunction, Listing, ServerAddress};
+use crate::gearman::{ListedConnection, Listing, ServerAddress};
 use crate::model::{FunctionName, PoolName};
 use crate::protocol::CLIENT_ID_LEN_MAX;
 use crate::scaler::{
@@ -27,14 +29,11 @@ const LIST_EVERY: Duration = Duration::from_secs(1);
 /// How long a listing counts.
 const COUNTS_FOR: Duration = Duration::from_secs(5);
 
-/// Between two notes of what our own workers have in hand, and how many are kept.
-const NOTE_EVERY: Duration = Duration::from_millis(50);
-const NOTES_MAX: usize = 120;
+/// A host whose beat has not changed for so long is gone, though a server still lists it.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
-/// Jobs in hand, by function.
-type Running = BTreeMap<FunctionName, usize>;
 /// What a server listed when.
-type Heard = Option<(Instant, Arc<Listed>)>;
+type Heard = Option<(Instant, Arc<[ListedConnection]>)>;
 
 /// What is heard of the other hosts.
 #[derive(Debug)]
@@ -44,18 +43,12 @@ pub(super) struct FleetWatch {
     servers: Vec<watch::Receiver<Heard>>,
     ids: watch::Sender<Arc<[String]>>,
     stop: CancellationToken,
-    notes: Notes,
+    beats: Beats,
 }
 
-/// What our own workers have had in hand of late, the oldest first.
+/// The beat of each host, and when it changed.
 #[derive(Debug, Default)]
-struct Notes(VecDeque<(Instant, Running)>);
-
-#[derive(Debug, Default)]
-struct Listed {
-    functions: Vec<ListedFunction>,
-    connections: Vec<ListedConnection>,
-}
+struct Beats(BTreeMap<String, (u64, Instant)>);
 
 impl FleetWatch {
     /// Begins to listen at the servers, under this name.
@@ -75,55 +68,28 @@ impl FleetWatch {
             view
         };
         let servers = servers.iter().map(start).collect();
-        Self { host, capacity, servers, ids, stop, notes: Notes::default() }
+        Self { host, capacity, servers, ids, stop, beats: Beats::default() }
     }
 
     /// The other hosts as far as they are known.
-    pub(super) fn fleet(&self, now: Instant) -> Fleet {
+    pub(super) fn fleet(&mut self, now: Instant) -> Fleet {
         let mut fleet =
             Fleet { host: self.host.clone(), capacity: self.capacity, ..Fleet::default() };
-        for (_, listed) in self.heard(now) {
-            gather(&mut fleet, &listed.connections);
+        for server in &self.servers {
+            let heard = server.borrow();
+            let is_new = |(at, _): &&(Instant, _)| now.saturating_duration_since(*at) < COUNTS_FOR;
+            if let Some((_, connections)) = heard.as_ref().filter(is_new) {
+                gather(&mut fleet, connections);
+            }
         }
+        self.beats.bury(now, &mut fleet);
         fleet
-    }
-
-    /// Tells how many jobs of each function others have in hand.
-    ///
-    /// A listing may be a second old, so what we had in hand when it was made is ours of it: what
-    /// our workers have begun or ended since says nothing about the others. Where nobody else
-    /// performs a function no job of it is others'.
-    pub(super) fn elsewhere(
-        &mut self,
-        now: Instant,
-        functions: &mut BTreeMap<FunctionName, FunctionSample>,
-        fleet: &Fleet,
-    ) {
-        let own = functions.iter().map(|(name, sample)| (name.clone(), sample.running));
-        self.notes.add(now, || own.collect());
-        let heard = self.heard(now);
-        let Some(at) = heard.iter().map(|(at, _)| *at).max() else { return };
-        let mut all = Running::new();
-        for function in heard.iter().flat_map(|(_, listed)| &listed.functions) {
-            *all.entry(FunctionName::from(function.name.as_str())).or_default() += function.running;
-        }
-        let ours = self.notes.at(at);
-        for (name, sample) in functions {
-            let is_shared = !fleet.peers.is_empty() || fleet.strangers.contains_key(name);
-            let all = all.get(name).copied().filter(|_| is_shared).unwrap_or_default();
-            let ours = ours.and_then(|ours| ours.get(name)).copied().unwrap_or(sample.running);
-            sample.elsewhere = all.saturating_sub(ours);
-        }
-    }
-
-    fn heard(&self, now: Instant) -> Vec<(Instant, Arc<Listed>)> {
-        let heard = self.servers.iter().filter_map(|server| server.borrow().clone());
-        heard.filter(|(at, _)| now.saturating_duration_since(*at) < COUNTS_FOR).collect()
     }
 
     /// Tells the others what we have, and where we fall short.
     pub(super) fn publish<'a>(
         &self,
+        beat: u64,
         plan: &Plan,
         pools: impl Iterator<Item = (&'a PoolName, &'a PoolSample)>,
     ) {
@@ -136,7 +102,7 @@ impl FleetWatch {
             let leaving = count(sample.leaving);
             Some((name.clone(), PeerPool { starting, idle, running, leaving, limited }))
         });
-        let own = Peer { capacity: self.capacity, pools: pools.collect() };
+        let own = Peer { capacity: self.capacity, beat, pools: pools.collect() };
         let ids: Arc<[String]> = publish(&self.host, &own, CLIENT_ID_LEN_MAX).into();
         self.ids.send_if_modified(|before| {
             let changes = *before != ids;
@@ -146,19 +112,30 @@ impl FleetWatch {
     }
 }
 
-impl Notes {
-    fn add(&mut self, now: Instant, running: impl FnOnce() -> Running) {
-        let is_due = |(at, _): &(Instant, Running)| now.duration_since(*at) >= NOTE_EVERY;
-        if self.0.back().is_none_or(is_due) {
-            self.0.push_back((now, running()));
-            self.0.drain(..self.0.len().saturating_sub(NOTES_MAX));
-        }
+impl Beats {
+    /// Takes out those who no longer live.
+    fn bury(&mut self, now: Instant, fleet: &mut Fleet) {
+        self.0.retain(|host, _| fleet.peers.contains_key(host));
+        fleet.peers.retain(|host, peer| {
+            let (beat, since) = self.0.entry(host.clone()).or_insert((peer.beat, now));
+            if *beat != peer.beat {
+                (*beat, *since) = (peer.beat, now);
+            }
+            now.saturating_duration_since(*since) < SILENT_FOR
+        });
     }
+}
 
-    /// The last note before a moment, or the first one after it.
-    fn at(&self, moment: Instant) -> Option<&Running> {
-        let before = self.0.iter().rev().find(|(at, _)| *at <= moment);
-        before.or_else(|| self.0.front()).map(|(_, running)| running)
+/// Takes out jobs that others seem to have where there are no others: a server may list a job that
+/// has just ended.
+pub(super) fn leave_out_lone(
+    functions: &mut BTreeMap<FunctionName, FunctionSample>,
+    fleet: &Fleet,
+) {
+    for (name, sample) in functions {
+        if fleet.peers.is_empty() && !fleet.strangers.contains_key(name) {
+            sample.elsewhere = 0;
+        }
     }
 }
 
@@ -177,7 +154,7 @@ fn gather(fleet: &mut Fleet, connections: &[ListedConnection]) {
         known.insert(connection.address.as_str());
         if host != fleet.host {
             let peer = fleet.peers.entry(host).or_default();
-            peer.capacity = part.capacity;
+            (peer.capacity, peer.beat) = (part.capacity, peer.beat.max(part.beat));
             peer.pools.extend(part.pools);
         }
     }
@@ -241,11 +218,8 @@ impl Ear {
                     }
                 }
             }
-            let functions = first.functions().await?;
-            let at = Instant::now();
             let connections = first.connections().await?;
-            let listed = Arc::new(Listed { functions, connections });
-            self.heard.send_replace(Some((at, listed)));
+            self.heard.send_replace(Some((Instant::now(), connections.into())));
             tokio::time::sleep(LIST_EVERY).await;
         }
     }
@@ -266,10 +240,12 @@ impl Supervisor {
     }
 }
 
-/// The name of this host among the others; daemons of one host differ by their own.
+/// The name of this host among the others, for people, and a number of this run's own: containers
+/// may have one name, one machine and one pid.
 fn host_name(daemon: &str) -> String {
     let host = nix::unistd::gethostname().unwrap_or_default();
-    let name = format!("{}/{daemon}", host.to_string_lossy());
+    let number = RandomState::new().build_hasher().finish();
+    let name = format!("{}/{daemon}/{number:016x}", host.to_string_lossy());
     // These have a meaning where it is published.
     name.replace([' ', ';', '=', ','], "_")
 }
@@ -278,54 +254,43 @@ fn host_name(daemon: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A watch of one server that listed so many jobs of `f` at a moment.
-    fn heard(at: Instant, running: usize) -> FleetWatch {
-        let function = ListedFunction { name: "f".to_owned(), running };
-        let listed = Listed { functions: vec![function], ..Listed::default() };
-        FleetWatch {
-            host: "a/w".to_owned(),
-            capacity: 2,
-            servers: vec![watch::channel(Some((at, Arc::new(listed)))).1],
-            ids: watch::channel(Arc::from([])).0,
-            stop: CancellationToken::new(),
-            notes: Notes::default(),
-        }
-    }
-
-    /// What it takes for others' while our workers have so many in hand.
-    fn elsewhere(watch: &mut FleetWatch, now: Instant, ours: usize, fleet: &Fleet) -> usize {
-        let sample = FunctionSample { running: ours, ..FunctionSample::default() };
-        let mut functions = BTreeMap::from([(FunctionName::from("f"), sample)]);
-        watch.elsewhere(now, &mut functions, fleet);
-        functions[&FunctionName::from("f")].elsewhere
-    }
-
     #[test]
-    fn what_our_workers_began_or_ended_since_a_listing_is_not_taken_for_others() {
-        let start = Instant::now();
-        let later = |tenths| start + Duration::from_millis(100) * tenths;
-        let peers = BTreeMap::from([("b/w".to_owned(), Peer::default())]);
-        let fleet = Fleet { peers, ..Fleet::default() };
-        let mut watch = heard(later(2), 7);
-        elsewhere(&mut watch, start, 1, &fleet);
-        // Three of the seven were ours when they were listed.
-        for (tenth, ours) in [(1, 3), (5, 0), (9, 5)] {
-            assert_eq!(elsewhere(&mut watch, later(tenth), ours, &fleet), 4);
-        }
+    fn two_daemons_of_one_name_on_one_host_are_two() {
+        assert_ne!(host_name("workers"), host_name("workers"));
+        assert!(host_name("a b;c").contains("/a_b_c/"));
     }
 
     #[test]
     fn jobs_that_a_late_listing_still_has_are_others_only_where_there_are_others() {
-        let now = Instant::now();
-        let shared = |fleet: &Fleet| elsewhere(&mut heard(now, 4), now, 1, fleet);
+        let kept = |fleet: &Fleet| {
+            let sample = FunctionSample { elsewhere: 3, ..FunctionSample::default() };
+            let mut functions = BTreeMap::from([(FunctionName::from("f"), sample)]);
+            leave_out_lone(&mut functions, fleet);
+            functions[&FunctionName::from("f")].elsewhere
+        };
         let mut fleet = Fleet::default();
-        assert_eq!(shared(&fleet), 0);
+        assert_eq!(kept(&fleet), 0);
         fleet.strangers.insert("g".into(), Strangers { hosts: 1, performers: 1 });
-        assert_eq!(shared(&fleet), 0, "they do something else");
+        assert_eq!(kept(&fleet), 0, "they do something else");
         fleet.strangers.insert("f".into(), Strangers { hosts: 1, performers: 1 });
-        assert_eq!(shared(&fleet), 3);
+        assert_eq!(kept(&fleet), 3);
         let peers = BTreeMap::from([("b/w".to_owned(), Peer::default())]);
-        assert_eq!(shared(&Fleet { peers, ..Fleet::default() }), 3);
+        assert_eq!(kept(&Fleet { peers, ..Fleet::default() }), 3);
+    }
+
+    #[test]
+    fn a_host_whose_beat_has_stopped_no_longer_counts() {
+        let start = Instant::now();
+        let mut beats = Beats::default();
+        let mut alive = |second: u64, beat| {
+            let peers = BTreeMap::from([("b/w".to_owned(), Peer { beat, ..Peer::default() })]);
+            let mut fleet = Fleet { peers, ..Fleet::default() };
+            beats.bury(start + Duration::from_secs(second), &mut fleet);
+            !fleet.peers.is_empty()
+        };
+        assert!(alive(0, 1) && alive(6, 2) && alive(15, 2));
+        assert!(!alive(16, 2));
+        assert!(alive(17, 3), "it was only slow");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Eyes {
                         queued: seen.queued,
                         oldest: seen.oldest,
                         running: seen.running,
-                        elsewhere: 0,
+                        elsewhere: seen.elsewhere,
                         ended: seen.ended,
                         busy: seen.busy,
                     },
@@ -139,7 +139,10 @@ fn count(
         SlotState::Running => {
             sample.idle += 1;
             let idle = seen.and_then(|seen| seen.idle).unwrap_or_default();
-            sample.idle_long += usize::from(idle >= scaling.idle_ttl);
+            // The job that called for it may still be on its way.
+            let is_new = seen.is_none_or(|seen| seen.done == 0);
+            let patience = if is_new { YOUNG } else { Duration::ZERO };
+            sample.idle_long += usize::from(idle >= scaling.idle_ttl.max(patience));
         }
         SlotState::Starting => {
             sample.starting += 1;

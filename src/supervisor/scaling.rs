@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use super::fleet::leave_out_lone;
 use super::look::Eyes;
 use super::task::Supervisor;
 use crate::config::Count;
@@ -21,6 +22,8 @@ pub(super) struct Scaling {
     eyes: Eyes,
     last: Option<Instant>,
     ticked: Option<Instant>,
+    /// Counts the ticks, for other hosts to see.
+    beat: u64,
     due: Option<Instant>,
 }
 
@@ -59,6 +62,7 @@ impl Supervisor {
         let is_tick = ticked.is_none_or(|at| now.saturating_duration_since(at) >= TICK);
         if is_tick {
             *ticked = Some(now);
+            self.scaling.beat += 1;
         }
         let pools = self.pools.values_mut();
         let mut look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
@@ -67,12 +71,12 @@ impl Supervisor {
         }
         if let Some(fleet) = &mut self.fleet {
             let others = fleet.fleet(now);
-            fleet.elsewhere(now, &mut look.functions, &others);
+            leave_out_lone(&mut look.functions, &others);
             look.fleet = Some(others);
         }
         let plan = decide(&mut self.scaling.state, now, &look, &self.settings.host);
         if let Some(fleet) = &self.fleet {
-            fleet.publish(&plan, look.pools.iter());
+            fleet.publish(self.scaling.beat, &plan, look.pools.iter());
         }
         if let Some(after) = plan.again_after {
             self.scaling.ask_at(now + after);

@@ -57,8 +57,8 @@ impl JobSource {
 
 fn demand_of(view: ForwardView) -> DemandView {
     let functions = view.functions.into_iter().map(|(name, depth)| {
-        let FunctionDepth { queued, oldest, running, ended, busy, .. } = depth;
-        (name, FunctionDemand { queued, oldest, running, ended, busy })
+        let FunctionDepth { queued, oldest, running, elsewhere, ended, busy, .. } = depth;
+        (name, FunctionDemand { queued, oldest, running, elsewhere, ended, busy })
     });
     let workers = view.processes.into_iter().map(|(worker, process)| {
         let ProcessView { functions, jobs, done, idle, .. } = process;

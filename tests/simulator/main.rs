@@ -10,6 +10,8 @@ mod baselines;
 mod fleet;
 mod runs;
 mod scenarios;
+mod trouble;
+mod troubled;
 
 use gear_supervisor::scaler::simulation::Outcome;
 use runs::{Who, all, median, once};

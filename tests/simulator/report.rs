@@ -12,6 +12,7 @@
 mod baselines;
 mod runs;
 mod scenarios;
+mod trouble;
 
 use std::path::Path;
 

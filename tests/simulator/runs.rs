@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gear_supervisor::scaler::simulation::{Autoscaler, Chance, Outcome, run};
+use gear_supervisor::scaler::simulation::{Autoscaler, Chance, Outcome, Stage, Trace, run};
 
 use super::baselines::{Clairvoyant, Driver, Horizon, Keda, PhpFpm, fixed_max, fixed_mean};
 use super::scenarios::Scenario;
@@ -68,6 +68,15 @@ pub(crate) fn once(scenario: &Scenario, who: Who, seed: u64) -> Outcome {
 /// Runs with every seed.
 pub(crate) fn all(scenario: &Scenario, who: Who) -> Vec<Outcome> {
     SEEDS.into_iter().map(|seed| once(scenario, who, seed)).collect()
+}
+
+/// Runs of our scaler under another load, with every seed.
+pub(crate) fn run_of(build: impl Fn(&mut Chance) -> (Stage, Trace)) -> Vec<Outcome> {
+    let once = |seed| {
+        let (stage, trace) = build(&mut Chance::new(seed));
+        run(stage, trace, seed, |world| Autoscaler::new(world, Instant::now()))
+    };
+    SEEDS.into_iter().map(once).collect()
 }
 
 /// The median of a number over runs.

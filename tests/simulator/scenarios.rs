@@ -5,6 +5,8 @@ use std::time::Duration;
 use gear_supervisor::config::ScalingSettings;
 use gear_supervisor::scaler::simulation::{Chance, Stage, StagePool, Trace};
 
+use super::trouble;
+
 /// Half an hour.
 pub(crate) const SECONDS: f64 = 1800.0;
 const MAX: u32 = 40;
@@ -19,7 +21,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them, in the order of the table.
-pub(crate) const ALL: [Scenario; 20] = [
+pub(crate) const ALL: [Scenario; 30] = [
     of("steady", "8/s of 1 s", steady),
     of("step", "2/s, then 20/s of 1 s", step),
     of("ramp", "1/s to 25/s of 1 s", ramp),
@@ -40,6 +42,16 @@ pub(crate) const ALL: [Scenario; 20] = [
     of("diurnal", "1/s to 15/s and back", diurnal),
     of("flaky", "3 of 10 starts fail", flaky),
     of("shared", "three pools that share a function", shared),
+    of("together", "bursts of three pools at once on 32 places", trouble::together),
+    of("retries", "all jobs fail for a minute and come back", trouble::retries),
+    of("hangs", "1 % of jobs hang, job_timeout 20 s", trouble::hangs),
+    of("leak", "workers grow by 1 % a job, max_jobs 100, 2 GB", trouble::leak),
+    of("deploy", "all workers are replaced at 20/s", trouble::deploy),
+    of("lowered", "max 4 for a minute", trouble::lowered),
+    of("restart", "the daemon is started anew", trouble::restart),
+    of("asleep", "the clock jumps by an hour", trouble::asleep),
+    of("lost", "the servers are lost for 30 s", trouble::lost),
+    of("paused", "the function is paused for 2 min", trouble::paused),
 ];
 
 const fn of(
@@ -55,7 +67,7 @@ pub(crate) fn named(name: &str) -> Scenario {
     *ALL.iter().find(|scenario| scenario.name == name).unwrap()
 }
 
-fn pool() -> StagePool {
+pub(crate) fn pool() -> StagePool {
     StagePool::new("work", 1, MAX)
 }
 
@@ -64,7 +76,7 @@ fn waits(seconds: u64) -> ScalingSettings {
 }
 
 /// Poisson arrivals at a rate that may change, by thinning (Lewis and Shedler, 1979).
-fn poisson(
+pub(crate) fn poisson(
     trace: &mut Trace,
     chance: &mut Chance,
     (function, most): (usize, f64),
@@ -82,18 +94,18 @@ fn poisson(
     trace.sort();
 }
 
-fn exponential(mean: f64) -> impl Fn(&mut Chance) -> f64 {
+pub(crate) fn exponential(mean: f64) -> impl Fn(&mut Chance) -> f64 {
     move |chance| chance.exponential(mean)
 }
 
 /// One function whose jobs take a second.
-fn seconds_at(chance: &mut Chance, most: f64, rate: impl Fn(f64) -> f64) -> Trace {
+pub(crate) fn seconds_at(chance: &mut Chance, most: f64, rate: impl Fn(f64) -> f64) -> Trace {
     let mut trace = Trace::new(&["work"], SECONDS);
     poisson(&mut trace, chance, (0, most), rate, exponential(1.0));
     trace
 }
 
-fn steady(chance: &mut Chance) -> (Stage, Trace) {
+pub(crate) fn steady(chance: &mut Chance) -> (Stage, Trace) {
     (Stage::of(vec![pool()]), seconds_at(chance, 8.0, |_| 8.0))
 }
 
@@ -101,7 +113,7 @@ fn stepped(at: f64) -> f64 {
     if at < 600.0 { 2.0 } else { 20.0 }
 }
 
-fn step(chance: &mut Chance) -> (Stage, Trace) {
+pub(crate) fn step(chance: &mut Chance) -> (Stage, Trace) {
     (Stage::of(vec![pool()]), seconds_at(chance, 20.0, stepped))
 }
 

@@ -26,6 +26,7 @@ impl State {
                 queued: function.ready_len(),
                 oldest: oldest.map_or(Duration::ZERO, waited),
                 running: function.running,
+                elsewhere: 0,
                 ended: function.ended,
                 busy: function.busy.total(now),
             };

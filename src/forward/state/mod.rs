@@ -20,7 +20,7 @@ pub use self::effects::{Effects, Input, News, Orphan, Packet, Wire};
 pub use self::queues::Listed;
 
 use self::crews::Crews;
-use self::queues::Queues;
+use self::queues::{Ours, Queues};
 use self::session::{Session, Turn};
 use crate::model::{Drain, FunctionName, InHand, PoolName, SessionId, Tally, WorkerId, WorkerName};
 
@@ -221,8 +221,16 @@ impl State {
         server: usize,
         listing: &BTreeMap<FunctionName, Listed>,
     ) -> bool {
+        let mut held: BTreeMap<&FunctionName, usize> = BTreeMap::new();
+        let jobs = self.sessions.values().flat_map(|session| session.jobs.iter());
+        for job in jobs.filter(|job| job.server == server && !job.is_orphan) {
+            *held.entry(&job.function).or_default() += 1;
+        }
         let functions = &self.crews.functions;
-        self.queues.observe(now, server, listing, |name| taken(functions, name));
+        self.queues.observe(now, server, listing, |name| Ours {
+            running: held.get(name).copied().unwrap_or_default(),
+            taken: taken(functions, name),
+        });
         self.queues.any()
     }
 

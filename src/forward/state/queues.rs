@@ -3,6 +3,9 @@
 //! A listing tells how many jobs wait and not since when. But jobs are taken in the order of their
 //! coming, more or less, so the oldest that waits came when as many had come as have been taken
 //! since: the age is read from the history of that sum, exact to the pause between two listings.
+//!
+//! What our own workers have taken since a listing is known, and taken off it. What they held when it
+//! was made is too, so that the rest of what it says to run is in other hosts' hands.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,6 +26,15 @@ pub struct Listed {
     pub performers: usize,
 }
 
+/// One function in the hands of our workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ours {
+    /// Jobs of the listing server that they hold.
+    pub(super) running: usize,
+    /// Jobs that they have been given since the start, by any server.
+    pub(super) taken: u64,
+}
+
 /// All functions.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
@@ -32,30 +44,30 @@ pub(super) struct Queues {
 /// One function at all servers.
 #[derive(Debug, Default)]
 pub(super) struct Depth {
-    by_server: BTreeMap<usize, Listed>,
+    by_server: BTreeMap<usize, (Listed, Ours)>,
     /// How many jobs had come at the time of a listing, while some wait.
     came: VecDeque<(Instant, u64)>,
 }
 
 impl Queues {
-    /// Takes in what a server listed; an empty listing is that of a lost server. `taken` tells how
-    /// many jobs of a function our workers have been given.
+    /// Takes in what a server listed; an empty listing is that of a lost server. `ours` tells what
+    /// our workers have of a function.
     pub(super) fn observe(
         &mut self,
         now: Instant,
         server: usize,
         listing: &BTreeMap<FunctionName, Listed>,
-        taken: impl Fn(&FunctionName) -> u64,
+        ours: impl Fn(&FunctionName) -> Ours,
     ) {
         for (name, listed) in listing {
             let depth = self.functions.entry(name.clone()).or_default();
-            depth.by_server.insert(server, *listed);
+            depth.by_server.insert(server, (*listed, ours(name)));
         }
         for (name, depth) in &mut self.functions {
             if !listing.contains_key(name) {
                 depth.by_server.remove(&server);
             }
-            depth.note(now, taken(name));
+            depth.note(now, ours(name).taken);
         }
         self.functions.retain(|_, depth| !depth.by_server.is_empty());
     }
@@ -73,11 +85,24 @@ impl Queues {
 impl Depth {
     /// The sum over all servers.
     pub(super) fn all(&self) -> Listed {
-        self.by_server.values().fold(Listed::default(), |sum, one| Listed {
+        self.by_server.values().fold(Listed::default(), |sum, (one, _)| Listed {
             queued: sum.queued + one.queued,
             running: sum.running + one.running,
             performers: sum.performers + one.performers,
         })
+    }
+
+    /// Jobs that wait, when our workers have been given so many.
+    pub(super) fn queued(&self, taken: u64) -> usize {
+        let last = self.by_server.values().map(|(_, ours)| ours.taken).max().unwrap_or(taken);
+        let since = usize::try_from(taken.saturating_sub(last)).unwrap_or(usize::MAX);
+        self.all().queued.saturating_sub(since)
+    }
+
+    /// Jobs in other hosts' hands, when they were listed.
+    pub(super) fn elsewhere(&self) -> usize {
+        let others = |(listed, ours): &(Listed, Ours)| listed.running.saturating_sub(ours.running);
+        self.by_server.values().map(others).sum()
     }
 
     /// How long the oldest job has waited, when so many have been taken.
@@ -124,7 +149,7 @@ mod tests {
         ] {
             let listed = Listed { queued, ..Listed::default() };
             let listing = BTreeMap::from([(name.clone(), listed)]);
-            queues.observe(second(at), 0, &listing, |_| taken);
+            queues.observe(second(at), 0, &listing, |_| Ours { taken, running: 0 });
             let (_, depth) = queues.iter().next().unwrap();
             assert_eq!(depth.oldest(second(at), taken).as_secs(), oldest, "at {at}");
         }
@@ -138,14 +163,26 @@ mod tests {
             let listed = Listed { queued, running: 1, performers: 2 };
             BTreeMap::from([(FunctionName::from("f"), listed)])
         };
-        queues.observe(now, 0, &listing(1), |_| 0);
-        queues.observe(now, 1, &listing(2), |_| 0);
+        queues.observe(now, 0, &listing(1), |_| Ours::default());
+        queues.observe(now, 1, &listing(2), |_| Ours::default());
         let all = |queues: &Queues| queues.iter().next().map(|(_, depth)| depth.all());
         assert_eq!(all(&queues), Some(Listed { queued: 3, running: 2, performers: 4 }));
         assert!(queues.any());
-        queues.observe(now, 1, &BTreeMap::new(), |_| 0);
+        queues.observe(now, 1, &BTreeMap::new(), |_| Ours::default());
         assert_eq!(all(&queues), Some(Listed { queued: 1, running: 1, performers: 2 }));
-        queues.observe(now, 0, &BTreeMap::new(), |_| 0);
+        queues.observe(now, 0, &BTreeMap::new(), |_| Ours::default());
         assert_eq!(all(&queues), None);
+    }
+
+    #[test]
+    fn what_our_workers_took_or_ended_since_a_listing_is_not_taken_for_others() {
+        let mut queues = Queues::default();
+        let listed = Listed { queued: 3, running: 7, performers: 9 };
+        let listing = BTreeMap::from([(FunctionName::from("f"), listed)]);
+        queues.observe(Instant::now(), 0, &listing, |_| Ours { running: 3, taken: 100 });
+        let (_, depth) = queues.iter().next().unwrap();
+        for (taken, queued) in [(100, 3), (102, 1), (110, 0)] {
+            assert_eq!((depth.queued(taken), depth.elsewhere()), (queued, 4), "{taken}");
+        }
     }
 }

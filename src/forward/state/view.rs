@@ -28,10 +28,12 @@ impl State {
         let mut functions: BTreeMap<FunctionName, FunctionDepth> = BTreeMap::new();
         for (name, depth) in self.queues.iter() {
             let all = depth.all();
+            let taken = taken(&self.crews.functions, name);
             let seen = FunctionDepth {
-                queued: all.queued,
-                oldest: depth.oldest(now, taken(&self.crews.functions, name)),
+                queued: depth.queued(taken),
+                oldest: depth.oldest(now, taken),
                 running_anywhere: all.running,
+                elsewhere: depth.elsewhere(),
                 performers: all.performers,
                 ..FunctionDepth::default()
             };

@@ -19,6 +19,8 @@ pub(super) struct Clock {
     count: usize,
     seconds: f64,
     at: f64,
+    /// What it shows too much, since the machine was asleep.
+    slept: f64,
 }
 
 /// One pool's workers.
@@ -36,6 +38,8 @@ pub(super) struct Crew {
     pub(super) paused: bool,
     failures: u32,
     startups: Vec<f64>,
+    /// Workers of the program before a deploy, whose successors are still to come.
+    pub(super) old: Vec<usize>,
     /// Whether the target moved up last; `None` before it moved.
     rose: Option<bool>,
 }
@@ -49,6 +53,8 @@ pub(super) struct Worker {
     started: f64,
     pub(super) done: u32,
     pub(super) draining: bool,
+    /// The worker that it takes the place of when it is ready.
+    pub(super) predecessor: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,15 @@ impl Clock {
         self.seconds + f64::from(count) * (now - self.at)
     }
 
+    /// The same as a policy sees it.
+    pub(super) fn shown(&self, now: f64) -> f64 {
+        self.seconds(now) + self.slept
+    }
+
+    pub(super) fn sleep(&mut self, seconds: f64) {
+        self.slept += f64::from(u32::try_from(self.count).unwrap_or(u32::MAX)) * seconds;
+    }
+
     pub(super) fn change(&mut self, now: f64, by: isize) {
         self.seconds = self.seconds(now);
         self.at = now;
@@ -117,8 +132,13 @@ impl Crew {
             paused: false,
             failures: 0,
             startups: Vec::new(),
+            old: Vec::new(),
             rose: None,
         }
+    }
+
+    pub(super) fn alive(&self) -> impl Iterator<Item = usize> {
+        self.alive.iter().copied()
     }
 
     /// Its processes, leaving ones too.
@@ -142,7 +162,7 @@ impl World {
         let now = self.now;
         let Some(crew) = self.crews.get_mut(pool) else { return CrewView::default() };
         let mut view = CrewView {
-            busy_seconds: crew.clock.seconds(now),
+            busy_seconds: crew.clock.shown(now),
             failing: crew.failures > 2,
             startups: std::mem::take(&mut crew.startups),
             ..CrewView::default()
@@ -151,7 +171,7 @@ impl World {
         for id in &crew.alive {
             let Some(worker) = self.workers.get(*id) else { continue };
             match worker.state {
-                _ if worker.draining => view.leaving += 1,
+                _ if worker.draining || worker.predecessor.is_some() => view.leaving += 1,
                 WorkerState::Starting => {
                     view.starting += 1;
                     view.fresh += usize::from(now - worker.started < fresh);
@@ -181,7 +201,8 @@ impl World {
         let stays = |world: &Self| {
             let alive = world.crews.get(pool).map(|crew| &crew.alive);
             let workers = alive.into_iter().flatten().filter_map(|id| world.workers.get(*id));
-            u32::try_from(workers.filter(|worker| !worker.draining).count()).unwrap_or(u32::MAX)
+            let counts = |worker: &&Worker| !worker.draining && worker.predecessor.is_none();
+            u32::try_from(workers.filter(counts).count()).unwrap_or(u32::MAX)
         };
         let Some((target, shrink)) = self.crews.get(pool).map(|c| (c.target, c.shrink)) else {
             return;
@@ -204,11 +225,11 @@ impl World {
         }
     }
 
-    fn start(&mut self, pool: usize) {
-        let Some(stage) = self.stage.pools.get(pool) else { return };
+    pub(super) fn start(&mut self, pool: usize) -> usize {
+        let id = self.workers.len();
+        let Some(stage) = self.stage.pools.get(pool) else { return id };
         let spread = stage.startup_spread;
         let startup = stage.startup * self.chance.between(1.0 - spread, 1.0 + spread);
-        let id = self.workers.len();
         self.workers.push(Worker {
             pool,
             state: WorkerState::Starting,
@@ -216,6 +237,7 @@ impl World {
             started: self.now,
             done: 0,
             draining: false,
+            predecessor: None,
         });
         if let Some(crew) = self.crews.get_mut(pool) {
             crew.alive.insert(id);
@@ -224,6 +246,7 @@ impl World {
             outcome.starts += 1;
         }
         self.later(startup, What::Ready(id));
+        id
     }
 
     /// A worker has started, if its program lets it.
@@ -248,6 +271,7 @@ impl World {
         crew.failures = 0;
         crew.startups.push(self.now - started);
         self.stirred = true;
+        self.replace(id);
         self.grab(id);
     }
 
@@ -264,7 +288,7 @@ impl World {
         self.crews.get(pool)?.alive.iter().find(stays).copied()
     }
 
-    fn stop(&mut self, id: usize, shrink: Shrink) {
+    pub(super) fn stop(&mut self, id: usize, shrink: Shrink) {
         let Some(worker) = self.workers.get_mut(id) else { return };
         if let WorkerState::Busy(job) = worker.state {
             worker.draining = true;
@@ -316,7 +340,8 @@ impl World {
         };
         let part = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].into_iter().rev();
         let whole = part.filter(|n| f64::from(*n) <= tenths).max().unwrap_or(0_u32);
-        pool.size / 10 * u64::from(whole)
+        let leaked = pool.leak_per_job.saturating_mul(u64::from(worker.done));
+        pool.size / 10 * u64::from(whole) + leaked
     }
 
     /// Resident bytes of all.

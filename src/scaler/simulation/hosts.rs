@@ -67,7 +67,7 @@ impl Hosts {
             let seen = host.published.iter().rev().find(|(at, _)| *at <= now - STALE);
             let pool = seen.map(|(_, pool)| *pool).unwrap_or_default();
             let pools = BTreeMap::from([(self.name.clone(), pool)]);
-            fleet.peers.insert(host_name(place), Peer { capacity: host.capacity, pools });
+            fleet.peers.insert(host_name(place), Peer { capacity: host.capacity, beat: 0, pools });
             strangers.hosts += 1;
             strangers.performers += pool.idle + pool.running;
         }

@@ -7,6 +7,7 @@
 
 mod chance;
 mod crew;
+mod happening;
 mod hosts;
 mod outcome;
 mod plot;
@@ -18,6 +19,7 @@ mod world;
 
 pub use chance::Chance;
 pub use crew::CrewView;
+pub use happening::Happening;
 pub use hosts::{Hosts, Knows};
 pub use outcome::{Moment, Outcome, PoolOutcome};
 pub use plot::plot;

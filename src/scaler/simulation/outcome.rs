@@ -15,6 +15,8 @@ pub struct Outcome {
     pub over_commit: u32,
     /// Most resident bytes.
     pub memory_peak: u64,
+    /// Jobs that failed and came back.
+    pub failures: u64,
     /// Jobs that were given up.
     pub given_up: u64,
     /// One look every second.

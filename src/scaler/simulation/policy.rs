@@ -126,8 +126,11 @@ impl Policy for Autoscaler {
     }
 
     fn look(&mut self, world: &mut World) -> Option<f64> {
+        if world.take_restart() {
+            self.state = ScalerState::default();
+        }
         let look = self.see(world);
-        let now = self.start + Duration::from_secs_f64(world.now());
+        let now = self.start + Duration::from_secs_f64(world.clock());
         let plan = decide(&mut self.state, now, &look, &self.host);
         let places: HashMap<&PoolName, usize> =
             self.names.iter().enumerate().map(|(index, (name, _))| (name, index)).collect();

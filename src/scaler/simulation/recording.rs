@@ -192,11 +192,11 @@ impl Recording {
         let pools = settings.pools.values().map(|pool| self.pool(pool)).collect();
         let memory = (self.head.memory > 0).then_some(self.head.memory);
         Stage {
-            pools,
             host: settings.host,
             cores: self.head.cores.max(1),
             memory,
             attempts_max: ATTEMPTS_MAX,
+            ..Stage::of(pools)
         }
     }
 

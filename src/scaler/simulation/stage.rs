@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Happening;
 use crate::config::{Count, HostSettings, ScalingSettings};
 
 /// Pools and host.
@@ -17,6 +18,12 @@ pub struct Stage {
     pub memory: Option<u64>,
     /// Deaths of workers at which a job is given up.
     pub attempts_max: u32,
+    /// Seconds after which a worker is killed for its job, which costs the job a death.
+    pub job_timeout: Option<f64>,
+    /// While jobs fail, and come back at once.
+    pub failing: Range<f64>,
+    /// What happens when, in seconds.
+    pub happenings: Vec<(f64, Happening)>,
 }
 
 /// One pool.
@@ -36,6 +43,10 @@ pub struct StagePool {
     pub startup_spread: f64,
     /// Resident bytes of a worker that has worked.
     pub size: u64,
+    /// By how many bytes a worker grows with every job.
+    pub leak_per_job: u64,
+    /// Jobs after which a worker is replaced.
+    pub jobs_max: Option<u32>,
     /// While its program is broken: workers die when they would become ready.
     pub broken: Range<f64>,
     /// How many starts of a hundred fail.
@@ -46,7 +57,16 @@ impl Stage {
     /// One pool on a large host.
     #[must_use]
     pub fn of(pools: Vec<StagePool>) -> Self {
-        Self { pools, host: HostSettings::default(), cores: 16, memory: None, attempts_max: 3 }
+        Self {
+            pools,
+            host: HostSettings::default(),
+            cores: 16,
+            memory: None,
+            attempts_max: 3,
+            job_timeout: None,
+            failing: 0.0..0.0,
+            happenings: Vec::new(),
+        }
     }
 }
 
@@ -62,6 +82,8 @@ impl StagePool {
             startup: 1.0,
             startup_spread: 0.2,
             size: 64 << 20,
+            leak_per_job: 0,
+            jobs_max: None,
             broken: 0.0..0.0,
             failing_percent: 0,
         }

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use super::Chance;
 use super::crew::{Clock, Crew, Worker, WorkerState};
+use super::happening::{Condition, Happening};
 use super::outcome::{Moment, Outcome, PoolOutcome};
 use super::policy::{Policy, Shrink};
 use super::stage::Stage;
@@ -29,7 +30,8 @@ pub struct World {
     pub(super) now: f64,
     next_job: usize,
     jobs: Vec<JobState>,
-    queues: Vec<Queue>,
+    last_place: u64,
+    pub(super) queues: Vec<Queue>,
     pub(super) crews: Vec<Crew>,
     pub(super) workers: Vec<Worker>,
     events: BinaryHeap<Event>,
@@ -37,6 +39,7 @@ pub struct World {
     pub(super) outcome: Outcome,
     /// A policy that follows events is to look.
     pub(super) stirred: bool,
+    pub(super) condition: Condition,
 }
 
 /// One function's queue as a policy sees it.
@@ -58,12 +61,15 @@ pub struct QueueView {
 struct JobState {
     deaths: u32,
     started: bool,
+    /// Its place in the queue, the same when its worker dies with it.
+    place: u64,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    waiting: BTreeSet<usize>,
-    clock: Clock,
+pub(super) struct Queue {
+    /// Places and jobs.
+    waiting: BTreeSet<(u64, usize)>,
+    pub(super) clock: Clock,
     ended: u64,
 }
 
@@ -78,9 +84,21 @@ pub(super) struct Event {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum What {
     Ready(usize),
-    Done { worker: usize, job: usize },
-    Kill { worker: usize, job: usize },
+    Done {
+        worker: usize,
+        job: usize,
+    },
+    Kill {
+        worker: usize,
+        job: usize,
+    },
     Retry(usize),
+    /// A worker is killed for a job that takes too long.
+    Overdue {
+        worker: usize,
+        job: usize,
+    },
+    Happening(Happening),
     Memory,
     Moment,
 }
@@ -134,6 +152,7 @@ impl World {
             now: 0.0,
             next_job: 0,
             jobs: vec![JobState::default(); trace.jobs.len()],
+            last_place: 0,
             queues,
             crews,
             workers: Vec::new(),
@@ -141,10 +160,12 @@ impl World {
             last_event: 0,
             outcome,
             stirred: false,
+            condition: Condition::default(),
             stage,
             trace,
         };
         world.later(0.0, What::Moment);
+        world.plan_happenings();
         if world.stage.memory.is_some() {
             world.later(MEMORY_EVERY, What::Memory);
         }
@@ -182,14 +203,22 @@ impl World {
     #[must_use]
     pub fn queue(&self, function: usize) -> QueueView {
         let Some(queue) = self.queues.get(function) else { return QueueView::default() };
-        let oldest = queue.waiting.first().and_then(|job| self.trace.jobs.get(*job));
+        let seen = self.waiting(function).filter(|_| self.condition.is_open(function));
+        let (queued, oldest) = seen.unwrap_or_default();
         QueueView {
-            queued: queue.waiting.len(),
-            oldest: oldest.map_or(0.0, |job| self.now - job.at),
+            queued,
+            oldest,
             running: queue.clock.count(),
             ended: queue.ended,
-            busy_seconds: queue.clock.seconds(self.now),
+            busy_seconds: queue.clock.shown(self.now),
         }
+    }
+
+    /// How many jobs of a function wait, and for how long the oldest has.
+    fn waiting(&self, function: usize) -> Option<(usize, f64)> {
+        let waiting = &self.queues.get(function)?.waiting;
+        let oldest = waiting.first().and_then(|(_, job)| self.trace.jobs.get(*job));
+        Some((waiting.len(), oldest.map_or(0.0, |job| self.now - job.at)))
     }
 
     /// The host as a reader would see it.
@@ -246,6 +275,13 @@ impl World {
                     self.die(worker);
                 }
             }
+            What::Overdue { worker, job } => {
+                if self.holds(worker, job) {
+                    self.outcome.crashes += 1;
+                    self.die(worker);
+                }
+            }
+            What::Happening(what) => self.happen(what),
             What::Retry(pool) => {
                 if let Some(crew) = self.crews.get_mut(pool) {
                     crew.paused = false;
@@ -264,10 +300,18 @@ impl World {
     }
 
     /// A job comes, or comes back: whoever went idle last takes it.
-    fn arrive(&mut self, job: usize) {
+    pub(super) fn arrive(&mut self, job: usize) {
         let Some(function) = self.trace.jobs.get(job).map(|job| job.function) else { return };
+        let Some(state) = self.jobs.get_mut(job) else { return };
+        if state.place == 0 {
+            self.last_place += 1;
+            state.place = self.last_place;
+        }
         if let Some(queue) = self.queues.get_mut(function) {
-            queue.waiting.insert(job);
+            queue.waiting.insert((state.place, job));
+        }
+        if !self.condition.is_open(function) {
+            return;
         }
         let serves = |pool: &usize| {
             self.stage.pools.get(*pool).is_some_and(|pool| pool.functions.contains(&function))
@@ -288,8 +332,10 @@ impl World {
         let Some(pool) = self.workers.get(worker).map(|worker| worker.pool) else { return };
         self.set_state(worker, WorkerState::Idle);
         let Some(served) = self.stage.pools.get(pool).map(|pool| &pool.functions) else { return };
-        let heads = served.iter().filter_map(|function| self.queues.get(*function));
-        let Some(job) = heads.filter_map(|queue| queue.waiting.first()).min().copied() else {
+        let open = served.iter().filter(|function| self.condition.is_open(**function));
+        let heads = open.filter_map(|function| self.queues.get(*function));
+        let first = heads.filter_map(|queue| queue.waiting.first()).min().copied();
+        let Some((place, job)) = first else {
             return self.staff(pool);
         };
         self.set_state(worker, WorkerState::Busy(job));
@@ -298,7 +344,7 @@ impl World {
         };
         let (spec, first) = (*spec, !std::mem::replace(&mut state.started, true));
         if let Some(queue) = self.queues.get_mut(spec.function) {
-            queue.waiting.remove(&job);
+            queue.waiting.remove(&(place, job));
             queue.clock.change(self.now, 1);
         }
         if let Some(crew) = self.crews.get_mut(pool) {
@@ -307,7 +353,10 @@ impl World {
         if first && !spec.poison {
             self.note_wait(pool, self.now - spec.at);
         }
-        self.later(spec.service, What::Done { worker, job });
+        match self.stage.job_timeout.filter(|timeout| *timeout < spec.service) {
+            Some(timeout) => self.later(timeout, What::Overdue { worker, job }),
+            None => self.later(spec.service, What::Done { worker, job }),
+        }
     }
 
     fn done(&mut self, worker: usize, job: usize) {
@@ -319,14 +368,18 @@ impl World {
             self.outcome.crashes += 1;
             return self.die(worker);
         }
+        if self.fails(worker, job) {
+            return;
+        }
         self.let_go(job, true);
-        let draining = self.workers.get_mut(worker).is_some_and(|worker| {
-            worker.done += 1;
-            worker.draining
-        });
-        if draining {
+        let Some(state) = self.workers.get_mut(worker) else { return };
+        state.done += 1;
+        let (pool, done, draining) = (state.pool, state.done, state.draining);
+        let most = self.stage.pools.get(pool).and_then(|pool| pool.jobs_max);
+        if draining || most.is_some_and(|most| done >= most) {
             self.set_state(worker, WorkerState::Gone);
             self.stirred = true;
+            self.staff(pool);
         } else {
             self.grab(worker);
         }
@@ -354,7 +407,15 @@ impl World {
         self.staff(pool);
     }
 
-    fn let_go(&mut self, job: usize, ended: bool) {
+    /// A job comes back as a new one, behind all that wait.
+    pub(super) fn come_back(&mut self, job: usize) {
+        if let Some(state) = self.jobs.get_mut(job) {
+            state.place = 0;
+        }
+        self.arrive(job);
+    }
+
+    pub(super) fn let_go(&mut self, job: usize, ended: bool) {
         let Some(function) = self.trace.jobs.get(job).map(|job| job.function) else { return };
         if let Some(queue) = self.queues.get_mut(function) {
             queue.clock.change(self.now, -1);
@@ -378,9 +439,10 @@ impl World {
             let Some(served) = self.stage.pools.get(pool).map(|pool| &pool.functions) else {
                 continue;
             };
-            let queues: Vec<_> = served.iter().map(|function| self.queue(*function)).collect();
-            let waiting = queues.iter().map(|queue| queue.queued).sum();
-            let oldest = queues.iter().map(|queue| queue.oldest).fold(0.0, f64::max);
+            let queues: Vec<_> =
+                served.iter().filter_map(|function| self.waiting(*function)).collect();
+            let waiting = queues.iter().map(|(waiting, _)| waiting).sum();
+            let oldest = queues.iter().map(|(_, oldest)| *oldest).fold(0.0, f64::max);
             let Some(crew) = self.crews.get(pool) else { continue };
             let (count, busy) = (crew.len(), crew.clock.count());
             moment.pools.push((waiting, count, u32::try_from(busy).unwrap_or(u32::MAX), oldest));
@@ -413,7 +475,7 @@ impl World {
             };
             let own = served.iter().filter(|function| shared(function) == Some(pool));
             let waiting: VecDeque<usize> = (own.filter_map(|function| self.queues.get(*function)))
-                .flat_map(|queue| queue.waiting.iter().copied())
+                .flat_map(|queue| queue.waiting.iter().map(|(_, job)| *job))
                 .collect();
             for job in waiting {
                 let Some(spec) = self.trace.jobs.get(job).filter(|job| !job.poison) else {
