@@ -29,6 +29,10 @@ const BUSY_TO_KEEP: f64 = 0.25;
 const FALL: f64 = 0.25;
 const FALL_EVERY: Duration = Duration::from_secs(1);
 
+/// A fall by no more than this part of the pool is not worth it: the load would soon call for the
+/// same workers again.
+const FALL_MIN: u32 = 20;
+
 /// One pool's memory between looks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PoolState {
@@ -197,7 +201,8 @@ impl PoolState {
             return need.up;
         }
         let floor = need.floor.clamp(sample.count.min, sample.count.max);
-        if !self.fell_before(now, FALL_EVERY) || level <= floor {
+        let is_slight = level.saturating_sub(floor) <= level / FALL_MIN;
+        if !self.fell_before(now, FALL_EVERY) || is_slight {
             return level;
         }
         // Those that were told to go are idle too until they have gone.

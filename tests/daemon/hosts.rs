@@ -16,6 +16,10 @@ use crate::rig::{Daemon, PROGRAM, command_of, until};
 const RATIO_MAX: f64 = 1.3;
 /// Jobs a second, each of half a second.
 const RATE: u32 = 10;
+/// Workers that one host has for such a load sooner or later: 5 busy ones, and 1.4 times their root.
+const NEED: u32 = 9;
+/// Seconds that a job may wait: the default of `max_wait`.
+const MAX_WAIT: u64 = 5;
 
 /// A namespace with the server, and one for each host, joined by a bridge; gone at the end.
 struct Network {
@@ -65,8 +69,8 @@ impl Network {
         let started = |folder: &Path| {
             let path = folder.join("workers.toml");
             let text = fs::read_to_string(&path).unwrap();
-            let named = format!("[supervisor]\nname = \"host{host}\"\n");
-            let mut text = text.replacen("[supervisor]\n", &named, 1);
+            // Hosts of one name are told apart all the same.
+            let mut text = text.replacen("[supervisor]\n", "[supervisor]\nname = \"same\"\n", 1);
             if host == 0 {
                 let socket = folder.join("g.sock");
                 let listen = format!("listen = [\"unix:{}\", \"{}:", socket.display(), address(0));
@@ -186,7 +190,7 @@ fn under_load(network: &Network, hosts: u32) -> (f64, usize) {
     let queued = server.status()["broker"]["functions"][0]["queued"].clone();
     let waiting: u64 =
         queued.as_array().unwrap().iter().filter_map(serde_json::Value::as_u64).sum();
-    assert!(waiting <= u64::from(RATE), "{waiting} jobs wait at the end");
+    assert!(waiting <= MAX_WAIT * u64::from(RATE), "{waiting} jobs wait at the end");
     let sum = u32::try_from(sum).unwrap();
     (f64::from(sum) / f64::from(count), most)
 }
@@ -207,9 +211,8 @@ fn three_hosts_at_one_server_have_hardly_more_workers_than_one_needs() {
     let (mean_of_three, most_of_three) = under_load(&network, 3);
     println!("three hosts: {mean_of_three:.1} workers, {most_of_three} at most");
     assert!(mean > 4.0, "the load was not served: {mean}");
-    assert!(mean_of_three <= RATIO_MAX * mean, "{mean_of_three} beside {mean}");
-    // A short run is hardly more than its start, where each host answers the first jobs.
-    let ratio = if is_long() { RATIO_MAX } else { RATIO_MAX * RATIO_MAX };
-    let bound = ratio * f64::from(u32::try_from(most).unwrap());
+    let need = f64::from(NEED);
+    assert!(mean_of_three <= RATIO_MAX * mean.max(need), "{mean_of_three} beside {mean}");
+    let bound = RATIO_MAX * f64::from(u32::try_from(most).unwrap()).max(need);
     assert!(f64::from(u32::try_from(most_of_three).unwrap()) <= bound, "{most_of_three}, {bound}");
 }

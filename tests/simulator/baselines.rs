@@ -170,19 +170,21 @@ impl Policy for Driver {
     }
 }
 
-/// KEDA (kedacore/keda 8b4f083) with queueLength = 5 and the HPA (kubernetes/kubernetes 0006726,
-/// files of pkg/controller/podautoscaler) with their defaults.
+/// KEDA (kedacore/keda 8b4f083) with a list of 5 jobs for each worker, and the HPA (kubernetes
+/// v1.23.0, files of pkg/controller/podautoscaler; the horizontal.go of today has the same rules),
+/// with their defaults.
 #[derive(Default)]
 pub(crate) struct Keda {
     pools: Vec<KedaPool>,
+    looks: u32,
 }
 
+#[derive(Default)]
 struct KedaPool {
     /// What was recommended when.
     recommended: VecDeque<(f64, u32)>,
-    /// When the queue was polled last, and its length then.
-    polled: f64,
-    queue: u32,
+    /// When a poll last found the queue not empty.
+    active: Option<f64>,
 }
 
 impl Policy for Keda {
@@ -190,53 +192,73 @@ impl Policy for Keda {
         "KEDA + HPA".to_owned()
     }
 
-    /// The HPA's sync period.
+    /// The HPA's sync period: config/v1alpha1/defaults.go:38.
     fn period(&self) -> f64 {
         15.0
     }
 
     fn look(&mut self, world: &mut World) -> Option<f64> {
         let now = world.now();
+        // KEDA's own loop: defaultPollingInterval = 30 (apis/keda/v1alpha1/withtriggers_types.go:51
+        // and 107), slept out by pkg/scaling/scale_handler.go:277-290.
+        let polls = self.looks.is_multiple_of(2);
+        self.looks += 1;
         for pool in 0..world.stage().pools.len() {
             let seen = see(world, pool);
             if self.pools.len() <= pool {
-                let recommended = VecDeque::new();
-                self.pools.push(KedaPool { recommended, polled: f64::NEG_INFINITY, queue: 0 });
+                self.pools.push(KedaPool::default());
             }
-            let KedaPool { recommended, polled, queue } = &mut self.pools[pool];
-            // pollingInterval = 30: apis/keda/v1alpha1/withtriggers_types.go:51 and 102-107, slept
-            // out by pkg/scaling/scale_handler.go:271-284.
-            if now - *polled >= 30.0 {
-                (*polled, *queue) = (now, count(seen.queue.queued));
+            let state = &mut self.pools[pool];
+            // The list's length, as Redis tells it: what runs has left it (pkg/scalers/
+            // redis_scaler.go:133). The HPA asks for it itself and does not wait for a poll
+            // (apis/keda/v1alpha1/scaledobject_webhook.go:385).
+            let queue = count(seen.queue.queued);
+            let mut target = if seen.have > 0 { state.scaled(now, queue, &seen) } else { 0 };
+            if polls {
+                target = state.switched(now, queue, (&seen, target));
             }
-            let have = seen.have;
-            // replica_calculator.go, GetExternalPerPodMetricReplicas: nothing where metric over
-            // target and count is within the tolerance of 10 %, else ceil(metric / target).
-            let ratio = f64::from(*queue) / (5.0 * f64::from(have.max(1)));
-            let desired = if (ratio - 1.0).abs() <= 0.1 { have } else { queue.div_ceil(5) };
-            let least = seen.min.max(u32::from(*queue > 0 || have > 0));
-            recommended.push_back((now, desired.clamp(least, seen.max)));
-            // horizontal.go, stabilizeRecommendation: the most of the last 300 s.
-            while recommended.front().is_some_and(|(at, _)| now - at > 300.0) {
-                recommended.pop_front();
-            }
-            let most = recommended.iter().map(|(_, count)| *count).max().unwrap();
-            // horizontal.go, convertDesiredReplicasWithRules: up to the larger of twice the count
-            // and 4 (here, as with the later behaviors, 4 more).
-            let target = most.min(have.max(have * 2).max(have + 4));
-            // pkg/scaling/executor/scale_executor.go:37 and scale_scaledobjects.go:187-214: to
-            // zero when nothing was active for 300 s.
-            let quiet = recommended.iter().all(|(_, count)| *count <= 1);
-            let idle = seen.min == 0 && quiet && seen.queue.running == 0 && now > 300.0;
-            // terminationGracePeriodSeconds = 30.
-            world.set_target(pool, if idle { 0 } else { target }, Shrink::Oldest(30.0));
+            // terminationGracePeriodSeconds = 30, the default of a pod.
+            world.set_target(pool, target, Shrink::Oldest(30.0));
         }
         None
     }
 }
 
-/// php-fpm, `pm = dynamic` (php/php-src 03f3b84, sapi/fpm/fpm/fpm_process_ctl.c, the function
-/// `fpm_pctl_perform_idle_server_maintenance`; constants of fpm_process_ctl.h).
+impl KedaPool {
+    /// From one worker up: the HPA.
+    fn scaled(&mut self, now: f64, queue: u32, seen: &Seen) -> u32 {
+        // replica_calculator.go:388-393: the count there is where the metric is within the
+        // tolerance (0.1: config/v1alpha1/defaults.go:56), else the metric over its target.
+        let ratio = f64::from(queue) / (5.0 * f64::from(seen.have));
+        let desired = if (1.0 - ratio).abs() > 0.1 { queue.div_ceil(5) } else { seen.have };
+        // horizontal.go:713-732: the most that was recommended within 5 minutes
+        // (config/v1alpha1/defaults.go:44).
+        self.recommended.retain(|(at, _)| now - at <= 300.0);
+        self.recommended.push_back((now, desired));
+        let stabilized = self.recommended.iter().map(|(_, count)| *count).max().unwrap();
+        // horizontal.go:980-1014, with scaleUpLimit of 1016-1017 and 55-56: at most the larger of
+        // twice the count and 4. KEDA's HPA has a minimum of one.
+        let limit = (2 * seen.have).max(4);
+        stabilized.clamp(seen.min.max(1), seen.max.min(limit).max(1))
+    }
+
+    /// Between none and one: KEDA.
+    fn switched(&mut self, now: f64, queue: u32, (seen, target): (&Seen, u32)) -> u32 {
+        // redis_scaler.go:276: active with more than activationListLength = 0 in the list.
+        if queue > 0 {
+            // pkg/scaling/executor/scale_scaledobjects.go:71-80.
+            self.active = Some(now);
+            return target.max(1);
+        }
+        // scale_scaledobjects.go:98-101 and 212-217: to none when nothing has been active for
+        // defaultCooldownPeriod = 300 (scale_executor.go:37). It has not been active before.
+        let over = self.active.is_none_or(|at| now - at > 300.0);
+        if seen.min == 0 && over { 0 } else { target }
+    }
+}
+
+/// php-fpm, `pm = dynamic` (PHP 8.2.32, sapi/fpm/fpm/fpm_process_ctl.c, the function
+/// `fpm_pctl_perform_idle_server_maintenance`).
 #[derive(Default)]
 pub(crate) struct PhpFpm {
     rates: Vec<u32>,
@@ -247,7 +269,7 @@ impl Policy for PhpFpm {
         "php-fpm dynamic".to_owned()
     }
 
-    /// FPM_IDLE_SERVER_MAINTENANCE_HEARTBEAT = 1000 ms.
+    /// FPM_IDLE_SERVER_MAINTENANCE_HEARTBEAT = 1000 ms: fpm_process_ctl.h:9.
     fn period(&self) -> f64 {
         1.0
     }
@@ -261,17 +283,25 @@ impl Policy for PhpFpm {
             let rate = &mut self.rates[pool];
             // A tenth and three tenths of pm.max_children as spare servers.
             let (spare_min, spare_max) = ((seen.max / 10).max(1), (seen.max * 3 / 10).max(2));
+            // 361-374, fpm_request.c:291: a child that waits for a request is idle.
             let idle = count(seen.crew.idle);
-            // One idle child is told to quit, and the rate is reset.
             let target = if idle > spare_max {
+                // 400-404: one idle child is told to quit, the oldest (362-369).
                 *rate = 1;
                 seen.have.saturating_sub(1).max(seen.min)
             } else if idle < spare_min {
+                // 407-415 and 422-434: as many as the rate and pm.max_children allow; at the latter
+                // the rate is one again.
                 let more = (*rate).min(spare_min - idle).min(seen.max.saturating_sub(seen.have));
-                // At pm.max_children the rate is reset; else it doubles up to FPM_MAX_SPAWN_RATE.
-                *rate = if more == 0 { 1 } else { (*rate * 2).min(32) };
+                // 449-451: it doubles up to pm.max_spawn_rate = 32 (fpm_conf.c:635).
+                *rate = match (more, *rate) {
+                    (0, _) => 1,
+                    (_, slow) if slow < 32 => slow * 2,
+                    (_, fast) => fast,
+                };
                 seen.have + more
             } else {
+                // 454.
                 *rate = 1;
                 seen.have
             };
