@@ -27,7 +27,7 @@ fn most(outcome: &Outcome, range: std::ops::Range<u32>) -> u32 {
 }
 
 fn at() -> u32 {
-    (0..).find(|second| f64::from(*second) >= AT).unwrap()
+    (0..u32::MAX).find(|second| f64::from(*second) >= AT).unwrap()
 }
 
 /// No more misses than a pool that is always at its max has, but for so many points.
@@ -69,7 +69,7 @@ fn workers_that_leak_never_exhaust_the_memory() {
     let leak = ours("leak");
     at_most("misses", misses(&leak, 0), 0.5);
     for outcome in leak {
-        assert!(outcome.memory_peak > 13 * 64 << 20, "nothing leaks: {}", outcome.memory_peak);
+        assert!(outcome.memory_peak > (13 * 64) << 20, "nothing leaks: {}", outcome.memory_peak);
     }
 }
 
