@@ -65,7 +65,7 @@ impl Roster {
         let Some(hurdle) = hurdle else { return };
         for slot in self.slots.values() {
             if slot.wanted == Wanted::Up && matches!(slot.state, State::Stopped) {
-                turn.failures.push(Failure::new(slot.index, hurdle.why.clone()));
+                turn.failures.push(Failure::without_process(slot.index, hurdle.why.clone()));
             }
         }
     }

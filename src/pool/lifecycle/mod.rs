@@ -18,24 +18,34 @@
 //! (`trial`). Wanted is kept apart from the state:
 //! commands change what is wanted, and [`Roster::handle`] moves the states toward it.
 //!
+//! `commands` is what is asked of a pool and `requests` when that is answered, `reports` what is heard of
+//! its processes, `reconcile` what follows for all slots. Of one slot `states` has the table, `starting`
+//! and `ending` what its entries do, `moves` how a change is made and told.
+//!
 //! Nothing here knows a clock, a process id or a broker: inputs are [`Event`]s with the time and a
 //! random number, outputs are [`Effect`]s.
 
+mod commands;
+mod deaths;
+mod ending;
 mod entrance;
 mod event;
 mod leaving;
+mod moves;
 mod pacing;
 mod reconcile;
+mod reports;
 mod requests;
 mod roster;
 mod runs;
 mod slot;
+mod starting;
 mod states;
-mod steps;
 #[cfg(test)]
 mod tests;
 mod trial;
 mod view;
+mod wear;
 mod why;
 
 pub use event::{

@@ -113,8 +113,7 @@ impl Roster {
             let goes = rolls || (self.drain_busy && slot.asked == Asked::Busy);
             if surplus > 0 && slot.wanted == Wanted::Up && goes {
                 slot.wanted = Wanted::Down;
-                slot.handle(SlotEvent::Down(Cause::Surplus), &mut self.course, turn);
-                slot.handle_predecessor(SlotEvent::Down(Cause::Surplus), &self.course, turn);
+                slot.handle_both(SlotEvent::Down(Cause::Surplus), &mut self.course, turn);
                 surplus -= 1;
             }
         }

@@ -1,6 +1,6 @@
 //! Requests that wait for their effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Effect, RequestId};
 use super::slot::{Failure, Slot, State, Turn, Wanted};
@@ -11,19 +11,29 @@ use crate::model::{PoolName, WorkerId};
 #[derive(Debug)]
 pub(super) struct Requests {
     pool: PoolName,
-    open: Vec<(RequestId, Goal)>,
+    open: Vec<Open>,
 }
 
-/// What a request waits for.
 #[derive(Debug)]
+struct Open {
+    request: RequestId,
+    goal: Goal,
+    /// The slots that have not come to it so far; `None`: all that there are when the turn is over.
+    pending: Option<BTreeSet<u32>>,
+}
+
+/// What a request waits for, in each of its slots. A slot that has come to it counts, whatever
+/// happens to it later: where workers are killed all the time there may be no moment at which all
+/// are well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// These slots are ready.
-    Up(Vec<u32>),
-    /// These slots have no process.
-    Gone(Vec<u32>),
-    /// These slots have only ready processes with ids above `after`.
-    Rolled { slots: Vec<u32>, after: WorkerId },
-    /// Every slot is as it is wanted.
+    /// It is ready.
+    Up,
+    /// It has no process; all of them at once.
+    Gone,
+    /// It has only a ready process, with an id above `after`.
+    Rolled { after: WorkerId },
+    /// It is as it is wanted.
     Settled,
 }
 
@@ -32,20 +42,21 @@ impl Requests {
         Self { pool, open: Vec::new() }
     }
 
-    /// Keeps a request until it is settled.
-    pub(super) fn open(&mut self, request: RequestId, goal: Goal) {
-        self.open.push((request, goal));
+    /// Keeps a request until these slots have come to its goal; `None`: all.
+    pub(super) fn open(&mut self, request: RequestId, goal: Goal, slots: Option<Vec<u32>>) {
+        let pending = slots.map(|slots| slots.into_iter().collect());
+        self.open.push(Open { request, goal, pending });
     }
 
     /// Answers what has come about, and what has failed in this turn.
     pub(super) fn settle(&mut self, slots: &BTreeMap<u32, Slot>, turn: &mut Turn) {
         let Turn { effects, failures, .. } = turn;
-        self.open.retain(|(request, goal)| match goal.outcome(slots, failures) {
+        self.open.retain_mut(|open| match open.outcome(slots, failures) {
             None => true,
             Some(outcome) => {
                 let told = |(index, what)| format!("{}: {what}", self.pool.worker(index));
                 let outcome = outcome.map_err(told);
-                effects.push(Effect::Answer(*request, outcome));
+                effects.push(Effect::Answer(open.request, outcome));
                 false
             }
         });
@@ -53,86 +64,80 @@ impl Requests {
 
     /// Refuses what waits for processes to be replaced.
     pub(super) fn refuse_rolls(&mut self, reason: &str, turn: &mut Turn) {
-        self.open.retain(|(request, goal)| {
-            let stays = !matches!(goal, Goal::Rolled { .. });
-            if !stays {
-                turn.effects.push(Effect::Answer(*request, Err(reason.to_owned())));
-            }
-            stays
-        });
+        self.refuse(|goal| matches!(goal, Goal::Rolled { .. }), reason, turn);
     }
 
     /// Refuses all that waits for a start.
     pub(super) fn refuse_starts(&mut self, reason: &str, turn: &mut Turn) {
-        self.open.retain(|(request, goal)| {
-            let stays = matches!(goal, Goal::Gone(_));
-            if !stays {
-                turn.effects.push(Effect::Answer(*request, Err(reason.to_owned())));
-            }
-            stays
-        });
+        self.refuse(|goal| *goal != Goal::Gone, reason, turn);
+    }
+
+    fn refuse(&mut self, is_refused: impl Fn(&Goal) -> bool, reason: &str, turn: &mut Turn) {
+        for open in self.open.extract_if(.., |open| is_refused(&open.goal)) {
+            turn.effects.push(Effect::Answer(open.request, Err(reason.to_owned())));
+        }
     }
 }
 
 /// Done, or which slot failed and how.
 type Outcome = Result<(), (u32, String)>;
 
+impl Open {
+    fn outcome(&mut self, slots: &BTreeMap<u32, Slot>, failures: &[Failure]) -> Option<Outcome> {
+        let goal = self.goal;
+        let pending = self.pending.get_or_insert_with(|| slots.keys().copied().collect());
+        let failed = |failure: &&Failure| goal.minds(failure) && pending.contains(&failure.index);
+        if let Some(Failure { index, reason, .. }) = failures.iter().find(failed) {
+            return Some(Err((*index, reason.clone())));
+        }
+        if goal != Goal::Gone {
+            pending.retain(|index| slots.get(index).is_some_and(|slot| !goal.is_reached(slot)));
+        }
+        let mut waiting = pending.iter().filter_map(|index| slots.get(index));
+        if let Some((index, what)) = waiting.clone().find_map(|slot| goal.thwarted(slot)) {
+            return Some(Err((index, what.to_owned())));
+        }
+        waiting.all(|slot| goal.is_reached(slot)).then_some(Ok(()))
+    }
+}
+
 impl Goal {
-    fn outcome(&self, slots: &BTreeMap<u32, Slot>, failures: &[Failure]) -> Option<Outcome> {
-        match self {
-            Self::Up(wanted) => {
-                let failed = failure(failures, |failure| wanted.contains(&failure.index));
-                failed.or_else(|| all_up(wanted, slots, Slot::is_up))
+    fn is_reached(self, slot: &Slot) -> bool {
+        match (self, slot.wanted) {
+            (Self::Gone, _) | (Self::Settled, Wanted::Down) => slot.is_empty(),
+            (Self::Settled, Wanted::Up) => slot.is_settled(),
+            // An operator's affair.
+            (Self::Settled, Wanted::Held) => true,
+            (Self::Up, Wanted::Up) => slot.is_up(),
+            (Self::Rolled { after }, Wanted::Up) => {
+                let is_newer = slot.process().is_none_or(|process| process.worker > after);
+                slot.is_settled() && slot.is_up() && is_newer
             }
-            Self::Rolled { slots: wanted, after } => {
-                let failed = failure(failures, |failure| wanted.contains(&failure.index));
-                let is_new = |slot: &Slot| {
-                    let is_newer = slot.process().is_none_or(|p| p.worker > *after);
-                    slot.is_settled() && slot.is_up() && is_newer
-                };
-                failed.or_else(|| all_up(wanted, slots, is_new))
-            }
-            Self::Gone(wanted) => {
-                let gone = |index: &u32| slots.get(index).is_none_or(Slot::is_empty);
-                let again = |index: &&u32| slots.get(index).is_some_and(Slot::is_wanted);
-                match wanted.iter().find(again) {
-                    Some(index) => Some(Err((*index, "was started again meanwhile".to_owned()))),
-                    None => wanted.iter().all(gone).then_some(Ok(())),
-                }
-            }
-            Self::Settled => {
-                failure(failures, |failure| !failure.of_former).or_else(|| {
-                    let settled = |slot: &Slot| match slot.wanted {
-                        Wanted::Up => slot.is_settled(),
-                        Wanted::Down => slot.is_empty(),
-                        // An operator's affair.
-                        Wanted::Held => true,
-                    };
-                    slots.values().all(settled).then_some(Ok(()))
-                })
-            }
+            // It was let go, and does not count.
+            (Self::Up | Self::Rolled { .. }, Wanted::Down) => true,
+            (Self::Up | Self::Rolled { .. }, Wanted::Held) => false,
         }
     }
-}
 
-/// The failure of a slot that matters to a request.
-fn failure(failures: &[Failure], matters: impl Fn(&Failure) -> bool) -> Option<Outcome> {
-    let found = failures.iter().find(|failure| matters(failure))?;
-    Some(Err((found.index, found.reason.clone())))
-}
-
-/// `Ok` when every slot that is still wanted is `good`; those that were let go do not count.
-fn all_up(
-    wanted: &[u32],
-    slots: &BTreeMap<u32, Slot>,
-    good: impl Fn(&Slot) -> bool,
-) -> Option<Outcome> {
-    let mut wanted = wanted.iter().filter_map(|index| slots.get(index));
-    let held = |slot: &&Slot| slot.wanted == Wanted::Held;
-    if let Some(slot) = wanted.clone().find(held) {
-        return Some(Err((slot.index, "was stopped meanwhile".to_owned())));
+    /// What keeps a slot from coming to it.
+    fn thwarted(self, slot: &Slot) -> Option<(u32, &'static str)> {
+        match (self, slot.wanted) {
+            (Self::Up | Self::Rolled { .. }, Wanted::Held) => {
+                Some((slot.index, "was stopped meanwhile"))
+            }
+            (Self::Gone, Wanted::Up) => Some((slot.index, "was started again meanwhile")),
+            (Self::Up | Self::Rolled { .. } | Self::Gone | Self::Settled, _) => None,
+        }
     }
-    wanted.all(|slot| slot.wanted == Wanted::Down || good(slot)).then_some(Ok(()))
+
+    /// Whether a failure of one of its slots is its failure.
+    fn minds(self, failure: &Failure) -> bool {
+        match self {
+            Self::Up | Self::Rolled { .. } => true,
+            Self::Settled => !failure.of_former,
+            Self::Gone => false,
+        }
+    }
 }
 
 impl Slot {
@@ -145,9 +150,5 @@ impl Slot {
                 false
             }
         }
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.wanted == Wanted::Up
     }
 }

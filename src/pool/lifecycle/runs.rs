@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::event::Effect;
 use super::roster::Roster;
 use super::slot::{Rest, Slot, State, Turn, Wanted};
-use super::steps::short;
+use super::why::short;
 use crate::config::Run;
 use crate::pool::PoolIntent;
 

@@ -170,12 +170,6 @@ pub(super) struct Failure {
     pub(super) of_former: bool,
 }
 
-impl Failure {
-    pub(super) fn new(index: u32, reason: String) -> Self {
-        Self { index, reason, of_former: false }
-    }
-}
-
 /// The event being handled, and what comes of it.
 #[derive(Debug)]
 pub(super) struct Turn {

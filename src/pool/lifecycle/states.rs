@@ -19,6 +19,17 @@ impl Slot {
         self.end_roll();
     }
 
+    /// Handles an event that concerns the slot and both its processes.
+    pub(super) fn handle_both(
+        &mut self,
+        event: SlotEvent<'_>,
+        course: &mut Course,
+        turn: &mut Turn,
+    ) {
+        self.handle(event, course, turn);
+        self.handle_predecessor(event, course, turn);
+    }
+
     fn stopped(&mut self, event: SlotEvent<'_>, course: &mut Course, turn: &mut Turn) {
         match event {
             SlotEvent::Up => self.begin(course, turn),
@@ -242,7 +253,7 @@ impl Slot {
                 Leaving::kill(process, Cause::Overrun, effects)
             }
             SlotEvent::Ended(exit) => {
-                let why = self.death(process, exit, Next::Nothing, turn.now);
+                let why = self.death(process, exit, turn.now).why(Next::Nothing);
                 return self.bereave(process, why, turn);
             }
             SlotEvent::NotStarted(_) | SlotEvent::Withdrawn => {

@@ -180,7 +180,7 @@ impl Roster {
         turn.failures.retain(|failure| failure.index != index);
         for slot in self.slots.values_mut() {
             if slot.roll_wanted || slot.index == index {
-                turn.failures.push(Failure::new(slot.index, told.clone()));
+                turn.failures.push(Failure::without_process(slot.index, told.clone()));
                 slot.roll_wanted = false;
             }
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::roster::Roster;
 use super::slot::{Predecessor, Process, Rest, Slot, State, Wanted};
+use super::why::short;
 use crate::model::WorkerId;
 use crate::pool::{LastExit, SlotRole, SlotState};
 
@@ -100,7 +101,7 @@ fn seat(
 fn pause_detail(slot: &Slot, until: Option<Instant>) -> String {
     let next = match until {
         Some(until) => {
-            format!("next try {} later", super::steps::short(until.duration_since(slot.since)))
+            format!("next try {} later", short(until.duration_since(slot.since)))
         }
         None => "one worker of the pool is tried at a time".to_owned(),
     };

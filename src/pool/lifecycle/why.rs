@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::steps::short;
 use crate::model::Exit;
 
 /// Why a process is to end.
@@ -181,4 +180,13 @@ impl fmt::Display for Next {
             Self::FallsBack => f.write_str("the old program goes on"),
         }
     }
+}
+
+/// `0.02 s`, `45 s`, `4m 10s`.
+pub(super) fn short(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds >= 120.0 {
+        return humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
+    }
+    if seconds < 10.0 { format!("{seconds:.2} s") } else { format!("{seconds:.0} s") }
 }

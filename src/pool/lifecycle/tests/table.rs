@@ -204,33 +204,6 @@ fn one_stopped_worker_is_missing_until_it_is_started() {
 }
 
 #[test]
-fn start_is_answered_with_the_reason_when_a_worker_dies_early() {
-    let mut world = World::running(Successor::Overlaps, 1);
-    world.stop(Pick::Pool);
-    world.calm();
-    let request = world.start(Pick::Pool);
-    let worker = world.worker(1);
-    world.handle(Event::NotStarted { worker, reason: "cannot start 'x'".to_owned() });
-    assert_eq!(world.answers[&request], Err("p:1: cannot start 'x'".to_owned()));
-    let request = world.start(slots("p:7"));
-    assert_eq!(world.answers[&request], Err("pool p has no worker 'p:7'".to_owned()));
-}
-
-#[test]
-fn an_edit_is_not_answered_with_what_became_of_the_program_before() {
-    let mut world = World::new(Successor::Overlaps, 2);
-    world.target(2);
-    let before = [world.worker(1), world.worker(2)];
-    let edit = world.configure(true, 2);
-    for worker in before {
-        world.handle(Event::NotStarted { worker, reason: "cannot start 'x'".to_owned() });
-    }
-    assert!(!world.answers.contains_key(&edit), "{:?}", world.answers.get(&edit));
-    world.calm();
-    assert_eq!(world.answers[&edit], Ok(()));
-}
-
-#[test]
 fn shrinking_takes_idle_workers_only_and_the_highest_first() {
     let mut world = World::running(Successor::Overlaps, 4);
     let workers: Vec<WorkerId> = (1..=4).map(|index| world.worker(index)).collect();
