@@ -36,6 +36,11 @@ impl Buffers {
         }
     }
 
+    /// Forgets all of them; those that are lent are freed by whoever holds them.
+    pub(super) fn forget(&mut self) {
+        self.known = VecDeque::new();
+    }
+
     /// Gives a whole buffer back, of which others may hold parts.
     pub(super) fn give_back(&mut self, buffer: Bytes) {
         if !buffer.is_unique() {

@@ -10,8 +10,9 @@ use super::handle::{LogLine, LogStream};
 use super::records::RecordRule;
 use crate::model::WorkerName;
 
-/// Less than this is copied for followers: a part keeps the whole buffer that it lies in.
-const SHARED_LEN_MIN: usize = 32 * 1024;
+/// A smaller part of a buffer than one in so many is copied for followers, since a part keeps the
+/// whole buffer that it lies in.
+const SHARED_PART_MIN: usize = 4;
 
 /// Output of one worker's stream, as it was read.
 #[derive(Clone, Copy, Debug)]
@@ -55,18 +56,22 @@ impl Chunk<'_> {
         self.rule.is_some_and(|rule| rule.continues(line))
     }
 
-    /// The same to be kept: a part of the buffer that was read into, or a copy.
-    pub(super) fn into_owned(self, buffer: Option<&Bytes>) -> LogChunk {
-        let much = buffer.filter(|_| self.bytes.len() >= SHARED_LEN_MIN);
-        let shared = much.and_then(|buffer| part_of(buffer, self.bytes));
-        LogChunk {
+    /// The same to be kept: a part of the buffer that was read into, or a copy. Comes with the
+    /// length of what it keeps in memory.
+    pub(super) fn into_owned(self, buffer: Option<&Bytes>) -> (LogChunk, usize) {
+        let much = buffer.filter(|buffer| self.bytes.len() >= buffer.len() / SHARED_PART_MIN);
+        let shared = much.and_then(|buffer| Some((part_of(buffer, self.bytes)?, buffer.len())));
+        let (bytes, len) =
+            shared.unwrap_or_else(|| (Bytes::copy_from_slice(self.bytes), self.bytes.len()));
+        let chunk = LogChunk {
             at: self.at,
             worker: self.worker.clone(),
             stream: self.stream,
-            bytes: shared.unwrap_or_else(|| Bytes::copy_from_slice(self.bytes)),
+            bytes,
             part: self.part,
             rule: self.rule.cloned(),
-        }
+        };
+        (chunk, len)
     }
 }
 
@@ -86,17 +91,16 @@ impl LogChunk {
         count_lines(&self.bytes)
     }
 
-    /// Takes off the first lines, at most `count_max` of them, and says how many they are.
-    pub(super) fn split_lines(&mut self, count_max: usize) -> (Self, usize) {
-        let ends = || memchr_iter(b'\n', &self.bytes).take(count_max);
-        let (count, last) = ends().fold((0, None), |(count, _), end| (count + 1, Some(end)));
-        let cut = match last {
-            Some(end) if count == count_max => end + 1,
-            _ => self.bytes.len(),
-        };
+    /// Takes off the first lines, at most `count_max` of them and `len_max` bytes, but one line
+    /// always; and says how many they are.
+    pub(super) fn split_lines(&mut self, count_max: usize, len_max: usize) -> (Self, usize) {
+        let unended = self.bytes.last().filter(|last| **last != b'\n').map(|_| self.bytes.len());
+        let ends = memchr_iter(b'\n', &self.bytes).map(|end| end + 1).chain(unended);
+        let fitting =
+            ends.take(count_max).enumerate().take_while(|(n, e)| *n == 0 || *e <= len_max);
+        let (count, cut) = fitting.last().map_or((0, 0), |(n, end)| (n + 1, end));
         let bytes = self.bytes.split_to(cut);
-        let unended = bytes.last().is_some_and(|last| *last != b'\n');
-        (Self { bytes, ..self.clone() }, count + usize::from(unended))
+        (Self { bytes, ..self.clone() }, count)
     }
 
     /// Each line for itself.
@@ -170,11 +174,12 @@ mod tests {
                 part: false,
                 rule: None,
             };
-            for count_max in 1..4 {
+            for (count_max, len_max) in [(1, 9), (2, 9), (3, 1), (3, 2), (3, 3), (9, 9)] {
                 let (mut rest, mut parts, mut count) = (chunk.clone(), Vec::new(), 0);
                 while !rest.bytes.is_empty() {
-                    let (first, lines) = rest.split_lines(count_max);
+                    let (first, lines) = rest.split_lines(count_max, len_max);
                     assert!(lines <= count_max && first.line_count() == lines as u64);
+                    assert!(lines == 1 || first.bytes.len() <= len_max);
                     count += lines;
                     parts.extend_from_slice(&first.bytes);
                 }

@@ -72,7 +72,8 @@ impl Cutter {
         if !self.held.is_empty() {
             let first_end = memchr(b'\n', whole).unwrap_or(last_end);
             let (head, tail) = whole.split_at(first_end + 1);
-            self.held.extend_from_slice(head);
+            self.hold(now, head.get(..first_end).unwrap_or_default(), &mut emit);
+            self.held.push(b'\n');
             emit(Cut { bytes: &self.held, part: false });
             self.release();
             whole = tail;
@@ -138,12 +139,16 @@ impl Cutter {
         if self.held.len() < PART_LEN_MAX {
             return;
         }
-        let cut = char_boundary(&self.held);
-        let rest = self.held.split_off(cut);
-        emit(Cut { bytes: &self.held, part: true });
+        let held = std::mem::take(&mut self.held);
+        let mut rest = &held[..];
+        while let Some(part) = rest.get(..PART_LEN_MAX) {
+            let (part, tail) = rest.split_at(char_boundary(part));
+            emit(Cut { bytes: part, part: true });
+            rest = tail;
+        }
         self.release();
         if !rest.is_empty() {
-            self.held = rest;
+            self.held.extend_from_slice(rest);
             self.held_since = Some(now);
         }
     }
@@ -285,17 +290,20 @@ mod tests {
     #[test]
     fn a_very_long_line_comes_in_parts_that_add_up_and_tear_no_character() {
         let line = "aä€😀".repeat(70_000);
-        let mut cutter = Cutter::default();
-        let mut seen = Seen::new();
-        for piece in line.as_bytes().chunks(65_521) {
-            seen.extend(feed(&mut cutter, piece));
+        let input = [line.as_bytes(), b"\n"].concat();
+        for piece_len in [65_521, 300_000, 500_000] {
+            let mut cutter = Cutter::default();
+            let mut seen = Seen::new();
+            for piece in input.chunks(piece_len) {
+                seen.extend(feed(&mut cutter, piece));
+            }
+            let (last, parts) = seen.split_last().unwrap();
+            assert!(parts.len() >= 2 && parts.iter().all(|(_, part)| *part));
+            assert!(!last.1);
+            assert!(seen.iter().all(|(part, _)| std::str::from_utf8(part).is_ok()));
+            assert!(seen.iter().all(|(part, _)| part.len() <= PART_LEN_MAX));
+            let joined: Vec<u8> = seen.into_iter().flat_map(|(part, _)| part).collect();
+            assert_eq!(joined, input);
         }
-        seen.extend(feed(&mut cutter, b"\n"));
-        let (last, parts) = seen.split_last().unwrap();
-        assert!(parts.len() >= 2 && parts.iter().all(|(_, part)| *part));
-        assert!(!last.1);
-        assert!(seen.iter().all(|(part, _)| std::str::from_utf8(part).is_ok()));
-        let joined: Vec<u8> = seen.into_iter().flat_map(|(part, _)| part).collect();
-        assert_eq!(joined, [line.as_bytes(), b"\n"].concat());
     }
 }

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::LogChunk;
+use super::chunk::{Chunk, LogChunk, count_lines};
 use super::handle::LogEntry;
 use super::history::History;
 
@@ -21,8 +22,10 @@ const QUEUE_LEN_MAX: usize = 1024 * 1024;
 /// A subscriber that misses lines gets its batches at this distance: to render a tenth more of a
 /// flood for it would cost as much as to read and write all of it.
 const FLOOD_PAUSE: Duration = Duration::from_millis(10);
+/// Bytes in a batch, unless a single line is longer.
+const BATCH_LEN_MAX: usize = 64 * 1024;
 /// What a chunk costs besides its bytes.
-const CHUNK_LEN: usize = 2 * size_of::<LogChunk>();
+const CHUNK_LEN: usize = 2 * size_of::<Waiting>();
 
 /// What a subscriber has not taken yet.
 #[derive(Debug, Default)]
@@ -33,16 +36,45 @@ pub(super) struct Follower {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Each with the number of its lines.
-    chunks: VecDeque<(LogChunk, u64)>,
+    chunks: VecDeque<Waiting>,
+    /// The memory of all of them.
     len: usize,
     missed: u64,
 }
 
+/// A chunk that waits for its subscriber.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    chunk: LogChunk,
+    lines: u64,
+    /// Bytes that it keeps in memory: those of a whole buffer, when it is a part of one.
+    len: usize,
+}
+
+impl Waiting {
+    /// A chunk of what was read into `buffer`, if it is a part of one.
+    pub(super) fn new(chunk: Chunk<'_>, buffer: Option<&Bytes>) -> Self {
+        let lines = count_lines(chunk.bytes);
+        let (chunk, len) = chunk.into_owned(buffer);
+        Self { chunk, lines, len: len + CHUNK_LEN }
+    }
+
+    /// Takes off the first lines, and says how many they are; they keep nothing else in memory.
+    fn split(&mut self, lines_max: usize, len_max: usize) -> (LogChunk, usize) {
+        let (mut lines, count) = self.chunk.split_lines(lines_max, len_max);
+        self.lines -= count as u64;
+        let is_all = self.chunk.bytes.is_empty() && lines.bytes.len() + CHUNK_LEN == self.len;
+        if !is_all {
+            lines.bytes = Bytes::copy_from_slice(&lines.bytes);
+        }
+        (lines, count)
+    }
+}
+
 impl Follower {
-    /// Adds a chunk of so many lines at the end.
-    pub(super) fn push(&self, chunk: LogChunk, lines: u64) {
-        self.queue.borrow_mut().push(chunk, lines);
+    /// Adds a chunk at the end.
+    pub(super) fn push(&self, chunk: Waiting) {
+        self.queue.borrow_mut().push(chunk);
         self.filled.notify_one();
     }
 
@@ -88,13 +120,13 @@ impl Queue {
         self.chunks.is_empty()
     }
 
-    fn push(&mut self, chunk: LogChunk, lines: u64) {
-        self.len += chunk.bytes.len() + CHUNK_LEN;
-        self.chunks.push_back((chunk, lines));
+    fn push(&mut self, chunk: Waiting) {
+        self.len += chunk.len;
+        self.chunks.push_back(chunk);
         while self.len > QUEUE_LEN_MAX && self.chunks.len() > 1 {
-            let Some((oldest, lines)) = self.chunks.pop_front() else { return };
-            self.len -= oldest.bytes.len() + CHUNK_LEN;
-            self.missed += lines;
+            let Some(oldest) = self.chunks.pop_front() else { return };
+            self.len -= oldest.len;
+            self.missed += oldest.lines;
         }
     }
 
@@ -105,18 +137,15 @@ impl Queue {
         if missed > 0 {
             batch.push(LogEntry::Missed(missed));
         }
-        let mut room = BATCH_LINES_MAX;
-        while let Some((mut chunk, chunk_lines)) = self.chunks.pop_front() {
-            self.len -= chunk.bytes.len() + CHUNK_LEN;
-            let (lines, count) = chunk.split_lines(room);
+        let (mut lines_left, mut len_left) = (BATCH_LINES_MAX, BATCH_LEN_MAX);
+        while lines_left > 0 && len_left > 0 {
+            let Some(chunk) = self.chunks.front_mut() else { break };
+            let (lines, count) = chunk.split(lines_left, len_left);
+            lines_left -= count;
+            len_left = len_left.saturating_sub(lines.bytes.len());
             batch.push(LogEntry::Lines(lines));
-            room -= count;
-            if !chunk.bytes.is_empty() {
-                self.len += chunk.bytes.len() + CHUNK_LEN;
-                self.chunks.push_front((chunk, chunk_lines - count as u64));
-            }
-            if room == 0 {
-                break;
+            if let Some(done) = self.chunks.pop_front_if(|chunk| chunk.chunk.bytes.is_empty()) {
+                self.len -= done.len;
             }
         }
         batch
@@ -127,20 +156,24 @@ impl Queue {
 mod tests {
     use std::time::SystemTime;
 
-    use bytes::Bytes;
-
     use super::super::handle::LogStream;
     use super::*;
 
-    fn chunk(text: Vec<u8>) -> LogChunk {
-        LogChunk {
+    /// A chunk that stands at the beginning of a buffer of `buffer_len`.
+    fn waiting(text: &[u8], buffer_len: usize) -> Waiting {
+        let mut buffer = text.to_vec();
+        buffer.resize(buffer_len.max(text.len()), b'?');
+        let buffer = Bytes::from(buffer);
+        let chunk = Chunk {
             at: SystemTime::UNIX_EPOCH,
-            worker: "a:1".parse().unwrap(),
+            worker: &"a:1".parse().unwrap(),
+            pid: None,
             stream: LogStream::Stdout,
-            bytes: Bytes::from(text),
+            bytes: &buffer[..text.len()],
             part: false,
             rule: None,
-        }
+        };
+        Waiting::new(chunk, Some(&buffer))
     }
 
     #[test]
@@ -149,7 +182,7 @@ mod tests {
         let lines_each = 300;
         let chunks = 2000;
         for n in 0..chunks {
-            queue.push(chunk(format!("{n}\n").repeat(lines_each).into_bytes()), lines_each as u64);
+            queue.push(waiting(format!("{n}\n").repeat(lines_each).as_bytes(), 4096));
             assert!(queue.len <= QUEUE_LEN_MAX);
         }
         let batches: Vec<_> =
@@ -165,5 +198,36 @@ mod tests {
         assert_eq!(queue.len, 0);
         let Some(LogEntry::Lines(last)) = batches.iter().flatten().last() else { panic!() };
         assert_eq!(last.lines().last().unwrap(), (chunks - 1).to_string().as_bytes());
+    }
+
+    #[test]
+    fn a_part_of_a_buffer_counts_as_all_that_it_keeps_in_memory() {
+        let mut queue = Queue::default();
+        for _ in 0..100 {
+            queue.push(waiting(&b"x\n".repeat(32 * 1024), 256 * 1024));
+            assert!(queue.chunks.len() <= 4 && queue.len <= QUEUE_LEN_MAX);
+        }
+        queue.push(waiting(&b"x\n".repeat(1024), 256 * 1024));
+        let copied = queue.chunks.back().unwrap();
+        assert_eq!(copied.len, 2 * 1024 + CHUNK_LEN, "a small one keeps only itself");
+    }
+
+    #[test]
+    fn batches_are_short_and_a_long_line_is_one() {
+        let mut queue = Queue::default();
+        let long = [b"y".repeat(2 * BATCH_LEN_MAX), b"\n".to_vec()].concat();
+        queue.push(waiting(&[&b"x".repeat(999)[..], b"\n"].concat().repeat(200), 0));
+        queue.push(waiting(&long, 0));
+        queue.push(waiting(b"z\n", 0));
+        let mut lens = Vec::new();
+        while let batch @ [_, ..] = &queue.take()[..] {
+            let len = |entry: &LogEntry| match entry {
+                LogEntry::Lines(chunk) => chunk.bytes.len(),
+                LogEntry::Line(_) | LogEntry::Missed(_) => 0,
+            };
+            lens.push(batch.iter().map(len).sum::<usize>());
+        }
+        assert_eq!(lens, [66_000, 66_000, 66_000, 2_000 + long.len(), 2]);
+        assert_eq!(queue.len, 0);
     }
 }

@@ -25,7 +25,8 @@ pub enum LogStream {
 
 /// One line without its line end; any bytes, any length.
 ///
-/// A line longer than 256 KiB, or one whose writer pauses in the middle of it, comes in parts.
+/// A line of more than 256 KiB that is not read at once, or one whose writer pauses in the middle of
+/// it, comes in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// When it was read.

@@ -26,6 +26,11 @@ use crate::terminal::{Emulator, TerminalSize};
 
 /// Bytes of one read: more than a pipe holds at first.
 const READ_LEN: usize = 128 * 1024;
+/// The same of a pipe that is found fuller than it can be at first. Long reads and writes cost less
+/// per byte: they find the pipe's lock free more often, and the file's pages come in larger pieces.
+const FLOOD_READ_LEN: usize = 512 * 1024;
+/// A read of so much begins a flood.
+const FLOOD_LEN: usize = 64 * 1024;
 /// A read of so much may have left something.
 const MUCH_LEN: usize = 32 * 1024;
 /// Reads of one pipe before something else may wait for what it held: a process that outlives its
@@ -58,6 +63,8 @@ pub(super) struct Hub {
     pub(super) terminals: Terminals,
     pipes: HashMap<PipeId, Pipe>,
     buffers: Buffers,
+    /// For floods; empty while there is none.
+    flood_buffers: Buffers,
     held_len: usize,
     next: u64,
 }
@@ -72,6 +79,8 @@ struct Pipe {
     rule: Option<RecordRule>,
     line: Option<SharedWatch>,
     screen: Option<Screen>,
+    /// True from a long read until the pipe's task says that the pipe is calm.
+    is_flooded: bool,
 }
 
 /// What a pipe has that is a terminal.
@@ -89,7 +98,8 @@ impl Hub {
     pub(super) fn new(sink: Sink) -> Self {
         let (terminals, pipes) = (Terminals::default(), HashMap::new());
         let buffers = Buffers::new(JOINED_LEN_MAX + READ_LEN);
-        Self { sink, terminals, pipes, buffers, held_len: 0, next: 0 }
+        let flood_buffers = Buffers::new(JOINED_LEN_MAX + FLOOD_READ_LEN);
+        Self { sink, terminals, pipes, buffers, flood_buffers, held_len: 0, next: 0 }
     }
 
     /// Takes a pipe; somebody is to call [`Hub::read`] when it is readable.
@@ -106,7 +116,9 @@ impl Hub {
         let rule = self.sink.rule(&worker.pool);
         let mut cutter = Cutter::default();
         cutter.configure(rule.clone());
-        self.pipes.insert(id, Pipe { worker, pid, stream, fd, cutter, rule, line, screen: None });
+        let (screen, is_flooded) = (None, false);
+        let pipe = Pipe { worker, pid, stream, fd, cutter, rule, line, screen, is_flooded };
+        self.pipes.insert(id, pipe);
         id
     }
 
@@ -129,7 +141,9 @@ impl Hub {
     /// Reads a pipe once.
     pub(super) fn read(&mut self, id: PipeId) -> Turn {
         let Some(pipe) = self.pipes.get_mut(&id) else { return Turn::Ended };
-        let mut buffer = self.buffers.take();
+        let is_flooded = pipe.is_flooded;
+        let buffers = if is_flooded { &mut self.flood_buffers } else { &mut self.buffers };
+        let mut buffer = buffers.take();
         // A terminal's lines do not come as they are read.
         let joined_len = if pipe.screen.is_none() { pipe.cutter.joinable_len() } else { 0 };
         let (joined, free) = buffer.split_at_mut(joined_len);
@@ -151,14 +165,32 @@ impl Hub {
                 self.end(id)
             }
         };
-        self.buffers.give_back(buffer);
+        let buffers = if is_flooded { &mut self.flood_buffers } else { &mut self.buffers };
+        buffers.give_back(buffer);
         turn
+    }
+
+    /// A pipe gives little; the last one that gave much frees the memory that this took.
+    pub(super) fn calm(&mut self, id: PipeId) {
+        let was_flooded =
+            self.pipes.get_mut(&id).is_some_and(|pipe| std::mem::take(&mut pipe.is_flooded));
+        if was_flooded {
+            self.end_of_flood();
+        }
+    }
+
+    fn end_of_flood(&mut self) {
+        if !self.pipes.values().any(|pipe| pipe.is_flooded) {
+            self.flood_buffers.forget();
+            self.sink.shrink();
+        }
     }
 
     /// Passes on the first `len` bytes of what was read into.
     fn take(&mut self, id: PipeId, buffer: &Bytes, len: usize) -> Turn {
         let Self { sink, terminals, pipes, held_len, .. } = self;
         let Some(pipe) = pipes.get_mut(&id) else { return Turn::Ended };
+        pipe.is_flooded |= len >= FLOOD_LEN;
         let now = Instant::now();
         let mut bytes = buffer.get(..len).unwrap_or_default();
         let lines;
@@ -310,6 +342,7 @@ impl Hub {
 
     fn end(&mut self, id: PipeId) -> Turn {
         self.flush_held(id, false);
+        self.calm(id);
         if let Some(Pipe { worker, screen: Some(screen), .. }) = self.pipes.remove(&id) {
             self.terminals.close(&worker, id, screen.emulator);
         }

@@ -56,6 +56,9 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
                 // Of a flood each read is worth its wake-up, and its writer is not kept waiting.
                 let is_flood = std::mem::take(&mut read_len) > 0;
                 let now = Instant::now();
+                if !is_flood {
+                    hub.borrow_mut().calm(id);
+                }
                 if !is_flood && paced_until.is_some_and(|until| now < until) {
                     sleep(PACE).await;
                 }

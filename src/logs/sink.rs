@@ -10,9 +10,9 @@ use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::ansi::strip;
-use super::chunk::{Chunk, count_lines, lines};
+use super::chunk::{Chunk, lines};
 use super::files::{FileKey, Files};
-use super::follower::Follower;
+use super::follower::{Follower, Waiting};
 use super::handle::{LogFilter, LogLine, LogStream};
 use super::history::{History, Source};
 use super::outlet::{Outlet, Outlets, Sockets};
@@ -30,9 +30,10 @@ const RING_LEN_MAX: usize = 24 * 1024;
 const RING_LEN_MIN: usize = 2 * 1024;
 /// Memory of all recent output; it is shared out evenly.
 const RINGS_LEN_MAX: usize = 3 * 512 * 1024;
-/// A buffer of rendered records larger than this is given back.
+/// A buffer of rendered records larger than this is given back when a flood ends.
 const RENDERED_LEN_KEPT: usize = 256 * 1024;
-
+/// And one larger than this at once.
+const RENDERED_LEN_MAX: usize = 2 * 1024 * 1024;
 /// Raw output longer than this is written by itself.
 const COPIED_LEN_MAX: usize = 16 * 1024;
 
@@ -158,11 +159,11 @@ impl Sink {
         log.ring.push(self.next, chunk, self.ring_len_max);
         self.next += 1;
         if let Some((last, others)) = log.followers.split_last() {
-            let (owned, lines) = (chunk.into_owned(buffer), count_lines(chunk.bytes));
+            let waiting = Waiting::new(*chunk, buffer);
             for (_, follower) in others {
-                follower.push(owned.clone(), lines);
+                follower.push(waiting.clone());
             }
-            last.1.push(owned, lines);
+            last.1.push(waiting);
         }
         let Some(pool) = self.pools.get(&chunk.worker.pool) else { return };
         let stripped = if pool.ansi { Cow::Borrowed(chunk.bytes) } else { strip(chunk.bytes) };
@@ -206,6 +207,11 @@ impl Sink {
         }
         self.begins.clear();
         self.rendered.clear();
+        self.rendered.shrink_to(RENDERED_LEN_MAX);
+    }
+
+    /// Gives memory back that only a flood needs.
+    pub(super) fn shrink(&mut self) {
         self.rendered.shrink_to(RENDERED_LEN_KEPT);
     }
 

@@ -107,6 +107,19 @@ def text_lines(log, line):
     return lines, strange
 
 
+def warm(folder, megabytes):
+    """Has the kernel touch as much memory as the log's pages will take, and free it.
+
+    A virtual machine may have given it back to its host, and to get it again costs more than to copy
+    into it, whoever copies.
+    """
+    block = bytes(1000 * 1000)
+    with open(f"{folder}/followed/warm", "wb") as file:
+        for _ in range(megabytes):
+            file.write(block)
+    os.unlink(f"{folder}/followed/warm")
+
+
 def sizes(log):
     return sum(os.path.getsize(path) for path in glob.glob(f"{log}*") if os.path.exists(path))
 
@@ -141,6 +154,7 @@ def run(prepare, options):
             follower = subprocess.Popen(follow, stdout=output, stderr=subprocess.DEVNULL)
         # Python takes a while to start.
         time.sleep(3)
+        warm(folder, 2 * options.megabytes)
         before = cpu_s(daemon.pid)
         open(f"{folder}/go", "w").close()
         wait_until(lambda: os.path.exists(f"{folder}/begun"), 0.005, 600)
