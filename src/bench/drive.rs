@@ -156,8 +156,7 @@ impl Run<'_> {
             priority: Priority::High,
             payload: Bytes::from_static(b"x"),
             in_flight: 1,
-            uniques: self.options.uniques,
-            writes: self.options.writes,
+            ..Load::new(self.options, &self.function)
         };
         submitting.spawn_local(submit(urgent, load, Rc::clone(&begun.gauge), stop.clone()));
         let mut registering = JoinSet::new();

@@ -28,7 +28,9 @@ pub(super) struct Gauge {
     until: Option<Instant>,
     submitted: Cell<u64>,
     performed: Cell<u64>,
-    changed: Notify,
+    /// How many are waited for.
+    wanted: Cell<u64>,
+    enough: Notify,
     latencies: RefCell<[Histogram<u64>; 3]>,
 }
 
@@ -43,7 +45,8 @@ impl Gauge {
             until,
             submitted: Cell::new(0),
             performed: Cell::new(0),
-            changed: Notify::new(),
+            wanted: Cell::new(u64::MAX),
+            enough: Notify::new(),
             latencies: RefCell::new([histogram(), histogram(), histogram()]),
         }
     }
@@ -73,11 +76,13 @@ impl Gauge {
 
     pub(super) fn count_performed(&self) {
         self.performed.set(self.performed.get() + 1);
-        self.changed.notify_one();
+        if self.performed.get() >= self.wanted.get() {
+            self.enough.notify_one();
+        }
     }
 
-    pub(super) fn time(&self, kind: Kind, since: Instant) {
-        let nanoseconds = since.elapsed().min(LATENCY_MAX).as_nanos();
+    pub(super) fn time(&self, kind: Kind, took: Duration) {
+        let nanoseconds = took.min(LATENCY_MAX).as_nanos();
         let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
         if let Some(histogram) = self.latencies.borrow_mut().get_mut(kind as usize) {
             histogram.saturating_record(nanoseconds);
@@ -86,8 +91,9 @@ impl Gauge {
 
     /// Waits until so many jobs have been done.
     pub(super) async fn until_performed(&self, count: u64) {
+        self.wanted.set(count);
         while self.performed.get() < count {
-            self.changed.notified().await;
+            self.enough.notified().await;
         }
     }
 

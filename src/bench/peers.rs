@@ -1,6 +1,7 @@
 //! The connections of a run: who submits, who waits, who works, who sleeps.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -24,9 +25,14 @@ pub(super) struct Load {
     pub(super) priority: Priority,
     pub(super) payload: Bytes,
     pub(super) in_flight: usize,
-    pub(super) uniques: Uniques,
+    /// What every unique begins as; nothing when there are to be none.
+    pub(super) uniques: Option<Uuid>,
     pub(super) writes: Writes,
 }
+
+/// A text as long and as different as the UUIDs that libgearman makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uuid([u8; 36]);
 
 impl Load {
     pub(super) fn new(options: &BenchOptions, function: &FunctionName) -> Self {
@@ -35,21 +41,43 @@ impl Load {
             priority: Priority::Normal,
             payload: vec![b'x'; options.payload_len].into(),
             in_flight: options.in_flight,
-            uniques: options.uniques,
+            uniques: (options.uniques == Uniques::Own).then(Uuid::of_process),
             writes: options.writes,
         }
     }
 
     /// A job; a background one that is the `number`th may have a unique of its own.
     fn job(&self, mode: SubmitMode, number: u64) -> Request {
-        let is_unique = mode == SubmitMode::Background && self.uniques == Uniques::Own;
+        let uuid = self.uniques.filter(|_| mode == SubmitMode::Background);
         Request::Submit(Submission {
             function: self.function.clone(),
-            unique: Unique(if is_unique { uuid(number) } else { Bytes::new() }),
+            unique: Unique(uuid.map_or_else(Bytes::new, |uuid| uuid.nth(number))),
             priority: self.priority,
             mode,
             payload: self.payload.clone(),
         })
+    }
+}
+
+impl Uuid {
+    fn of_process() -> Self {
+        let mut text = [b'0'; 36];
+        let own = format!("-0000-0000-8000-{:012x}", std::process::id());
+        for (place, byte) in text.iter_mut().rev().zip(own.bytes().rev()) {
+            *place = byte;
+        }
+        Self(text)
+    }
+
+    fn nth(mut self, number: u64) -> Bytes {
+        // Neighbours differ all over, as they do in UUIDs: an odd factor loses nothing.
+        let mut left = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for place in self.0.iter_mut().take(18).filter(|place| **place != b'-') {
+            let digit = (left >> 60).to_le_bytes()[0];
+            *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+            left <<= 4;
+        }
+        Bytes::copy_from_slice(&self.0)
     }
 }
 
@@ -62,19 +90,24 @@ pub(super) async fn submit(
 ) -> Result<(), BenchError> {
     let mut open = VecDeque::new();
     loop {
-        while open.len() < load.in_flight && !stop.is_cancelled() && gauge.take() {
+        let (stopped, mut since) = (stop.is_cancelled(), Instant::now());
+        while open.len() < load.in_flight && !stopped && gauge.take() {
             connection.queue(&load.job(SubmitMode::Background, gauge.number()));
-            open.push_back(Instant::now());
-            send(&mut connection, load.writes).await?;
+            open.push_back(since);
+            if load.writes == Writes::Single {
+                connection.flush().await?;
+                since = Instant::now();
+            }
         }
         if open.is_empty() {
             return Ok(());
         }
         let mut next = Some(connection.next().await?);
+        let now = Instant::now();
         while let Some(response) = next {
             let Response::JobCreated(_) = response else { return Err(unexpected(&response)) };
             if let Some(since) = open.pop_front() {
-                gauge.time(Kind::Submit, since);
+                gauge.time(Kind::Submit, now.saturating_duration_since(since));
                 gauge.count_submitted();
             }
             next = more(&mut connection, load.writes)?;
@@ -109,7 +142,7 @@ pub(super) async fn call(
                 }
                 Response::Work { handle, report: WorkReport::Complete(_) } => {
                     if let Some(since) = open.remove(&handle) {
-                        gauge.time(Kind::Roundtrip, since);
+                        gauge.time(Kind::Roundtrip, since.elapsed());
                         gauge.count_submitted();
                     }
                 }
@@ -139,14 +172,16 @@ pub(super) async fn work(
     }
     connection.queue(&Request::Grab(GrabStyle::All));
     let mut since = Instant::now();
+    let mut stopped = pin!(stop.cancelled());
     loop {
         let response = tokio::select! {
+            biased;
+            () = &mut stopped => return Ok(()),
             response = connection.next() => response?,
-            () = stop.cancelled() => return Ok(()),
         };
         match response {
             Response::JobAssign { handle, payload, .. } => {
-                gauge.time(Kind::Grab, since);
+                gauge.time(Kind::Grab, since.elapsed());
                 let report = WorkReport::Complete(payload);
                 connection.queue(&Request::Work { handle, report });
                 send(&mut connection, performer.writes).await?;
@@ -155,7 +190,7 @@ pub(super) async fn work(
                 gauge.count_performed();
             }
             Response::NoJob => {
-                gauge.time(Kind::Grab, since);
+                gauge.time(Kind::Grab, since.elapsed());
                 connection.queue(&Request::PreSleep);
             }
             Response::Noop => {
@@ -181,14 +216,6 @@ fn more(connection: &mut Connection, writes: Writes) -> Result<Option<Response>,
         Writes::Single => Ok(None),
         Writes::Shared => Ok(connection.received()?),
     }
-}
-
-/// A text as long and as different as the UUIDs that libgearman makes.
-fn uuid(number: u64) -> Bytes {
-    // Neighbours differ all over, as they do in UUIDs: an odd factor loses nothing.
-    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let (a, b, c) = (mixed >> 32, mixed >> 16 & 0xffff, mixed & 0xffff);
-    format!("{a:08x}-{b:04x}-{c:04x}-8000-{:012x}", std::process::id()).into()
 }
 
 /// Registers functions and goes to sleep; gives the connection back, to be kept open.

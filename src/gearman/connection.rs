@@ -8,13 +8,13 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs, UnixStream};
 use tokio::time::timeout;
 
@@ -169,9 +169,10 @@ impl Connection {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         while !self.outbound.is_empty() {
-            let written = pin!(self.socket.write_buf(&mut self.outbound)).poll(cx);
-            if ready!(written).map_err(ConnectionError::Broken)? == 0 {
-                return Poll::Ready(Err(ConnectionError::Closed));
+            let written = Pin::new(&mut self.socket).poll_write(cx, &self.outbound);
+            match ready!(written).map_err(ConnectionError::Broken)? {
+                0 => return Poll::Ready(Err(ConnectionError::Closed)),
+                len => self.outbound.advance(len),
             }
         }
         if self.outbound.capacity() > OUTBOUND_KEPT_MAX {
@@ -181,7 +182,8 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        if self.inbound.capacity() == self.inbound.len() {
+        // An empty buffer begins at its front again.
+        if self.inbound.is_empty() || self.inbound.capacity() == self.inbound.len() {
             self.inbound.reserve(READ_LEN);
         }
         match ready!(pin!(self.socket.read_buf(&mut self.inbound)).poll(cx)) {
@@ -248,7 +250,7 @@ impl fmt::Debug for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::duplex;
+    use tokio::io::{AsyncWriteExt, duplex};
 
     #[tokio::test]
     async fn several_responses_in_one_read_come_one_by_one() {

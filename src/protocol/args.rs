@@ -1,6 +1,7 @@
 //! Dividing a packet's body at its NULs.
 
 use bytes::{Buf, Bytes};
+use memchr::memchr;
 
 use super::Kind;
 
@@ -25,7 +26,7 @@ impl Args {
 
     /// The next NUL-ended argument.
     pub(super) fn next(&mut self) -> Result<Bytes, MalformedPacket> {
-        let end = self.rest.iter().position(|byte| *byte == 0);
+        let end = memchr(0, &self.rest);
         let end = end.ok_or(MalformedPacket { kind: self.kind })?;
         let arg = self.rest.split_to(end);
         self.rest.advance(1);
@@ -40,7 +41,7 @@ impl Args {
     /// The last argument of packets whose last argument is a word; a closing NUL is forgiven.
     pub(super) fn last_word(self) -> Bytes {
         let mut word = self.rest;
-        if let Some(end) = word.iter().position(|byte| *byte == 0) {
+        if let Some(end) = memchr(0, &word) {
             word.truncate(end);
         }
         word

@@ -95,8 +95,9 @@ pub struct Schedule {
     pub function: FunctionName,
     /// What makes it the same schedule as another, and its runs the same job.
     pub unique: Unique,
-    /// Minute, hour, day of the month, month, day of the week.
-    pub times: [Bytes; 5],
+    /// Minute, hour, day of the month, month, day of the week; aside, since every request would be
+    /// as large as this rare one.
+    pub times: Box<[Bytes; 5]>,
     /// The workload of each run.
     pub payload: Bytes,
 }
@@ -218,7 +219,7 @@ impl Request {
                 }
             },
             Self::Schedule(Schedule { function, unique, times, payload }) => {
-                let [minute, hour, day, month, weekday] = times;
+                let [minute, hour, day, month, weekday] = &**times;
                 let parts = [&function.0, &unique.0, minute, hour, day, month, weekday, payload];
                 put(Kind::SubmitJobSched, &parts.map(|part| &part[..]));
             }
@@ -263,6 +264,7 @@ fn schedule(mut args: Args) -> Result<Request, MalformedPacket> {
     let function = FunctionName(args.next()?);
     let unique = Unique(args.next()?);
     let times = [args.next()?, args.next()?, args.next()?, args.next()?, args.next()?];
+    let times = Box::new(times);
     Ok(Request::Schedule(Schedule { function, unique, times, payload: args.rest() }))
 }
 
@@ -405,7 +407,7 @@ mod tests {
         all.push(Request::Schedule(Schedule {
             function: "f".into(),
             unique: "u".into(),
-            times: ["0", "*/2", "", "1-3", "mon"].map(Bytes::from),
+            times: Box::new(["0", "*/2", "", "1-3", "mon"].map(Bytes::from)),
             payload: data(),
         }));
         for request in all {

@@ -55,7 +55,7 @@ fn what_is_kept_outlives_a_kill() {
     client.send(&Request::Schedule(Schedule {
         function: "report".into(),
         unique: "daily".into(),
-        times: ["0", "3", "*", "*", "*"].map(Bytes::from),
+        times: Box::new(["0", "3", "*", "*", "*"].map(Bytes::from)),
         payload: "p".into(),
     }));
     let schedule = client.created();

@@ -72,20 +72,25 @@ impl Core {
     }
 
     fn encode_output(&mut self) {
-        for (id, outgoing) in self.fx.sends.drain(..) {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            trace!(target: TARGET, "conn {id} → {}", ShowOutgoing(&outgoing));
+        // Most of a turn goes to the connection whose turn it is, which is looked up once.
+        for sends in self.fx.sends.chunk_by(|(one, _), (next, _)| one == next) {
+            let Some((id, _)) = sends.first() else { continue };
+            let Some(session) = self.sessions.get_mut(id) else { continue };
             if session.output.capacity() == 0
                 && let Some(spare) = self.spare.pop()
             {
                 session.output = spare;
             }
-            match outgoing {
-                Outgoing::Packet(response) => response.encode(&mut session.output),
-                Outgoing::Text(reply) => session.output.extend_from_slice(&reply.render()),
+            for (_, outgoing) in sends {
+                trace!(target: TARGET, "conn {id} → {}", ShowOutgoing(outgoing));
+                match outgoing {
+                    Outgoing::Packet(response) => response.encode(&mut session.output),
+                    Outgoing::Text(reply) => session.output.extend_from_slice(&reply.render()),
+                }
             }
-            touch(&mut self.touched, session, id);
+            touch(&mut self.touched, session, *id);
         }
+        self.fx.sends.clear();
     }
 
     fn begin_job_lists(&mut self) {

@@ -134,7 +134,7 @@ impl State {
             function.arrivals.note(now);
         }
         self.functions.enqueue(key, job.priority, id);
-        self.will_expire(now, id);
+        self.will_expire(now, key, id);
         match self.call(now, key, fx) {
             Call::Enough => {}
             Call::Woken => self.wake_others(now, key, fx),

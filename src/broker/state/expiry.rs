@@ -16,9 +16,8 @@ use crate::protocol::WorkReport;
 
 impl State {
     /// A job has joined its queue.
-    pub(super) fn will_expire(&mut self, now: Instant, id: JobId) {
-        let Some(at) = self.expires(now, id) else { return };
-        let Some(key) = self.jobs.get(id).map(|job| job.function) else { return };
+    pub(super) fn will_expire(&mut self, now: Instant, key: FunctionKey, id: JobId) {
+        let Some(at) = self.expires(now, key, id) else { return };
         let Some(function) = self.functions.get_mut(key) else { return };
         function.note_expiry(at, id);
         if let Some((first, _)) = function.expiring.first() {
@@ -34,7 +33,7 @@ impl State {
         let ids: Vec<JobId> = queued.collect();
         self.timers.clear(Timer::Expire(key));
         for id in ids {
-            self.will_expire(now, id);
+            self.will_expire(now, key, id);
         }
     }
 
@@ -49,7 +48,7 @@ impl State {
             function.expiring.pop_first();
             // It may run or be over; one that came back since has an entry of its own.
             let waits = self.jobs.get(id).is_some_and(|job| job.place == Place::Queued);
-            if waits && self.expires(now, id).is_some_and(|at| at <= now) {
+            if waits && self.expires(now, key, id).is_some_and(|at| at <= now) {
                 if let Some(function) = self.functions.get_mut(key) {
                     function.expired += 1;
                 }
@@ -61,9 +60,9 @@ impl State {
         self.timers.set(Timer::Expire(key), now + NEXT_AFTER);
     }
 
-    fn expires(&self, now: Instant, id: JobId) -> Option<Instant> {
+    fn expires(&self, now: Instant, key: FunctionKey, id: JobId) -> Option<Instant> {
+        let after = self.functions.get(key)?.rule.expire_after?;
         let job = self.jobs.get(id)?;
-        let after = self.functions.get(job.function)?.rule.expire_after?;
         now.checked_add(after.saturating_sub(self.waited(now, job)))
     }
 

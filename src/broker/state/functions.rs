@@ -250,8 +250,10 @@ impl Functions {
     /// Makes a job assignable.
     pub(super) fn enqueue(&mut self, key: FunctionKey, priority: Priority, job: JobId) {
         let Some(function) = self.table.get_mut(key.index()) else { return };
-        function.queued.get_mut(priority).insert(job);
-        if !function.paused {
+        let queue = function.queued.get_mut(priority);
+        let was_empty = queue.is_empty();
+        queue.insert(job);
+        if was_empty && !function.paused {
             let turn = function.turn(key);
             self.ready.get_mut(priority).insert(turn);
         }

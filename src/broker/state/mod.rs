@@ -187,8 +187,10 @@ impl StateSettings {
     }
 
     fn moment(&self, at: Instant) -> Moment {
-        let after = nanos(at.saturating_duration_since(self.started));
-        Moment(after.saturating_sub(nanos(self.started.saturating_duration_since(at))))
+        match at.checked_duration_since(self.started) {
+            Some(after) => Moment(nanos(after)),
+            None => Moment(-nanos(self.started.saturating_duration_since(at))),
+        }
     }
 
     /// How long ago a moment was.

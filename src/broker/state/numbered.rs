@@ -18,6 +18,8 @@ const TABLE_PAGE: usize = 32;
 pub(super) struct JobSet {
     /// The bits of each page that has any.
     pages: BTreeMap<u64, u64>,
+    /// The page behind all those, to which most is added; it may be empty.
+    newest: (u64, u64),
     len: usize,
 }
 
@@ -32,34 +34,49 @@ impl JobSet {
 
     pub(super) fn insert(&mut self, id: JobId) {
         let (page, bit) = place(id);
-        let bits = self.pages.entry(page).or_default();
+        if page > self.newest.0 {
+            let (before, bits) = std::mem::replace(&mut self.newest, (page, 0));
+            if bits != 0 {
+                self.pages.insert(before, bits);
+            }
+        }
+        let is_newest = page == self.newest.0;
+        let bits = if is_newest { &mut self.newest.1 } else { self.pages.entry(page).or_default() };
         self.len += usize::from(*bits & bit == 0);
         *bits |= bit;
     }
 
     pub(super) fn remove(&mut self, id: JobId) {
         let (page, bit) = place(id);
-        let Some(bits) = self.pages.get_mut(&page) else { return };
+        let is_newest = page == self.newest.0;
+        let bits = if is_newest { Some(&mut self.newest.1) } else { self.pages.get_mut(&page) };
+        let Some(bits) = bits else { return };
         self.len -= usize::from(*bits & bit != 0);
         *bits &= !bit;
-        if *bits == 0 {
+        if *bits == 0 && !is_newest {
             self.pages.remove(&page);
         }
     }
 
     pub(super) fn contains(&self, id: JobId) -> bool {
         let (page, bit) = place(id);
-        self.pages.get(&page).is_some_and(|bits| bits & bit != 0)
+        let is_newest = page == self.newest.0;
+        let bits = if is_newest { Some(&self.newest.1) } else { self.pages.get(&page) };
+        bits.is_some_and(|bits| bits & bit != 0)
     }
 
     pub(super) fn first(&self) -> Option<JobId> {
-        let (page, bits) = self.pages.first_key_value()?;
+        if self.is_empty() {
+            return None;
+        }
+        let (page, bits) = self.pages.first_key_value().unwrap_or((&self.newest.0, &self.newest.1));
         Some(JobId(page * SET_PAGE + u64::from(bits.trailing_zeros())))
     }
 
     /// The oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = JobId> {
-        self.pages.iter().flat_map(|(page, bits)| {
+        let pages = self.pages.iter().chain([(&self.newest.0, &self.newest.1)]);
+        pages.flat_map(|(page, bits)| {
             let present = (0..SET_PAGE).filter(move |bit| bits >> bit & 1 == 1);
             present.map(move |bit| JobId(page * SET_PAGE + bit))
         })
@@ -73,7 +90,10 @@ fn place(id: JobId) -> (u64, u64) {
 /// A value for each of many jobs, in the order of their numbers.
 #[derive(Debug)]
 pub(super) struct JobTable<T> {
+    /// Each has a job.
     pages: BTreeMap<u64, Box<Page<T>>>,
+    /// The page behind all those, of which most is asked; it may be empty.
+    newest: (u64, Page<T>),
     len: usize,
 }
 
@@ -83,13 +103,9 @@ struct Page<T> {
     used: usize,
 }
 
-impl<T> Default for Page<T> {
-    fn default() -> Self {
-        Self { slots: [const { None }; TABLE_PAGE], used: 0 }
-    }
-}
-
 impl<T> Page<T> {
+    const EMPTY: Self = Self { slots: [const { None }; TABLE_PAGE], used: 0 };
+
     /// What is there, with its place in the page.
     fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, &T)> {
         let slots = self.slots.iter().enumerate();
@@ -99,7 +115,7 @@ impl<T> Page<T> {
 
 impl<T> JobTable<T> {
     pub(super) const fn new() -> Self {
-        Self { pages: BTreeMap::new(), len: 0 }
+        Self { pages: BTreeMap::new(), newest: (0, Page::EMPTY), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -107,19 +123,26 @@ impl<T> JobTable<T> {
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&T> {
-        let (page, slot) = slot_of(id);
-        self.pages.get(&page)?.slots.get(slot)?.as_deref()
+        let (number, slot) = slot_of(id);
+        let is_newest = number == self.newest.0;
+        let page = if is_newest { &self.newest.1 } else { self.pages.get(&number)? };
+        page.slots.get(slot)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut T> {
-        let (page, slot) = slot_of(id);
-        self.pages.get_mut(&page)?.slots.get_mut(slot)?.as_deref_mut()
+        let (number, slot) = slot_of(id);
+        self.page_mut(number)?.slots.get_mut(slot)?.as_deref_mut()
     }
 
     /// Takes a value in, in the place of the one that the job had.
     pub(super) fn insert(&mut self, id: JobId, value: T) {
-        let (page, slot) = slot_of(id);
-        let page = self.pages.entry(page).or_default();
+        let (number, slot) = slot_of(id);
+        let page = if number < self.newest.0 {
+            self.pages.entry(number).or_insert_with(|| Box::new(Page::EMPTY))
+        } else {
+            self.turn_to(number);
+            &mut self.newest.1
+        };
         let Some(place) = page.slots.get_mut(slot) else { return };
         if place.replace(Box::new(value)).is_none() {
             page.used += 1;
@@ -129,13 +152,13 @@ impl<T> JobTable<T> {
 
     pub(super) fn remove(&mut self, id: JobId) -> Option<T> {
         let (number, slot) = slot_of(id);
-        let page = self.pages.get_mut(&number)?;
+        let page = self.page_mut(number)?;
         let value = page.slots.get_mut(slot)?.take()?;
         page.used -= 1;
-        self.len -= 1;
         if page.used == 0 {
             self.pages.remove(&number);
         }
+        self.len -= 1;
         Some(*value)
     }
 
@@ -150,10 +173,29 @@ impl<T> JobTable<T> {
     }
 
     fn pages_from(&self, first: u64) -> impl DoubleEndedIterator<Item = (JobId, &T)> {
-        self.pages.range(first..).flat_map(|(number, page)| {
+        let pages = self.pages.range(first..).map(|(number, page)| (*number, &**page));
+        let newest = Some((self.newest.0, &self.newest.1)).filter(|(number, _)| *number >= first);
+        pages.chain(newest).flat_map(|(number, page)| {
             let first = number * TABLE_PAGE as u64;
             page.iter().map(move |(slot, value)| (JobId(first + slot as u64), value))
         })
+    }
+
+    fn page_mut(&mut self, number: u64) -> Option<&mut Page<T>> {
+        if number == self.newest.0 {
+            return Some(&mut self.newest.1);
+        }
+        self.pages.get_mut(&number).map(|page| &mut **page)
+    }
+
+    /// Makes this page the newest, if it is behind the one that is.
+    fn turn_to(&mut self, number: u64) {
+        if number > self.newest.0 {
+            let (before, page) = std::mem::replace(&mut self.newest, (number, Page::EMPTY));
+            if page.used > 0 {
+                self.pages.insert(before, Box::new(page));
+            }
+        }
     }
 }
 
@@ -206,6 +248,9 @@ mod tests {
             prop_assert!(table.after(JobId(from)).map(|(id, _)| id).eq(behind));
             prop_assert!(set.pages.values().all(|bits| *bits != 0));
             prop_assert!(table.pages.values().all(|page| page.used > 0));
+            let (set_newest, newest) = (set.newest.0, table.newest.0);
+            prop_assert!(set.pages.last_key_value().is_none_or(|(page, _)| *page < set_newest));
+            prop_assert!(table.pages.last_key_value().is_none_or(|(page, _)| *page < newest));
         }
     }
 }

@@ -272,10 +272,10 @@ impl State {
 
     pub(super) fn starved(&self, key: FunctionKey, fx: &mut Effects) {
         let Some(function) = self.functions.get(key) else { return };
-        let event = BrokerEvent::Starved(function.name.clone());
         // A burst of jobs within one turn is one piece of news.
-        if fx.events.last() != Some(&event) {
-            fx.events.push(event);
+        let is_told = |event: &BrokerEvent| matches!(event, BrokerEvent::Starved(name) if *name == function.name);
+        if !fx.events.last().is_some_and(is_told) {
+            fx.events.push(BrokerEvent::Starved(function.name.clone()));
         }
     }
 

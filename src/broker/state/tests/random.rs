@@ -388,7 +388,7 @@ impl World {
                 let schedule = Schedule {
                     function: "f1".into(),
                     unique: Unique::from(*["", "s"].get(self.dice_index(2)).unwrap()),
-                    times: ["*", "*", "*", "*", "*"].map(Bytes::from),
+                    times: Box::new(["*", "*", "*", "*", "*"].map(Bytes::from)),
                     payload: "x".into(),
                 };
                 self.handle(Input::Request { session, request: Request::Schedule(schedule) });

@@ -365,7 +365,7 @@ fn submission(words: &[&str], line: &str) -> Request {
             Request::Schedule(Schedule {
                 function: (*function).into(),
                 unique: Unique(text(unique)),
-                times: std::array::from_fn(|at| text(times[at])),
+                times: Box::new(std::array::from_fn(|at| text(times[at]))),
                 payload: text(payload),
             })
         }
