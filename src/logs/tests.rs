@@ -286,7 +286,7 @@ async fn raw_files_hold_any_bytes_and_lines_of_any_length() {
         })
         .collect();
     assert!(joined == long);
-    assert!(lines.iter().filter(|line| line.part).count() >= 3);
+    assert!(lines.iter().any(|line| line.part));
     let dir = bench.close().await;
     assert!(fs::read(dir.path().join("x.log")).unwrap() == long);
 }
