@@ -66,14 +66,14 @@ pub(crate) fn text(bytes: &[u8]) {
 pub(crate) fn records(bytes: &[u8]) {
     let folder = tempfile::tempdir_in(memory()).expect("a folder");
     let dir = StateDir::open(folder.path()).expect("a state folder");
-    let mut model = BTreeMap::new();
+    let mut model = Model::default();
     let mut input = Input(bytes);
     let mut store = DiskStore::open(&dir, "H:fuzz").expect("a store");
     while !input.0.is_empty() {
         let mut changes = Vec::new();
         for _ in 0..=input.byte() % 4 {
             let change = change(&mut input, &model);
-            apply(&mut model, &change);
+            model.apply(&change);
             changes.push(change);
         }
         store.commit(&changes).expect("a commit");
@@ -82,7 +82,7 @@ pub(crate) fn records(bytes: &[u8]) {
             store = DiskStore::open(&dir, "H:fuzz").expect("the store again");
         }
     }
-    check(&store, &model);
+    check(&store, &model.jobs);
 }
 
 /// Where a commit costs no disk.
@@ -112,32 +112,40 @@ fn check(store: &DiskStore, model: &BTreeMap<JobId, JobRecord>) {
     }
 }
 
-fn apply(model: &mut BTreeMap<JobId, JobRecord>, change: &Change) {
-    match change {
-        Change::Put(record) => drop(model.insert(record.id, record.clone())),
-        Change::Delete(id) => drop(model.remove(id)),
-        _ => {}
+/// What the store is to hold.
+#[derive(Default)]
+struct Model {
+    jobs: BTreeMap<JobId, JobRecord>,
+    /// The last number that a job had: none is used twice, and none ends before it was stored.
+    last: u64,
+}
+
+impl Model {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Put(record) => {
+                self.last = record.id.0;
+                self.jobs.insert(record.id, record.clone());
+            }
+            Change::Delete(id) => drop(self.jobs.remove(id)),
+            _ => {}
+        }
     }
 }
 
-fn change(input: &mut Input<'_>, model: &BTreeMap<JobId, JobRecord>) -> Change {
+fn change(input: &mut Input<'_>, model: &Model) -> Change {
     match input.byte() % 6 {
-        0 => Change::Delete(JobId(1 + u64::from(input.byte()))),
+        0 => Change::Delete(JobId(model.last.saturating_sub(u64::from(input.byte())))),
         1 => Change::Pause(String::from_utf8_lossy(&input.bytes()).into_owned()),
         2 => Change::ReserveHandles { through: JobId(1 << 20) },
         _ => Change::Put(job(input, model)),
     }
 }
 
-/// A job of a number that no other has; they begin at 1.
-fn job(input: &mut Input<'_>, model: &BTreeMap<JobId, JobRecord>) -> JobRecord {
-    let mut id = JobId(1 + u64::from(input.byte()));
-    while model.contains_key(&id) {
-        id = JobId(id.0 + 256);
-    }
+fn job(input: &mut Input<'_>, model: &Model) -> JobRecord {
     let second = |n: u8| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(n) << 24);
     JobRecord {
-        id,
+        id: JobId(model.last + 1 + u64::from(input.byte() % 4)),
         function: gear_supervisor::model::FunctionName(input.bytes()),
         unique: gear_supervisor::model::Unique(input.bytes()),
         priority: Priority::ALL[usize::from(input.byte() % 3)],

@@ -8,14 +8,13 @@ use tokio::sync::mpsc;
 use crate::broker::record::{Change, ChangeSeq};
 use crate::broker::store::{StoreReport, StoreStopped, StoreThread};
 
-/// Changes under way, and their bytes, at which no further jobs are read: some commits' worth, so
-/// that the disk is never idle, and the end of a job is recorded soon, also behind a flood of new
-/// ones.
-const OPEN_CHANGES_MAX: usize = 2048;
+/// Changes under way, and their bytes, at which no further jobs are read: two commits' worth, so that
+/// the disk is never idle, and the end of a job is recorded soon, also behind a flood of new ones.
+const OPEN_CHANGES_MAX: usize = 1024;
 const OPEN_BYTES_MAX: usize = 16 << 20;
 /// How long ends of jobs wait for changes that somebody waits for, to share their commit: waking the
 /// store's thread for each costs more than a commit of many.
-const ENDS_WAIT: Duration = Duration::from_millis(20);
+const ENDS_WAIT: Duration = Duration::from_millis(10);
 /// Ends of jobs that are worth a commit of their own.
 const ENDS_MAX: usize = 512;
 /// What a change counts beside its payload.
@@ -65,7 +64,8 @@ impl Ledger {
         self.bytes += bytes;
         self.gathered_bytes += bytes;
         self.gathered.append(changes);
-        if !only_ends || self.gathered.len() >= ENDS_MAX {
+        // While no jobs are read there is nothing to wait for.
+        if !only_ends || self.gathered.len() >= ENDS_MAX || self.is_full() {
             self.due = Some(now);
         } else if self.due.is_none() {
             self.due = Some(now + self.ends_wait);

@@ -19,13 +19,15 @@ const HEADER_LEN: usize = 100;
 const PAGES_AT: std::ops::Range<usize> = 28..32;
 const FREE_AT: std::ops::Range<usize> = 32..40;
 
-/// Rows that another table's page shows where these tables ought to be.
-const STRANGERS: [&str; 3] = [
+/// Rows that another table's page shows where these tables, and the index, ought to be.
+const STRANGERS: [&str; 4] = [
     "SELECT count(*) FROM dead WHERE typeof(at) <> 'integer' OR typeof(cause) <> 'text'
         OR typeof(worker) <> 'text' OR typeof(exit) <> 'text' OR typeof(output) <> 'text'",
     "SELECT count(*) FROM schedules WHERE typeof(function) <> 'blob' OR typeof(uniq) <> 'blob'
         OR typeof(made_at) <> 'integer' OR typeof(times) <> 'text' OR typeof(payload) <> 'blob'",
     "SELECT count(*) FROM paused WHERE typeof(pattern) <> 'text'",
+    "SELECT count(*) FROM jobs INDEXED BY jobs_not_normal
+        WHERE priority <> 1 AND typeof(priority) <> 'integer'",
 ];
 
 /// Makes a copy of the file that can be read, if it is a store of ours; `None` when it is not.

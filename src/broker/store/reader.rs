@@ -136,6 +136,8 @@ impl DiskReader {
         while bytes < bytes_max
             && let Ok(Some(row)) = rows.next()
             && let Ok((id, content)) = read(row)
+            // A damaged table may go round for ever.
+            && found.last().is_none_or(|(before, _)| *before < id)
         {
             bytes += content.payload.len();
             found.push((id, content));
@@ -154,13 +156,17 @@ impl DiskReader {
             .query((priority_number(place.priority), after, through, limit))
             .map_err(wrong)?;
         let mut records = Vec::new();
+        let mut before = after;
         while let Some(row) = rows.next().map_err(wrong)? {
             let id: i64 = row.get(0).map_err(wrong)?;
-            let damage = |error| StoreError::Damaged {
-                path: path.clone(),
-                what: format!("job {id} cannot be read: {error}"),
-            };
-            records.push(record(row).map_err(damage)?);
+            let damage = |what| StoreError::Damaged { path: path.clone(), what };
+            // A damaged table may go round for ever.
+            if id <= before {
+                return Err(damage(format!("job {id} comes after job {before}")));
+            }
+            before = id;
+            let unreadable = |error| damage(format!("job {id} cannot be read: {error}"));
+            records.push(record(row).map_err(unreadable)?);
         }
         Ok(records)
     }

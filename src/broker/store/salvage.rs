@@ -250,25 +250,25 @@ fn copy(
     loop {
         let mut rows = select.query([from])?;
         let before = from;
-        let end = loop {
+        let damaged = loop {
             match rows.next() {
-                Ok(Some(row)) => {
-                    if let Some(Value::Integer(id)) = put(row)? {
-                        from = id.saturating_add(1);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+                Ok(Some(row)) => match put(row)? {
+                    Some(Value::Integer(id)) if id >= from => from = id.saturating_add(1),
+                    // What is out of order may go round for ever.
+                    _ => break true,
+                },
+                Ok(None) => break false,
+                Err(_) => break true,
             }
         };
         drop(rows);
-        match end {
-            Ok(()) if from == before => return Ok(()),
-            Ok(()) => {}
-            Err(_) => match next_readable(old, table, from) {
+        if damaged {
+            match next_readable(old, table, from) {
                 Some(next) => from = next,
                 None => return Ok(()),
-            },
+            }
+        } else if from == before {
+            return Ok(());
         }
     }
 }

@@ -212,3 +212,61 @@ fn dead_letters_of_an_upgraded_store_never_come_back_as_waiting_jobs() {
         }
     }
 }
+
+#[test]
+fn pauses_of_an_upgraded_store_are_not_lost_where_its_index_was_made_before_its_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Connection::open(folder.path().join(FILE)).unwrap();
+    first.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    first.execute_batch(TABLES).unwrap();
+    // Two pages before the index, free again when the tables are made.
+    let rows = "INSERT INTO meta VALUES ('format', 1), ('handle_prefix', 'H:x'), ('reserved', 9);
+        INSERT INTO payloads VALUES (1, zeroblob(9000));
+        CREATE INDEX jobs_not_normal ON jobs (priority, id) WHERE priority <> 1;
+        DELETE FROM payloads";
+    first.execute_batch(rows).unwrap();
+    drop(first);
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    store.commit(&[Change::Pause("f*".to_owned())]).unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'jobs_not_normal'";
+    let root: i64 = store.connection().unwrap().query_row(root, (), |row| row.get(0)).unwrap();
+    assert_eq!(root, 7, "a new store has its table of pauses there");
+    drop(store);
+    damage(folder.path(), 0..4096);
+    let error = DiskStore::open(&dir, "H:x").unwrap_err().to_string();
+    assert!(error.contains("is not a job store"), "{error}");
+}
+
+#[test]
+fn a_table_that_is_out_of_order_is_damaged_and_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path()).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let normal = |id| JobRecord { priority: Priority::Normal, ..job(id) };
+    let puts = (1..=200).map(|id| Change::Put(normal(id)));
+    store.commit(&puts.collect::<Vec<_>>()).unwrap();
+    let leaves =
+        "SELECT pageno FROM dbstat WHERE name = 'jobs' AND pagetype = 'leaf' ORDER BY path";
+    let mut statement = store.connection().unwrap().prepare(leaves).unwrap();
+    let leaves = statement.query_map((), |row| row.get::<_, usize>(0)).unwrap();
+    let [first, _, third, ..] = leaves.map(Result::unwrap).collect::<Vec<_>>()[..] else {
+        panic!()
+    };
+    drop(statement);
+    empty_log_of(folder.path());
+    // The third page of the table is the first once more.
+    let mut file = fs::read(folder.path().join(FILE)).unwrap();
+    file.copy_within((first - 1) * 4096..first * 4096, (third - 1) * 4096);
+    fs::write(folder.path().join(FILE), &file).unwrap();
+    let mut store = DiskStore::open(&dir, "H:x").unwrap();
+    let mut reader = store.reader().unwrap();
+    let (urgent, next) = reader.scan(ScanPlace::start(JobId(1000)), 1000).unwrap();
+    assert!(urgent.is_empty());
+    let error = reader.scan(next.unwrap(), 1000).unwrap_err().to_string();
+    assert!(error.contains("job 1 comes after job"), "{error}");
+    store.commit(&[Change::Put(normal(300))]).unwrap();
+    let ids: Vec<u64> = scan(&mut store).0.iter().map(|job| job.id.0).collect();
+    assert!(ids.starts_with(&[1, 2, 3]) && ids.ends_with(&[199, 200, 300]), "{ids:?}");
+    assert!(ids.is_sorted() && ids.len() > 100, "{ids:?}");
+}
