@@ -6,14 +6,18 @@ use gear_supervisor::scaler::simulation::{Chance, Happening, Stage, StagePool, T
 use super::scenarios::{SECONDS, exponential, poisson, pool, steady, step};
 
 /// When it happens, in seconds.
-pub(crate) const AT: f64 = 900.0;
+pub(crate) const AT: u32 = 900;
 /// When jobs of `retries` begin to fail, and stop.
 const FAILING: std::ops::Range<f64> = 600.0..660.0;
 
 /// A steady load of 8 workers, and what happens meanwhile.
-fn amid(chance: &mut Chance, happenings: Vec<(f64, Happening)>) -> (Stage, Trace) {
+fn amid(chance: &mut Chance, happenings: &[(u32, Happening)]) -> (Stage, Trace) {
     let (stage, trace) = steady(chance);
-    (Stage { happenings, ..stage }, trace)
+    (Stage { happenings: planned(happenings), ..stage }, trace)
+}
+
+fn planned(happenings: &[(u32, Happening)]) -> Vec<(f64, Happening)> {
+    happenings.iter().map(|(at, what)| (f64::from(*at), *what)).collect()
 }
 
 /// Three pools with a burst of a minute in five, all in the same minute.
@@ -53,26 +57,26 @@ pub(crate) fn leak(chance: &mut Chance) -> (Stage, Trace) {
 
 pub(crate) fn deploy(chance: &mut Chance) -> (Stage, Trace) {
     let (stage, trace) = step(chance);
-    (Stage { happenings: vec![(AT, Happening::Deploy(0))], ..stage }, trace)
+    (Stage { happenings: planned(&[(AT, Happening::Deploy(0))]), ..stage }, trace)
 }
 
 pub(crate) fn lowered(chance: &mut Chance) -> (Stage, Trace) {
     let bounds = |max| Happening::Bounds(0, Count { min: 1, max });
-    amid(chance, vec![(AT, bounds(4)), (AT + 60.0, bounds(40))])
+    amid(chance, &[(AT, bounds(4)), (AT + 60, bounds(40))])
 }
 
 pub(crate) fn restart(chance: &mut Chance) -> (Stage, Trace) {
-    amid(chance, vec![(AT, Happening::Restart)])
+    amid(chance, &[(AT, Happening::Restart)])
 }
 
 pub(crate) fn asleep(chance: &mut Chance) -> (Stage, Trace) {
-    amid(chance, vec![(AT, Happening::Jump(3600.0)), (AT + 300.0, Happening::Jump(30.0))])
+    amid(chance, &[(AT, Happening::Jump(3600.0)), (AT + 300, Happening::Jump(30.0))])
 }
 
 pub(crate) fn lost(chance: &mut Chance) -> (Stage, Trace) {
-    amid(chance, vec![(AT, Happening::Lost), (AT + 30.0, Happening::Found)])
+    amid(chance, &[(AT, Happening::Lost), (AT + 30, Happening::Found)])
 }
 
 pub(crate) fn paused(chance: &mut Chance) -> (Stage, Trace) {
-    amid(chance, vec![(AT, Happening::Pause(0)), (AT + 120.0, Happening::Resume(0))])
+    amid(chance, &[(AT, Happening::Pause(0)), (AT + 120, Happening::Resume(0))])
 }

@@ -26,10 +26,6 @@ fn most(outcome: &Outcome, range: std::ops::Range<u32>) -> u32 {
     seconds(outcome, range).iter().map(|(workers, _)| *workers).max().unwrap()
 }
 
-fn at() -> u32 {
-    (0..u32::MAX).find(|second| f64::from(*second) >= AT).unwrap()
-}
-
 /// No more misses than a pool that is always at its max has, but for so many points.
 fn nearly_as_good_as_fixed(name: &str, points: f64) {
     let fixed = all(&named(name), Who::FixedMax);
@@ -69,7 +65,7 @@ fn workers_that_leak_never_exhaust_the_memory() {
     let leak = ours("leak");
     at_most("misses", misses(&leak, 0), 0.5);
     for outcome in leak {
-        assert!(outcome.memory_peak > (13 * 64) << 20, "nothing leaks: {}", outcome.memory_peak);
+        assert!(outcome.memory_peak > 13 * (64 << 20), "nothing leaks: {}", outcome.memory_peak);
     }
 }
 
@@ -87,8 +83,8 @@ fn a_deploy_at_the_peak_delays_nobody() {
 #[test]
 fn a_lowered_max_takes_busy_workers_after_their_job_and_a_raised_one_catches_up() {
     for outcome in ours("lowered") {
-        assert!(most(&outcome, at() + 15..at() + 60) <= 4, "{:?}", seconds(&outcome, 900..960));
-        let waits = seconds(&outcome, at() + 90..1800).into_iter().map(|(_, oldest)| oldest);
+        assert!(most(&outcome, AT + 15..AT + 60) <= 4, "{:?}", seconds(&outcome, 900..960));
+        let waits = seconds(&outcome, AT + 90..1800).into_iter().map(|(_, oldest)| oldest);
         at_most("oldest after it was raised", waits.fold(0.0, f64::max), 5.0);
     }
 }
@@ -98,8 +94,8 @@ fn a_restart_of_the_daemon_shrinks_nothing() {
     let restart = ours("restart");
     at_most("misses", misses(&restart, 0), 0.0);
     for outcome in restart {
-        let before = fewest(&outcome, at() - 1..at());
-        assert!(fewest(&outcome, at()..at() + 60) >= before, "{:?}", seconds(&outcome, 890..960));
+        let before = fewest(&outcome, AT - 1..AT);
+        assert!(fewest(&outcome, AT..AT + 60) >= before, "{:?}", seconds(&outcome, 890..960));
     }
 }
 
@@ -108,10 +104,10 @@ fn a_machine_that_was_asleep_goes_on_as_before() {
     let asleep = ours("asleep");
     at_most("misses", misses(&asleep, 0), 0.0);
     for outcome in asleep {
-        let before = fewest(&outcome, at() - 1..at());
-        let after = at()..at() + 60;
+        let before = fewest(&outcome, AT - 1..AT);
+        let after = AT..AT + 60;
         assert!(fewest(&outcome, after.clone()) >= before, "{:?}", seconds(&outcome, after));
-        assert!(most(&outcome, at()..1800) <= 20, "the sleep was taken for work");
+        assert!(most(&outcome, AT..1800) <= 20, "the sleep was taken for work");
     }
 }
 
@@ -119,9 +115,9 @@ fn a_machine_that_was_asleep_goes_on_as_before() {
 fn lost_servers_cost_no_worker_and_their_backlog_is_met_at_once() {
     nearly_as_good_as_fixed("lost", 3.0);
     for outcome in ours("lost") {
-        let before = fewest(&outcome, at() - 1..at());
+        let before = fewest(&outcome, AT - 1..AT);
         // One may have been idle for long before.
-        let after = fewest(&outcome, at()..at() + 30);
+        let after = fewest(&outcome, AT..AT + 30);
         assert!(after + 1 >= before, "{:?}", seconds(&outcome, 890..930));
     }
 }
@@ -130,7 +126,7 @@ fn lost_servers_cost_no_worker_and_their_backlog_is_met_at_once() {
 fn a_paused_function_keeps_no_workers_and_is_met_at_once_when_it_goes_on() {
     nearly_as_good_as_fixed("paused", 3.0);
     for outcome in ours("paused") {
-        assert!(fewest(&outcome, at()..at() + 120) <= 1, "{:?}", seconds(&outcome, 900..1020));
+        assert!(fewest(&outcome, AT..AT + 120) <= 1, "{:?}", seconds(&outcome, 900..1020));
         assert!(most(&outcome, 1300..1800) <= 20, "the backlog is not forgotten");
     }
 }

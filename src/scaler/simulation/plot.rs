@@ -2,19 +2,19 @@
 //!
 //! A row for each pool under each policy: its workers and how many are busy, the jobs that wait, and
 //! how long the oldest has waited. A column has one scale for all rows of a pool, so that policies
-//! can be compared by eye; the largest value of a row stands in its corner.
+//! can be compared by eye; the largest value of a row stands above it.
 
 use std::fmt::Write;
 
 use super::outcome::{Moment, Outcome, PoolOutcome};
 
-const LEFT: f64 = 190.0;
-const TOP: f64 = 74.0;
+const LEFT: f64 = 214.0;
+const TOP: f64 = 82.0;
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 84.0;
-const GAP_X: f64 = 46.0;
-const GAP_Y: f64 = 18.0;
-const BOTTOM: f64 = 34.0;
+const GAP_X: f64 = 84.0;
+const GAP_Y: f64 = 24.0;
+const BOTTOM: f64 = 46.0;
 /// Points of a curve at most; more are not seen.
 const POINTS_MAX: usize = 800;
 
@@ -28,6 +28,7 @@ struct Column {
 struct Curve {
     name: &'static str,
     colour: &'static str,
+    /// An area, or a line.
     filled: bool,
     read: fn(&(usize, u32, u32, f64)) -> f64,
 }
@@ -36,13 +37,13 @@ const COLUMNS: [Column; 3] = [
     Column {
         heading: "workers",
         curves: &[
+            Curve { name: "busy", colour: "#16a34a", filled: true, read: |pool| f64::from(pool.2) },
             Curve {
                 name: "there",
-                colour: "#2563eb",
+                colour: "#1d4ed8",
                 filled: false,
                 read: |pool| f64::from(pool.1),
             },
-            Curve { name: "busy", colour: "#16a34a", filled: true, read: |pool| f64::from(pool.2) },
         ],
     },
     Column {
@@ -102,13 +103,12 @@ fn draw(text: &mut String, rows: &[Row<'_>]) -> std::fmt::Result {
         for (nth, column) in COLUMNS.iter().enumerate() {
             let left = LEFT + real(nth) * (WIDTH + GAP_X);
             let alike = rows.iter().filter(|other| other.place == row.place);
-            let most = alike.map(|row| row.most(column)).fold(1.0, f64::max);
+            let most = round_up(alike.map(|row| row.most(column)).fold(1.0, f64::max));
+            frame(text, (left, top), most)?;
+            minutes(text, (row.moments.len(), is_last), (left, top))?;
             cell(text, (row, column), (left, top), most)?;
             if nth == 2 {
                 objective(text, row.pool.max_wait, (left, top), most)?;
-            }
-            if is_last {
-                minutes(text, row.moments.len(), (left, top))?;
             }
         }
     }
@@ -127,7 +127,7 @@ impl Row<'_> {
 
 /// The column's name, and what its colours mean.
 fn heading(text: &mut String, column: &Column, left: f64) -> std::fmt::Result {
-    let y = TOP - 14.0;
+    let y = TOP - 20.0;
     write!(text, "<text x=\"{left}\" y=\"{y}\" font-weight=\"bold\">{}", column.heading)?;
     for Curve { name, colour, .. } in column.curves.iter().filter(|curve| !curve.name.is_empty()) {
         write!(text, "<tspan dx=\"12\" font-weight=\"normal\" fill=\"{colour}\">■ {name}</tspan>")?;
@@ -140,7 +140,7 @@ fn label(text: &mut String, row: &Row<'_>, many: bool, top: f64) -> std::fmt::Re
     let pool = row.pool;
     let name = if many { format!("{}: {}", row.who, pool.name) } else { row.who.to_owned() };
     let lines = [
-        format!("wait {:.2} s, p99 {:.2} s", pool.wait(0.5), pool.wait(0.99)),
+        format!("wait p50 {:.2}, p99 {:.2} s", pool.wait(0.5), pool.wait(0.99)),
         format!("{:.1} % above {} s", pool.misses(), pool.max_wait),
         format!("cost {:.2}, {} starts", pool.cost(), pool.starts),
     ];
@@ -153,6 +153,29 @@ fn label(text: &mut String, row: &Row<'_>, many: bool, top: f64) -> std::fmt::Re
     Ok(())
 }
 
+/// The scale of a cell: nothing, half and all of it.
+fn frame(text: &mut String, (left, top): (f64, f64), most: f64) -> std::fmt::Result {
+    writeln!(
+        text,
+        "<rect x=\"{left}\" y=\"{top}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fafafa\" \
+         stroke=\"#d4d4d4\"/>"
+    )?;
+    for part in [0.0, 0.5, 1.0] {
+        let y = top + HEIGHT * (1.0 - part);
+        let decimals = usize::from((most * part).fract() > 0.0);
+        writeln!(
+            text,
+            "<line x1=\"{left}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"#e5e5e5\"/><text \
+             x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#737373\">{:.decimals$}</text>",
+            left + WIDTH,
+            left - 5.0,
+            y + 4.0,
+            most * part,
+        )?;
+    }
+    Ok(())
+}
+
 /// One row's curves in one column.
 fn cell(
     text: &mut String,
@@ -161,15 +184,6 @@ fn cell(
     most: f64,
 ) -> std::fmt::Result {
     let bottom = top + HEIGHT;
-    writeln!(
-        text,
-        "<rect x=\"{left}\" y=\"{top}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fafafa\" \
-         stroke=\"#d4d4d4\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"end\" \
-         fill=\"#737373\">{most:.0}</text><text x=\"{x}\" y=\"{bottom}\" text-anchor=\"end\" \
-         fill=\"#737373\">0</text>",
-        top + 10.0,
-        x = left - 5.0,
-    )?;
     for curve in column.curves {
         let values: Vec<f64> = row.values(curve).collect();
         let step = WIDTH / real(values.len().max(1));
@@ -182,23 +196,23 @@ fn cell(
             writeln!(
                 text,
                 "<polygon points=\"{left},{bottom} {points} {:.1},{bottom}\" fill=\"{colour}\" \
-                 fill-opacity=\"0.25\"/>",
+                 fill-opacity=\"0.35\" stroke=\"{colour}\" stroke-width=\"0.6\"/>",
                 left + WIDTH
             )?;
+        } else {
+            writeln!(
+                text,
+                "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" \
+                 stroke-width=\"1.4\"/>"
+            )?;
         }
-        writeln!(
-            text,
-            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" \
-             stroke-width=\"1.2\"/>"
-        )?;
     }
+    let decimals = usize::from(row.most(column).fract() > 0.0);
     writeln!(
         text,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#404040\" stroke=\"white\" \
-         stroke-width=\"3\" paint-order=\"stroke\">max {:.*}</text>",
-        left + WIDTH - 5.0,
-        top + 13.0,
-        usize::from(row.most(column).fract() > 0.0),
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#404040\">at most {:.decimals$}</text>",
+        left + WIDTH,
+        top - 4.0,
         row.most(column),
     )
 }
@@ -216,34 +230,59 @@ fn objective(
     let y = top + HEIGHT * (1.0 - max_wait / most);
     writeln!(
         text,
-        "<line x1=\"{left}\" y1=\"{y:.1}\" x2=\"{}\" y2=\"{y:.1}\" stroke=\"#737373\" \
-         stroke-dasharray=\"4 3\"/>",
-        left + WIDTH
+        "<line x1=\"{left}\" y1=\"{y:.1}\" x2=\"{x}\" y2=\"{y:.1}\" stroke=\"#404040\" \
+         stroke-dasharray=\"4 3\"/><text x=\"{}\" y=\"{:.1}\" font-size=\"10\" \
+         fill=\"#404040\">max_wait</text>",
+        left + WIDTH + 2.0,
+        y + 3.0,
+        x = left + WIDTH,
     )
 }
 
-/// The times below the last row, in whole steps.
-fn minutes(text: &mut String, seconds: usize, (left, top): (f64, f64)) -> std::fmt::Result {
-    let (unit, word) = if seconds > 180 { (60.0, "min") } else { (1.0, "s") };
+/// Lines at the minutes, or seconds, in whole steps; below the last row their numbers too.
+fn minutes(
+    text: &mut String,
+    (seconds, with_numbers): (usize, bool),
+    (left, top): (f64, f64),
+) -> std::fmt::Result {
+    let (unit, word) = if seconds > 180 { (60.0, "minutes") } else { (1.0, "seconds") };
     let all = real(seconds.max(1)) / unit;
     let step = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 360.0, 1440.0]
         .into_iter()
         .find(|step| all / step <= 8.0)
         .unwrap_or(all);
+    let bottom = top + HEIGHT;
     let mut at = 0.0;
     while at <= all {
-        let (x, y) = (left + at / all * WIDTH, top + HEIGHT);
-        let word = if at > 0.0 && at + step > all { word } else { "" };
+        let x = left + at / all * WIDTH;
         writeln!(
             text,
-            "<line x1=\"{x:.1}\" y1=\"{y}\" x2=\"{x:.1}\" y2=\"{}\" stroke=\"#a3a3a3\"/><text \
-             x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#737373\">{at:.0} {word}</text>",
-            y + 4.0,
-            y + 17.0
+            "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#e5e5e5\"/>"
         )?;
+        if with_numbers {
+            writeln!(
+                text,
+                "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#737373\">{at:.0}</text>",
+                bottom + 16.0
+            )?;
+        }
         at += step;
     }
+    if with_numbers {
+        let (x, y) = (left + WIDTH / 2.0, bottom + 33.0);
+        writeln!(text, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{word}</text>")?;
+    }
     Ok(())
+}
+
+/// The next number that reads well on a scale.
+fn round_up(most: f64) -> f64 {
+    let mut power = 1.0;
+    while power * 10.0 < most {
+        power *= 10.0;
+    }
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    steps.into_iter().map(|step| step * power).find(|top| *top >= most).unwrap_or(most)
 }
 
 /// The largest of each stretch, so that no peak is lost.
@@ -283,10 +322,17 @@ mod tests {
             ..Outcome::default()
         };
         let text = plot("two & two", &[("ours", &outcome), ("theirs", &outcome)]);
-        for wanted in ["two &amp; two", "ours: a<", "theirs: b&lt;c<", ">max 9.5<", "50.0 % above"]
+        for wanted in
+            ["two &amp; two", "ours: a<", "theirs: b&lt;c<", ">at most 9.5<", "50.0 % above"]
         {
             assert!(text.contains(wanted), "no {wanted} in {text}");
         }
         assert_eq!(text.matches("<rect").count(), 1 + 4 * 3);
+        assert!(text.contains(">max_wait<") && text.contains(">minutes<"), "{text}");
+        assert!(
+            [(0.4, 1.0), (1.4, 1.5), (21.0, 30.0), (950.0, 1000.0)]
+                .into_iter()
+                .all(|(most, top): (f64, f64)| (round_up(most) - top).abs() < 1e-9)
+        );
     }
 }
