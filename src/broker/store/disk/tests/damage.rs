@@ -249,8 +249,9 @@ fn a_table_that_is_out_of_order_is_damaged_and_read_once() {
     let leaves =
         "SELECT pageno FROM dbstat WHERE name = 'jobs' AND pagetype = 'leaf' ORDER BY path";
     let mut statement = store.connection().unwrap().prepare(leaves).unwrap();
-    let leaves = statement.query_map((), |row| row.get::<_, usize>(0)).unwrap();
-    let [first, _, third, ..] = leaves.map(Result::unwrap).collect::<Vec<_>>()[..] else {
+    let leaves = statement.query_map((), |row| row.get::<_, u32>(0)).unwrap();
+    let [first, _, third, ..] = leaves.map(|page| page.unwrap() as usize).collect::<Vec<_>>()[..]
+    else {
         panic!()
     };
     drop(statement);
