@@ -244,7 +244,7 @@ fn a_table_that_is_out_of_order_is_damaged_and_read_once() {
     let dir = StateDir::open(folder.path()).unwrap();
     let mut store = DiskStore::open(&dir, "H:x").unwrap();
     let normal = |id| JobRecord { priority: Priority::Normal, ..job(id) };
-    let puts = (1..=200).map(|id| Change::Put(normal(id)));
+    let puts = (1..=400).map(|id| Change::Put(normal(id)));
     store.commit(&puts.collect::<Vec<_>>()).unwrap();
     let leaves =
         "SELECT pageno FROM dbstat WHERE name = 'jobs' AND pagetype = 'leaf' ORDER BY path";
@@ -266,8 +266,8 @@ fn a_table_that_is_out_of_order_is_damaged_and_read_once() {
     assert!(urgent.is_empty());
     let error = reader.scan(next.unwrap(), 1000).unwrap_err().to_string();
     assert!(error.contains("job 1 comes after job"), "{error}");
-    store.commit(&[Change::Put(normal(300))]).unwrap();
+    store.commit(&[Change::Put(normal(500))]).unwrap();
     let ids: Vec<u64> = scan(&mut store).0.iter().map(|job| job.id.0).collect();
-    assert!(ids.starts_with(&[1, 2, 3]) && ids.ends_with(&[199, 200, 300]), "{ids:?}");
-    assert!(ids.is_sorted() && ids.len() > 100, "{ids:?}");
+    assert!(ids.starts_with(&[1, 2, 3]) && ids.ends_with(&[399, 400, 500]), "{ids:?}");
+    assert!(ids.is_sorted() && ids.len() > 300, "{ids:?}");
 }
