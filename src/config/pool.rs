@@ -177,6 +177,9 @@ impl<'a> Reader<'a> {
                 Wrong::new("the jobs of exec and lines are on the streams of their program");
             table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
         }
+        if protocol == PoolProtocol::None {
+            Upkeep::check_jobless(table);
+        }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");
             table.wrong_at("ready", wrong.hint("wait for something else"));

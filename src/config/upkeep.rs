@@ -101,6 +101,17 @@ impl Upkeep {
         }
     }
 
+    /// Refuses what is about jobs in the table of a pool that has none. In `[defaults]` it is for
+    /// the others.
+    pub(super) fn check_jobless(table: &Table<'_>) {
+        for key in ["job_timeout", "max_jobs", "idle_exit"] {
+            if table.owns(key) {
+                let wrong = Wrong::new("protocol = \"none\" has no jobs");
+                table.wrong_at(key, wrong.hint("remove it"));
+            }
+        }
+    }
+
     /// The keys that differ.
     pub(super) fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
         let keys = [
