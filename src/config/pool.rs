@@ -28,8 +28,9 @@ use super::settings::{
     Account, Count, PoolProtocol, PoolSettings, Program, ScalingSettings, ServersWay, StopStep,
 };
 use super::surroundings::Surroundings;
-use super::table::{Table, Value};
+use super::table::Table;
 use super::upkeep::Upkeep;
+use super::value::Value;
 use super::values::{self, one_of};
 use super::wrong::{Parsed, Wrong};
 use crate::model::PoolName;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::health::{self, Liveness, Ready};
 use super::recycling::Recycling;
 use super::settings::Backoff;
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
 

@@ -106,15 +106,13 @@ impl Goal {
         match (self, slot.wanted) {
             (Self::Gone, _) | (Self::Settled, Wanted::Down) => slot.is_empty(),
             (Self::Settled, Wanted::Up) => slot.is_settled(),
-            // An operator's affair.
-            (Self::Settled, Wanted::Held) => true,
             (Self::Up, Wanted::Up) => slot.is_up(),
             (Self::Rolled { after }, Wanted::Up) => {
                 let is_newer = slot.process().is_none_or(|process| process.worker > after);
                 slot.is_settled() && slot.is_up() && is_newer
             }
-            // It was let go, and does not count.
-            (Self::Up | Self::Rolled { .. }, Wanted::Down) => true,
+            // It was let go, and does not count, or is an operator's affair.
+            (Self::Up | Self::Rolled { .. }, Wanted::Down) | (Self::Settled, Wanted::Held) => true,
             (Self::Up | Self::Rolled { .. }, Wanted::Held) => false,
         }
     }
