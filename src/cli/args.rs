@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod jobs;
+mod output;
 mod queue;
 mod scaling;
 mod values;
@@ -10,7 +12,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
-use super::terminal::DetachKey;
+pub(super) use jobs::{JobArgs, JobsArgs, ShowJobArgs, SubmitArgs};
+pub(super) use output::{AttachArgs, LogsArgs, SendArgs};
 pub(super) use queue::{
     ExportArgs, FunctionsArgs, ImportArgs, QueueArgs, QueueListArgs, QueueVerb, SweepArgs,
 };
@@ -288,61 +291,6 @@ pub(super) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct AttachArgs {
-    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
-    #[arg(required = true, value_name = "NAME")]
-    pub(super) names: Vec<String>,
-    /// Recent lines to begin with; a terminal begins with its screen
-    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
-    pub(super) lines: usize,
-    /// Type into the terminal of one worker, of a pool with tty = true; one at a time can
-    #[arg(short, long, conflicts_with = "json")]
-    pub(super) interactive: bool,
-    /// Take the keyboard from whoever has it
-    #[arg(long, requires = "interactive")]
-    pub(super) steal: bool,
-    /// The key that leaves a terminal; pressed twice, it is typed
-    #[arg(long, default_value = "ctrl-]", value_name = "KEY")]
-    pub(super) detach_key: DetachKey,
-    /// Print the API's JSON lines
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SendArgs {
-    /// A pool, a worker (POOL:N) or a pattern; of pools with tty = true
-    pub(super) name: String,
-    /// The line, without its end
-    pub(super) line: String,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LogsArgs {
-    /// A pool, a worker (POOL:N), patterns, @LABEL, or all
-    #[arg(required = true, value_name = "NAME")]
-    pub(super) names: Vec<String>,
-    /// Recent lines to look at [default: 100; all that are kept with --since or --grep]
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(super) lines: Option<usize>,
-    /// Go on with new lines until Ctrl-C
-    #[arg(short = 'f', long)]
-    pub(super) follow: bool,
-    /// No line older than this: an age such as 10m, or an RFC 3339 time
-    #[arg(long, value_parser = values::since, value_name = "TIME")]
-    pub(super) since: Option<String>,
-    /// Only lines that this regular expression matches
-    #[arg(long, value_name = "REGEX")]
-    pub(super) grep: Option<regex::bytes::Regex>,
-    /// Print the API's JSON lines
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct SignalArgs {
     /// A name or a number: HUP, SIGUSR1, 15
     pub(super) signal: String,
@@ -384,83 +332,6 @@ pub(super) struct ReloadArgs {
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) pace: PaceArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SubmitArgs {
-    /// The function
-    #[arg(value_name = "FN")]
-    pub(super) function: String,
-    /// The payload; - or none with a pipe: stdin
-    pub(super) payload: Option<std::ffi::OsString>,
-    /// Print the handle and return once the job is stored
-    #[arg(long)]
-    pub(super) background: bool,
-    /// Before jobs of normal priority
-    #[arg(long, conflicts_with = "low")]
-    pub(super) high: bool,
-    /// When nothing else waits
-    #[arg(long)]
-    pub(super) low: bool,
-    /// Two jobs of one function with the same key are one job
-    #[arg(long, value_name = "KEY")]
-    pub(super) unique: Option<String>,
-    /// A Gearman server to use instead of the running daemon's
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(super) server: Option<String>,
-    /// Give up waiting for the result after this long
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
-    pub(super) timeout: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct JobsArgs {
-    /// Only jobs of this function
-    #[arg(value_name = "FN")]
-    pub(super) function: Option<String>,
-    /// At most so many
-    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
-    pub(super) limit: usize,
-    #[command(flatten)]
-    pub(super) of: JobsOfArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// Which jobs, and in which order.
-#[derive(Debug, Args)]
-pub(super) struct JobsOfArgs {
-    /// The oldest first, which is the default
-    #[arg(long)]
-    pub(super) oldest: bool,
-    /// The newest first
-    #[arg(long, conflicts_with = "oldest")]
-    pub(super) newest: bool,
-    /// Dead letters: jobs that ended without a result
-    #[arg(long, conflicts_with = "newest")]
-    pub(super) dead: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct JobArgs {
-    /// The job's handle, H:HOST:N
-    pub(super) handle: String,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ShowJobArgs {
-    /// The job's handle, H:HOST:N
-    pub(super) handle: String,
-    /// Write its payload to stdout, as it is
-    #[arg(long, conflicts_with = "json")]
-    pub(super) payload: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

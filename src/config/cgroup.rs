@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::powers::{CgroupSight, Powers};
-use super::table::Value;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 
 /// A whole processor, in microseconds of each 100 ms.

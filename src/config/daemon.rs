@@ -14,7 +14,8 @@ use super::settings::{
     SupervisorSettings,
 };
 use super::surroundings::Surroundings;
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values::{self, one_of};
 use super::wrong::{Parsed, Wrong};
 

@@ -5,7 +5,8 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 
 /// How long a canary lives that gets no job.

@@ -7,8 +7,9 @@ use nix::sys::signal::Signal;
 
 use super::health::ReadyOn;
 use super::settings::{Count, ServersWay, StopStep};
-use super::table::{Table, Value};
+use super::table::Table;
 use super::upkeep::Upkeep;
+use super::value::Value;
 use super::wrong::Wrong;
 
 /// Reads the key.

@@ -12,8 +12,9 @@ use super::last_good::Copy;
 use super::source::{self, Source};
 use super::sources::{IncludePattern, Sources};
 use super::surroundings::Surroundings;
-use super::table::{Report, Value};
+use super::table::Report;
 use super::trust;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 
 /// Reads files for one set of settings.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::settings::StoreKind;
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values;
 use super::wrong::{Parsed, Wrong};
 use crate::model::FunctionName;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::command;
-use super::table::Value;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 
 /// Alive for so long is ready, where nothing else is asked for.

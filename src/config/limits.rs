@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::{CgroupLimits, cgroup};
 use super::powers::Powers;
 use super::rlimit::{Rlimit, RlimitKind, rlimits};
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 
 /// Processors that the kernel's calls have room for.

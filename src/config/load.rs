@@ -19,7 +19,8 @@ use super::settings::{OnBadFile, PoolSettings, Settings, SupervisorSettings};
 use super::source::Source;
 use super::sources::Sources;
 use super::surroundings::Surroundings;
-use super::table::{Report, Scope, Site, Table, Value};
+use super::table::{Report, Scope, Site, Table};
+use super::value::Value;
 use super::wrong::Wrong;
 use crate::model::PoolName;
 

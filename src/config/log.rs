@@ -6,7 +6,8 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::settings::LogFormat;
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
 use crate::model::PoolName;

@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 
 use super::run;
 use super::settings::Count;
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 use crate::model::CronTimes;
 

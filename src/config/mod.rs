@@ -38,6 +38,7 @@ mod surroundings;
 mod table;
 mod trust;
 mod upkeep;
+mod value;
 mod values;
 mod watch;
 mod wrong;

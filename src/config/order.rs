@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::table::{Table, Value, meant};
+use super::table::{Table, meant};
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 use crate::model::PoolName;
 

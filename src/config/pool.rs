@@ -28,8 +28,9 @@ use super::settings::{
     Account, Count, PoolProtocol, PoolSettings, Program, ScalingSettings, ServersWay, StopStep,
 };
 use super::surroundings::Surroundings;
-use super::table::{Table, Value};
+use super::table::Table;
 use super::upkeep::Upkeep;
+use super::value::Value;
 use super::values::{self, one_of};
 use super::wrong::{Parsed, Wrong};
 use crate::model::PoolName;
@@ -176,6 +177,9 @@ impl<'a> Reader<'a> {
             let wrong =
                 Wrong::new("the jobs of exec and lines are on the streams of their program");
             table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
+        }
+        if protocol == PoolProtocol::None {
+            Upkeep::check_jobless(table);
         }
         if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
             let wrong = Wrong::new("protocol = \"none\" registers nothing");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 
 /// Part of `max_age` that is drawn at random on top, unless `variance` says otherwise.

@@ -9,7 +9,8 @@ use nix::sys::resource::{RLIM_INFINITY, Resource};
 use serde::{Deserialize, Serialize};
 
 use super::powers::Powers;
-use super::table::{Value, meant};
+use super::table::meant;
+use super::value::Value;
 use super::values;
 use super::wrong::{Parsed, Wrong};
 

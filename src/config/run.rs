@@ -3,8 +3,9 @@
 use jiff::tz::TimeZone;
 
 use super::settings::{Count, PoolProtocol};
-use super::table::{Table, Value};
+use super::table::Table;
 use super::upkeep::Restart;
+use super::value::Value;
 use super::wrong::{Parsed, Wrong};
 use crate::model::CronTimes;
 

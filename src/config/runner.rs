@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::deploys::{FilePattern, WorkerFiles};
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::settings::{HostSettings, MemoryReserve, ScalingMode, ScalingSettings};
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values::{self, one_of};
 use super::wrong::{Parsed, Wrong};
 

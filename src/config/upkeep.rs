@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::health::{self, Liveness, Ready};
 use super::recycling::Recycling;
 use super::settings::Backoff;
-use super::table::{Table, Value};
+use super::table::Table;
+use super::value::Value;
 use super::values::one_of;
 use super::wrong::{Parsed, Wrong};
 
@@ -98,6 +99,17 @@ impl Upkeep {
             strays: table.read("strays", strays).unwrap_or(usual.strays),
             recycling: Recycling::read(table),
             surge: table.read("surge", Value::number),
+        }
+    }
+
+    /// Refuses what is about jobs in the table of a pool that has none. In `[defaults]` it is for
+    /// the others.
+    pub(super) fn check_jobless(table: &Table<'_>) {
+        for key in ["job_timeout", "max_jobs", "idle_exit"] {
+            if table.owns(key) {
+                let wrong = Wrong::new("protocol = \"none\" has no jobs");
+                table.wrong_at(key, wrong.hint("remove it"));
+            }
         }
     }
 

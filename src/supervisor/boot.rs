@@ -198,8 +198,7 @@ async fn serve(
     let control = ControlServer::bind(&own.socket, own.socket_mode, own.socket_group)?;
     let (logs, logs_thread) = Logs::start()?;
     let (intents, memory) = open_books(&state_dir)?;
-    let processes = Processes::open(processes_of(&state_dir)?, &tasks, stop.clone())?;
-    end_leftovers(&processes).await;
+    let processes = open_processes(&state_dir, &tasks, stop.clone()).await?;
     let (events_in, events) = mpsc::channel(BROKER_EVENTS_MAX);
     let (forward_in, forward_events) = mpsc::channel(FORWARD_EVENTS_MAX);
     let (source, source_thread) = open_source(&settings, &state_dir, (events_in, forward_in))?;
@@ -297,6 +296,17 @@ fn watch_files(settings: &Settings, tasks: &TaskTracker) -> Watching {
 fn signals() -> Result<Signals, DaemonError> {
     let what = "signals cannot be listened to";
     super::stop::signals().map_err(|source| DaemonError::Io { what, source })
+}
+
+/// The table of processes, once those of an earlier life of the daemon have ended.
+async fn open_processes(
+    state_dir: &StateDir,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> Result<Processes, DaemonError> {
+    let processes = Processes::open(processes_of(state_dir)?, tasks, stop)?;
+    end_leftovers(&processes).await;
+    Ok(processes)
 }
 
 fn open_books(state_dir: &StateDir) -> Result<(Book<Intents>, Book<Memory>), DaemonError> {

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::descent;
-use super::entry::{Hold, settle};
+use super::entry::Hold;
 use super::handle::{Answer, CommandError, Progress, ScaleTo, SupervisorCommand, SupervisorGone};
+use super::settle::settle;
 use super::task::Supervisor;
 use crate::config::Count;
 use crate::control::nearest;

@@ -17,10 +17,7 @@ use super::look::SeenReady;
 use super::timing::Timing;
 use crate::config::{Count, PoolSettings};
 use crate::model::FunctionName;
-use crate::pool::{
-    HoldIntent, Intents, Memory, Page, PoolHandle, PoolIntent, PoolView, Served, SlotRole,
-    SlotState,
-};
+use crate::pool::{HoldIntent, Intents, Memory, Page, PoolHandle, PoolIntent, Served};
 use crate::scaler::Decision;
 
 /// Changes kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
@@ -219,51 +216,6 @@ async fn fingerprint(settings: &PoolSettings, tasks: &TaskTracker) -> Option<u64
     let mut hasher = DefaultHasher::new();
     (&program.command, &program.directory, &program.env, files).hash(&mut hasher);
     Some(hasher.finish())
-}
-
-/// Whether a pool has come to rest at its target, or cannot.
-pub(super) fn settled(view: &PoolView) -> Option<Result<(), String>> {
-    if let Some(hurdle) = &view.hurdle {
-        let name = &view.name;
-        return hurdle.needs_help.then(|| Err(format!("{name} {}", hurdle.why)));
-    }
-    let current = view.slots.iter().filter(|slot| slot.role == SlotRole::Current);
-    let (mut running, mut resting) = (0, 0);
-    let mut moving = view.slots.iter().any(|slot| slot.role == SlotRole::Predecessor);
-    for slot in current {
-        match slot.state {
-            SlotState::Running => running += 1,
-            SlotState::Backoff | SlotState::Fatal => {
-                let (name, state) = (&slot.name, slot.state.as_str());
-                return Some(Err(format!("{name} is in {state}: {}", slot.detail)));
-            }
-            SlotState::Starting | SlotState::Stopping => moving = true,
-            SlotState::Stopped | SlotState::Exited => resting += 1,
-        }
-    }
-    let is_there = running <= view.target && running + resting >= view.target;
-    (!moving && (is_there || view.intent == PoolIntent::Stopped)).then_some(Ok(()))
-}
-
-/// Waits until a pool has come to rest at `target`.
-///
-/// # Errors
-/// With the reason why it cannot.
-pub(super) async fn settle(handle: PoolHandle, target: u32) -> Result<(), String> {
-    let mut views = handle.watch();
-    loop {
-        // A view of before the order says nothing about it.
-        let result = {
-            let view = views.borrow_and_update();
-            if view.target == target { settled(&view) } else { None }
-        };
-        if let Some(result) = result {
-            return result;
-        }
-        if views.changed().await.is_err() {
-            return Err("the pool has been closed".to_owned());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod plan;
 mod reload;
 mod scaling;
 mod service;
+mod settle;
 mod source;
 mod stop;
 mod task;

@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::commands::reply;
-use super::entry::{Entry, settle};
+use super::entry::Entry;
 use super::floor::Floor;
 use super::handle::{Answer, CommandError, ConfigState, Rejected};
 use super::plan::{self, Plan, PlannedStep};
+use super::settle::settle;
 use super::task::{Rooms, Supervisor};
 use super::timing::Timing;
 use super::usher::usher;

@@ -443,6 +443,10 @@ fn what_tells_that_a_worker_is_well_is_checked() {
             "3:9: pool.p.ready: protocol = \"none\" registers nothing; wait for something else",
         ),
         (
+            "protocol = \"none\"\nidle_exit = \"1m\"",
+            "4:13: pool.p.idle_exit: protocol = \"none\" has no jobs; remove it",
+        ),
+        (
             "liveness = { period = \"1s\" }",
             "3:12: pool.p.liveness: on is missing; write on = \"http:…\", \"exec:…\" or \"notify\"",
         ),

@@ -111,8 +111,8 @@ impl Goal {
                 let is_newer = slot.process().is_none_or(|process| process.worker > after);
                 slot.is_settled() && slot.is_up() && is_newer
             }
-            // An operator's affair; let go, and of no account.
-            (Self::Settled, Wanted::Held) | (Self::Up | Self::Rolled { .. }, Wanted::Down) => true,
+            // It was let go, and does not count, or is an operator's affair.
+            (Self::Up | Self::Rolled { .. }, Wanted::Down) | (Self::Settled, Wanted::Held) => true,
             (Self::Up | Self::Rolled { .. }, Wanted::Held) => false,
         }
     }
