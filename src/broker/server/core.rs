@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 use super::intake::understand;
 use super::ledger::Ledger;
 use super::news::News;
-use super::session::{Brought, Session};
+use super::session::{Brought, Sends, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
 use super::stream::{Got, Stream};
@@ -84,6 +84,13 @@ pub(super) struct Core {
     decoder: Decoder,
     /// The read buffer of whoever has its turn.
     shared: BytesMut,
+}
+
+/// What was made of a connection's bytes.
+struct Decoded {
+    packets: usize,
+    /// Whether the turn was cut before they were through.
+    is_cut: bool,
 }
 
 /// How a connection's turn ended.
@@ -164,12 +171,26 @@ impl Core {
         let began = now();
         let mut buffer = reader.take(&mut self.shared);
         // What the last turn left comes before what the socket holds.
-        let got = if reader.backlog { Ok(Got::All) } else { stream.read(&mut buffer) };
+        let (before, mut looked) = (buffer.len(), 0);
+        let got = match open.sends {
+            _ if reader.backlog => Ok(Got::All),
+            Sends::Otherwise => stream.read(&mut buffer),
+            Sends::Pairs => {
+                let got = stream.look(&mut buffer);
+                looked = buffer.len() - before;
+                got
+            }
+        };
         if matches!(got, Ok(Got::All | Got::Much)) {
-            reader.backlog = self.decode(session, &mut buffer, began);
+            let decoded = self.decode(session, &mut buffer, began);
+            reader.backlog = decoded.is_cut;
             let adds = self.fx.changes.iter().any(|(_, change)| change.adds());
+            let is_answered = self.fx.sends.iter().any(|(to, _)| *to == session);
             if let Some(read) = self.sessions.get_mut(&session) {
                 read.brought = if adds { Brought::JobsToStore } else { Brought::NothingToStore };
+                let is_pair = decoded.packets == 2 && matches!(got, Ok(Got::All));
+                let sends = if is_pair && is_answered { Sends::Pairs } else { Sends::Otherwise };
+                read.sends = sends;
             }
         }
         reader.put_back(buffer, &mut self.shared);
@@ -184,6 +205,9 @@ impl Core {
             self.end(session, began);
         }
         self.deliver(began);
+        if looked > 0 {
+            stream.skip(looked);
+        }
         if slow { Turn::Leaving } else { turn }
     }
 
@@ -255,12 +279,12 @@ impl Core {
         self.state.handle(now, Input::Closed { session }, &mut self.fx);
     }
 
-    /// Decodes and applies; true when the turn was cut before the buffer was through.
-    fn decode(&mut self, session: SessionId, buffer: &mut BytesMut, began: Instant) -> bool {
-        let (mut left, mut look_in) = (TURN_PACKETS_MAX, CLOCK_EVERY);
+    /// Decodes and applies.
+    fn decode(&mut self, session: SessionId, buffer: &mut BytesMut, began: Instant) -> Decoded {
+        let (mut left, mut look_in, mut packets) = (TURN_PACKETS_MAX, CLOCK_EVERY, 0);
         while left > 0 {
             let weight = match self.decoder.next(buffer) {
-                Ok(None) => return false,
+                Ok(None) => return Decoded { packets, is_cut: false },
                 Ok(Some(incoming)) => {
                     let input = understand(session, incoming);
                     let weight = weight(&input);
@@ -270,9 +294,10 @@ impl Core {
                 Err(error) => {
                     self.give_up_reading(session, error, began);
                     buffer.clear();
-                    return false;
+                    return Decoded { packets, is_cut: false };
                 }
             };
+            packets += 1;
             left = left.saturating_sub(weight);
             look_in = look_in.saturating_sub(weight);
             if look_in == 0 {
@@ -282,7 +307,7 @@ impl Core {
                 look_in = CLOCK_EVERY;
             }
         }
-        !buffer.is_empty()
+        Decoded { packets, is_cut: !buffer.is_empty() }
     }
 
     fn give_up_reading(&mut self, session: SessionId, error: FrameError, now: Instant) {

@@ -21,7 +21,7 @@ use crate::model::JobId;
 use crate::protocol::HANDLE_LEN_MAX;
 
 /// Handle numbers reserved at the start; the rules reserve the next ones in time.
-const HANDLES_AT_START: u64 = 1_048_576;
+const HANDLES_AT_START: u64 = 65_536;
 /// A colon and the longest number, behind the prefix of a handle.
 const HANDLE_NUMBER_LEN: usize = 21;
 

