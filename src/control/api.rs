@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use queue::{ExportedJob, Functions, QueueDone, QueueRequest, Text};
 pub use status::{
     BrokerStatus, CanaryStatus, ConfigStatus, CronStatus, DaemonState, DeathStatus, FunctionStatus,
-    HostStatus, Intent, JobStatus, PoolStatus, RejectedStatus, ServerStatus, Status, WorkerStatus,
+    HostStatus, Intent, JobStatus, LogLossStatus, PoolStatus, RejectedStatus, ServerStatus, Status,
+    WorkerStatus,
 };
 pub use terminal::{SendRequest, SizeRequest, TerminalRecord};
 pub use trace::TraceRecord;

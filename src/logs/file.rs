@@ -73,13 +73,13 @@ struct Trouble {
     warned_at: Option<Instant>,
 }
 
-/// Whether an append began a new file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Appended {
-    /// It did not.
-    Same,
-    /// It did: there is one older file more.
-    Rotated,
+/// What came of an append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Appended {
+    /// It began a new file: there is one older file more.
+    pub(super) rotated: bool,
+    /// Bytes that could not be written.
+    pub(super) lost: u64,
 }
 
 impl LogFile {
@@ -126,24 +126,30 @@ impl LogFile {
 
     /// Appends whole records, or raw output.
     pub(super) fn append(&mut self, mut batch: Batch<'_>, now: Instant) -> Appended {
-        match self.try_append(&mut batch, now) {
-            Ok(appended) => {
-                self.trouble.recovered(&self.path);
-                appended
-            }
+        let mut appended = Appended::default();
+        if batch.rest.is_empty() {
+            return appended;
+        }
+        match self.try_append(&mut batch, &mut appended.rotated, now) {
+            Ok(()) => self.trouble.recovered(&self.path),
             Err(error) => {
                 if let Some(open) = &mut self.open {
                     open.torn = open.fill.mid_line;
                 }
-                self.trouble.lost(batch.rest.len() as u64, &error, &self.path, now);
-                Appended::Same
+                appended.lost = batch.rest.len() as u64;
+                self.trouble.lost(appended.lost, &error, &self.path, now);
             }
         }
+        appended
     }
 
-    fn try_append(&mut self, batch: &mut Batch<'_>, now: Instant) -> io::Result<Appended> {
+    fn try_append(
+        &mut self,
+        batch: &mut Batch<'_>,
+        rotated: &mut bool,
+        now: Instant,
+    ) -> io::Result<()> {
         self.look(now);
-        let mut appended = Appended::Same;
         let mut may_rotate = true;
         while !batch.rest.is_empty() {
             let open = match self.open.take() {
@@ -157,7 +163,7 @@ impl LogFile {
                 Step::Rotate => match shift(&self.path, self.settings.keep) {
                     Ok(()) => {
                         self.open = None;
-                        appended = Appended::Rotated;
+                        *rotated = true;
                     }
                     Err(error) => {
                         self.warn_of_rotation(&error, now);
@@ -166,7 +172,7 @@ impl LogFile {
                 },
             }
         }
-        Ok(appended)
+        Ok(())
     }
 
     /// Drops a file that was deleted or moved by somebody else, so that output goes on under the

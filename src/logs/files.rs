@@ -77,16 +77,18 @@ impl Files {
         }
     }
 
-    /// Appends to a file, and makes room when that began a new one.
-    pub(super) fn append(&mut self, key: FileKey, batch: Batch<'_>, now: Instant) {
-        let Some(shared) = self.open.get_mut(&key) else { return };
-        if shared.file.append(batch, now) == Appended::Rotated {
+    /// Appends to a file, and makes room when that began a new one; tells how many bytes are lost.
+    pub(super) fn append(&mut self, key: FileKey, batch: Batch<'_>, now: Instant) -> u64 {
+        let Some(shared) = self.open.get_mut(&key) else { return 0 };
+        let Appended { rotated, lost } = shared.file.append(batch, now);
+        if rotated {
             shared.rests = false;
             trim(&shared.file);
             if shared.file.settings().compress {
                 self.compression.notify_one();
             }
         }
+        lost
     }
 
     /// The next older file to compress: the newest of a log, since it stays longest.

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use regex::bytes::Regex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::board::LogsSnapshot;
 use super::chunk::LogChunk;
 use super::terminals::TerminalRequest;
 use crate::config::LogSettings;
@@ -172,16 +173,26 @@ pub struct LogsGone;
 #[derive(Clone, Debug)]
 pub struct LogsHandle {
     requests: mpsc::Sender<LogsRequest>,
+    published: watch::Receiver<LogsSnapshot>,
 }
 
 impl LogsHandle {
     /// Requests under way at most; a sender waits for room.
     pub const REQUESTS_MAX: usize = 1024;
 
-    /// A handle that sends to `requests`.
+    /// A handle that sends to `requests`, and sees what is published.
     #[must_use]
-    pub fn new(requests: mpsc::Sender<LogsRequest>) -> Self {
-        Self { requests }
+    pub fn new(
+        requests: mpsc::Sender<LogsRequest>,
+        published: watch::Receiver<LogsSnapshot>,
+    ) -> Self {
+        Self { requests, published }
+    }
+
+    /// What the logs published last; it waits for nothing.
+    #[must_use]
+    pub fn snapshot(&self) -> LogsSnapshot {
+        self.published.borrow().clone()
     }
 
     /// Sends a request that has no answer.

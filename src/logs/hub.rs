@@ -246,8 +246,15 @@ impl Hub {
         if let Some(wish) = wish {
             self.resize(worker, KeyboardId(id), wish.size)?;
             self.mark(worker, &format!("keyboard taken by {}", wish.who));
+            self.publish_typists();
         }
         Ok((id, viewer))
+    }
+
+    /// Ends what [`Hub::view`] began.
+    pub(super) fn leave(&mut self, worker: &WorkerName, id: u64) {
+        self.terminals.leave(worker, id);
+        self.publish_typists();
     }
 
     /// Changes the size of a terminal.
@@ -313,6 +320,7 @@ impl Hub {
         }
         self.sink.forget(pool);
         self.terminals.forget(pool);
+        self.publish_typists();
     }
 
     /// Reads and writes everything that is there.
@@ -321,6 +329,10 @@ impl Hub {
             self.read_all(id);
             self.flush_held(id, false);
         }
+    }
+
+    fn publish_typists(&self) {
+        self.sink.board.type_by(self.terminals.typists());
     }
 
     fn drain(&mut self, worker: &WorkerName) {

@@ -17,6 +17,7 @@
 //! Rotated files are compressed on a thread beside, and read back as the others are.
 
 mod ansi;
+mod board;
 mod buffers;
 mod chunk;
 mod compress;
@@ -43,6 +44,7 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
+pub use board::{LogLoss, LogsSnapshot};
 pub use chunk::LogChunk;
 pub use handle::{
     LineWatch, LogEntry, LogFilter, LogLine, LogSource, LogStream, LogsGone, LogsHandle,

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::ansi::strip;
+use super::board::Board;
 use super::chunk::{Chunk, lines};
 use super::files::{FileKey, Files};
 use super::follower::{Follower, Waiting};
@@ -51,6 +52,8 @@ pub(super) struct Sink {
     pub(super) files: Files,
     /// Places that are no files.
     pub(super) outlets: Outlets,
+    /// Where losses are published.
+    pub(super) board: Board,
     stamp: Stamp,
     /// Records that wait for [`Sink::commit`].
     rendered: Vec<u8>,
@@ -84,9 +87,10 @@ struct WorkerLog {
 
 impl Sink {
     /// Times are told as `zone` has them.
-    pub(super) fn new(zone: TimeZone, sockets: Sockets) -> Self {
+    pub(super) fn new(zone: TimeZone, sockets: Sockets, board: Board) -> Self {
         Self {
-            outlets: Outlets::new(sockets, zone.clone()),
+            outlets: Outlets::new(sockets, zone.clone(), board.clone()),
+            board,
             begins: Vec::new(),
             pools: HashMap::new(),
             workers: HashMap::new(),
@@ -123,6 +127,7 @@ impl Sink {
         if let Some(file) = self.pools.remove(pool).and_then(|log| log.file()) {
             self.files.close(file);
         }
+        self.board.forget(pool);
         self.workers.retain(|worker, _| worker.pool != *pool);
         self.share_rings();
     }
@@ -175,11 +180,12 @@ impl Sink {
                 // Much that stays as it is need not be copied to be written.
                 None if pool.format == LogFormat::Raw && chunk.bytes.len() > COPIED_LEN_MAX => {
                     let now = Instant::now();
-                    self.files.append(file, Batch::new(&self.rendered, None), now);
+                    let mut lost = self.files.append(file, Batch::new(&self.rendered, None), now);
                     self.rendered.clear();
                     if chunk.stream != LogStream::Mark {
-                        self.files.append(file, Batch::new(chunk.bytes, None), now);
+                        lost += self.files.append(file, Batch::new(chunk.bytes, None), now);
                     }
+                    self.board.lost(&chunk.worker.pool, lost);
                 }
                 None => render(&mut self.rendered, &mut self.stamp, chunk, pool.format),
                 Some(rule) => {
@@ -203,7 +209,8 @@ impl Sink {
         }
         if let Some((file, log)) = self.pools.get(pool).and_then(|log| Some((log.file()?, log))) {
             let begins = log.rule.is_some().then_some(&self.begins[..]);
-            self.files.append(file, Batch::new(&self.rendered, begins), now);
+            let lost = self.files.append(file, Batch::new(&self.rendered, begins), now);
+            self.board.lost(pool, lost);
         }
         self.begins.clear();
         self.rendered.clear();
@@ -321,7 +328,7 @@ mod tests {
 
     /// Lets workers print more than is kept, `line_count` lines at a time, and sums up their rings.
     fn rings_len(workers: u32, line_count: usize) -> usize {
-        let mut sink = Sink::new(TimeZone::UTC, Sockets::default());
+        let mut sink = Sink::new(TimeZone::UTC, Sockets::default(), Board::new().0);
         let pool: PoolName = "a".parse().unwrap();
         let bytes = b"a line of the usual length that a worker prints when it has done something\n"
             .repeat(line_count);

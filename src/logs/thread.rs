@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::board::Board;
 use super::compress;
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
@@ -63,6 +64,7 @@ impl Logs {
     /// The same with the system's logs at other places.
     pub(super) fn start_with(sockets: Sockets) -> Result<(LogsHandle, LogsThread), LogsStartError> {
         let (sender, requests) = mpsc::channel(LogsHandle::REQUESTS_MAX);
+        let (board, published) = Board::new();
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -70,8 +72,8 @@ impl Logs {
             .build()?;
         let thread = std::thread::Builder::new()
             .name("logs".into())
-            .spawn(move || run(runtime, sockets, requests))?;
-        Ok((LogsHandle::new(sender), LogsThread { thread }))
+            .spawn(move || run(runtime, Sink::new(TimeZone::system(), sockets, board), requests))?;
+        Ok((LogsHandle::new(sender, published), LogsThread { thread }))
     }
 }
 
@@ -83,9 +85,8 @@ impl LogsThread {
     }
 }
 
-fn run(runtime: Runtime, sockets: Sockets, mut requests: mpsc::Receiver<LogsRequest>) {
+fn run(runtime: Runtime, sink: Sink, mut requests: mpsc::Receiver<LogsRequest>) {
     LocalSet::new().block_on(&runtime, async {
-        let sink = Sink::new(TimeZone::system(), sockets);
         let task = LogsTask {
             hub: Rc::new(RefCell::new(Hub::new(sink))),
             tasks: TaskTracker::new(),
@@ -200,7 +201,6 @@ impl LogsTask {
             TerminalRequest::Type { worker, by, keys, reply } => {
                 hub.terminals.type_into(&worker, by, keys, reply);
             }
-            TerminalRequest::Typists { reply } => answer(reply, hub.terminals.typists()),
             TerminalRequest::Resize { worker, by, size, reply } => {
                 answer(reply, hub.resize(&worker, by, size));
             }
@@ -212,7 +212,7 @@ impl LogsTask {
         let (hub, closing) = (Rc::clone(&self.hub), self.closing.clone());
         self.tasks.spawn_local(async move {
             viewer.run(|| hub.borrow().screen(&worker), sender, closing).await;
-            hub.borrow_mut().terminals.leave(&worker, id);
+            hub.borrow_mut().leave(&worker, id);
         });
         TerminalView { news, keyboard: types.then_some(KeyboardId(id)) }
     }

@@ -14,8 +14,8 @@ use crate::broker::{BrokerHandle, Overview};
 use crate::config::{Count, Settings};
 use crate::forward::ServerView;
 use crate::host::{HostSample, ProcessUsage};
-use crate::logs::LogsHandle;
-use crate::model::{NamePattern, WorkerId, WorkerName};
+use crate::logs::{LogsHandle, LogsSnapshot};
+use crate::model::{NamePattern, WorkerId};
 use crate::pool::{PoolNews, PoolView, RestartMode};
 use crate::scaler::Decision;
 
@@ -39,8 +39,8 @@ pub struct Snapshot {
     pub host: HostSample,
     /// What workers use, by process id.
     pub usage: HashMap<i32, ProcessUsage>,
-    /// Who has the keyboards of workers' terminals.
-    pub typists: HashMap<WorkerName, String>,
+    /// Who types, and what of logs was lost.
+    pub logs: LogsSnapshot,
     /// Whether the daemon is stopping.
     pub stopping: bool,
 }

@@ -25,8 +25,8 @@ use super::timing::Submitted;
 use super::usher::{first_hurdle, usher};
 use crate::config::{ProgramChanged, ProgramWatcher, Settings, Watcher};
 use crate::host::{HostReader, ProcessReader};
-use crate::logs::{LogsHandle, LogsRequest, TerminalRequest};
-use crate::model::{PoolName, WorkerName};
+use crate::logs::{LogsHandle, LogsRequest};
+use crate::model::PoolName;
 use crate::pool::process::Processes;
 use crate::pool::{
     Book, Gate, Intents, Memory, Pool, PoolFailure, PoolHandle, PoolNews, PoolOptions, Servers,
@@ -35,8 +35,6 @@ use crate::pool::{
 
 /// How often holds and elastic pools are looked at without an event.
 const TICK: Duration = Duration::from_secs(1);
-/// How long the logs may take to say who types.
-const TYPISTS_WITHIN: Duration = Duration::from_millis(250);
 
 /// The other rooms, as far as the supervisor calls them.
 #[derive(Debug)]
@@ -270,18 +268,6 @@ impl Supervisor {
         self.rooms.routes.send_replace(Arc::new(handles.collect()));
     }
 
-    /// Who types into which worker's terminal.
-    async fn typists(&self) -> HashMap<WorkerName, String> {
-        if !self.pools.values().any(|entry| entry.settings.program.tty) {
-            return HashMap::new();
-        }
-        let logs = &self.rooms.logs;
-        let typists = logs.ask(|reply| LogsRequest::Terminal(TerminalRequest::Typists { reply }));
-        // A disk that takes no logs must not keep this loop.
-        let typists = tokio::time::timeout(TYPISTS_WITHIN, typists).await;
-        typists.ok().and_then(Result::ok).unwrap_or_default()
-    }
-
     pub(super) async fn snapshot(&mut self) -> Snapshot {
         let (broker, servers) = self.rooms.source.overview().await.unzip();
         self.leaving.retain(|pool| pool.view().slots.iter().any(|slot| slot.pid.is_some()));
@@ -289,7 +275,6 @@ impl Supervisor {
         let slots = pools.iter().flat_map(|brief| &brief.view.slots);
         let pids: Vec<_> = slots.filter_map(|slot| slot.pid).collect();
         let usage: HashMap<_, _> = self.usage.usage(&pids);
-        let typists = self.typists().await;
         Snapshot {
             settings: Arc::clone(&self.settings),
             config: self.config.clone(),
@@ -299,7 +284,7 @@ impl Supervisor {
             servers: servers.unwrap_or_default(),
             host: self.host.sample(),
             usage,
-            typists,
+            logs: self.rooms.logs.snapshot(),
             stopping: self.stopping.is_some(),
         }
     }

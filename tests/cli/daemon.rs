@@ -14,7 +14,7 @@ use gear_supervisor::config::{Count, Settings, Surroundings, load_text};
 use gear_supervisor::control::server::ControlServer;
 use gear_supervisor::host::HostSample;
 use gear_supervisor::logs::{
-    LogEntry, LogFilter, LogLine, LogStream, LogsHandle, LogsRequest, Subscription,
+    LogEntry, LogFilter, LogLine, LogStream, LogsHandle, LogsRequest, LogsSnapshot, Subscription,
 };
 use gear_supervisor::model::{NamePattern, PoolName, WorkerId, WorkerName};
 use gear_supervisor::pool::{PoolIntent, PoolNews, PoolView, SlotRole, SlotState, SlotView};
@@ -23,7 +23,7 @@ use gear_supervisor::supervisor::{
     SupervisorHandle,
 };
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,7 +57,7 @@ impl Daemon {
         let handle = SupervisorHandle::new(
             command_sender,
             None,
-            LogsHandle::new(log_sender),
+            LogsHandle::new(log_sender, watch::channel(LogsSnapshot::default()).1),
             PoolNews::new().0,
             CountNews::default(),
         );
@@ -183,7 +183,7 @@ fn snapshot() -> Snapshot {
         servers: Vec::new(),
         host: HostSample::default(),
         usage: HashMap::new(),
-        typists: HashMap::new(),
+        logs: LogsSnapshot::default(),
         stopping: false,
     }
 }

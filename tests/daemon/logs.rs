@@ -108,6 +108,32 @@ fn inherited_output_is_on_the_daemons_own_stdout() {
 }
 
 #[test]
+fn status_tells_what_a_full_disk_has_cost_of_a_log() {
+    let folder = folder();
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("full")).unwrap();
+    let log = format!("{{ file = \"{}/full\", format = \"raw\" }}", folder.path().display());
+    let (few, many) = ("echo 12345", "seq 1 100000");
+    let pool = |name: &str, script: &str| {
+        format!(
+            "[pool.{name}]\ncommand = [\"sh\", \"-c\", \"{script}; exec sleep 1000\"]\n\
+             protocol = \"none\"\nuser = \"${{USER}}\"\nlog = {log}\n"
+        )
+    };
+    let fine = pool("fine", few).replace(&log, "false");
+    let pools = [pool("few", few), pool("many", many), fine].concat();
+    let daemon = Daemon::with_pools_in(folder, &pools);
+    let lost = |name: &str| {
+        let status: serde_json::Value =
+            serde_json::from_str(&daemon.says(&["status", name, "--json"])).unwrap();
+        status["pools"][0]["log_loss"]["bytes"].as_u64()
+    };
+    let len = (1..=100_000).map(|n: u32| n.to_string().len() as u64 + 1).sum();
+    until("all is counted", || lost("few") == Some(6) && lost("many") == Some(len));
+    assert!(daemon.says(&["status", "few"]).contains("· 6 B of its log lost, the last at "));
+    assert_eq!(lost("fine"), None);
+}
+
+#[test]
 fn logrotate_may_move_a_file_and_say_so() {
     let folder = folder();
     let pools = "[pool.p]\ncommand = [\"sh\", \"-c\", \"while read x < F; do echo $x; done\"]\n\

@@ -9,7 +9,7 @@ use gear_supervisor::config::{
     Backoff, Count, Deploys, Limits, LogSettings, Order, PoolProtocol, PoolSettings, Program,
     RunSettings, ScalingSettings, StopStep, Upkeep, WorkerFiles,
 };
-use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest};
+use gear_supervisor::logs::{LogSource, LogsHandle, LogsRequest, LogsSnapshot};
 use gear_supervisor::model::Drain;
 use gear_supervisor::model::{Exit, NamePattern, WorkerId};
 use gear_supervisor::pool::{
@@ -65,7 +65,7 @@ impl Stage {
             hurdle: None,
             processes: processes(),
             gate,
-            logs: LogsHandle::new(logs),
+            logs: LogsHandle::new(logs, watch::channel(LogsSnapshot::default()).1),
             ids: IDS.clone(),
             tracker: tracker.clone(),
             servers: Servers::Own,

@@ -180,6 +180,10 @@ impl View {
             parts.push(pool.reason.clone());
         }
         parts.extend(pool.cron.as_ref().map(|cron| self.cron(cron)));
+        parts.extend(pool.log_loss.as_ref().map(|loss| {
+            let (size, at) = (format::size(loss.bytes), format::clock(&loss.at, &self.today));
+            self.paint(&format!("{size} of its log lost, the last at {at}"), Ink::Red)
+        }));
         parts.join(" · ")
     }
 

@@ -140,6 +140,7 @@ fn pool(name: &str, workers: Vec<WorkerStatus>) -> PoolStatus {
         oneshot: false,
         cron: None,
         canary: None,
+        log_loss: None,
         workers,
     }
 }

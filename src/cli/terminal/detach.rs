@@ -20,6 +20,8 @@ const NEEDED: [char; 3] = ['j', 'm', '['];
 #[derive(Debug)]
 pub(super) struct Watched {
     key: DetachKey,
+    /// False when nothing is typed anyway, so that one press says all.
+    types: bool,
     is_pressed: bool,
 }
 
@@ -35,8 +37,8 @@ pub(super) enum Stay {
 }
 
 impl Watched {
-    pub(super) fn new(key: DetachKey) -> Self {
-        Self { key, is_pressed: false }
+    pub(super) fn new(key: DetachKey, types: bool) -> Self {
+        Self { key, types, is_pressed: false }
     }
 
     /// Takes what is typed; appends to `out` what is for the program. What follows a single press is
@@ -50,6 +52,9 @@ impl Watched {
                 out.extend_from_slice(keys);
                 return Stay::On;
             };
+            if !self.types {
+                return Stay::Over;
+            }
             if self.is_pressed {
                 if !before.is_empty() {
                     return Stay::Over;
@@ -147,10 +152,17 @@ mod tests {
             (&[b"\x1b[93;5u", b"\x1b[93;5u"], b"\x1b[93;5u", Stay::On),
         ];
         for (pieces, for_program, expected) in cases {
-            let (mut watched, mut out) = (Watched::new("^]".parse().unwrap()), Vec::new());
+            let (mut watched, mut out) = (Watched::new("^]".parse().unwrap(), true), Vec::new());
             let stays: Vec<_> = pieces.iter().map(|keys| watched.take(keys, &mut out)).collect();
             assert_eq!((stays.last(), &out[..]), (Some(&expected), for_program), "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn whoever_only_looks_leaves_with_the_first_press() {
+        let (mut watched, mut out) = (Watched::new("^]".parse().unwrap(), false), Vec::new());
+        assert_eq!(watched.take(b"q", &mut out), Stay::On);
+        assert_eq!(watched.take(b"\x1d", &mut out), Stay::Over);
     }
 
     #[test]

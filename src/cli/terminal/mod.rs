@@ -66,7 +66,7 @@ pub(super) async fn attach(
         reader,
         signals,
         keys: Keys::listen(),
-        watched: Watched::new(args.detach_key),
+        watched: Watched::new(args.detach_key, args.interactive),
         leaves_at: None,
         outbox: Outbox::new(client.clone()),
         picture: Picture::new(args.interactive, size, args.detach_key),

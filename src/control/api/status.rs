@@ -184,6 +184,9 @@ pub struct PoolStatus {
     /// The canary of its last roll, while it proves itself or has failed.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
+    /// What it has lost of its log: the disk was full, or the place that it goes to too slow.
+    #[serde(default)]
+    pub log_loss: Option<LogLossStatus>,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
 }
@@ -222,6 +225,15 @@ pub struct CanaryStatus {
     pub at: String,
     /// Why it failed, so that the old workers serve on; absent while it proves itself.
     pub failed: Option<String>,
+}
+
+/// Output that did not reach a pool's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLossStatus {
+    /// Bytes, since the daemon started.
+    pub bytes: u64,
+    /// When the last of them were lost.
+    pub at: String,
 }
 
 /// What an operator or the file wants of a pool.

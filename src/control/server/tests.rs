@@ -8,7 +8,7 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -18,7 +18,9 @@ use crate::control::api::{
     ScaleRequest, SignalRequest,
 };
 use crate::control::client::{ClientError, Command, ControlClient, LogQuery, Wait};
-use crate::logs::{LogEntry, LogLine, LogStream, LogsHandle, LogsRequest, Subscription};
+use crate::logs::{
+    LogEntry, LogLine, LogStream, LogsHandle, LogsRequest, LogsSnapshot, Subscription,
+};
 use crate::model::NamePattern;
 use crate::pool::PoolNews;
 use crate::supervisor::{Answer, CommandError, CountNews, ScaleTo, SupervisorCommand};
@@ -275,7 +277,7 @@ impl Stage {
         let supervisor = SupervisorHandle::new(
             command_sender,
             Some(broker),
-            LogsHandle::new(log_sender),
+            LogsHandle::new(log_sender, watch::channel(LogsSnapshot::default()).1),
             PoolNews::new().0,
             CountNews::default(),
         );

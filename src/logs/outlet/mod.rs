@@ -24,6 +24,7 @@ use self::journal::Journal;
 use self::queue::Queue;
 use self::stdout::Stdout;
 use self::syslog::Syslog;
+use super::board::Board;
 use super::chunk::{Chunk, lines};
 use super::handle::LogStream;
 use super::records::RecordRule;
@@ -60,6 +61,7 @@ pub(super) struct Sockets {
 pub(super) struct Outlets {
     sockets: Sockets,
     zone: TimeZone,
+    board: Board,
     running: HashMap<Outlet, Running>,
 }
 
@@ -98,8 +100,8 @@ impl Default for Sockets {
 
 impl Outlets {
     /// None is in use yet.
-    pub(super) fn new(sockets: Sockets, zone: TimeZone) -> Self {
-        Self { sockets, zone, running: HashMap::new() }
+    pub(super) fn new(sockets: Sockets, zone: TimeZone, board: Board) -> Self {
+        Self { sockets, zone, board, running: HashMap::new() }
     }
 
     /// Hands a chunk over; the first one starts the outlet's thread.
@@ -114,9 +116,9 @@ impl Outlets {
             rule: chunk.rule.cloned(),
             format,
         };
-        let Self { sockets, zone, running } = self;
-        let running = running.entry(outlet).or_insert_with(|| start(outlet, sockets, zone));
-        running.queue.push(parcel);
+        let Self { sockets, zone, board, running } = self;
+        let running = running.entry(outlet).or_insert_with(|| start(outlet, sockets, zone, board));
+        running.queue.push(parcel, |dropped| dropped.lost_on(board));
     }
 
     /// Waits a while until everything has been sent; nothing is taken after that.
@@ -136,6 +138,11 @@ impl Outlets {
 }
 
 impl Parcel {
+    /// It is given up.
+    fn lost_on(&self, board: &Board) {
+        board.lost(&self.worker.pool, self.bytes.len() as u64);
+    }
+
     /// Its messages: lines, or records of several lines.
     fn messages(&self) -> Vec<&[u8]> {
         let Some(rule) = &self.rule else { return lines(&self.bytes).collect() };
@@ -153,7 +160,7 @@ impl Parcel {
     }
 }
 
-fn start(outlet: Outlet, sockets: &Sockets, zone: &TimeZone) -> Running {
+fn start(outlet: Outlet, sockets: &Sockets, zone: &TimeZone, board: &Board) -> Running {
     let queue = Arc::new(Queue::default());
     let (done, ended) = oneshot::channel();
     let mut sender = match outlet {
@@ -161,9 +168,9 @@ fn start(outlet: Outlet, sockets: &Sockets, zone: &TimeZone) -> Running {
         Outlet::Syslog => Sender::Syslog(Syslog::new(sockets.syslog.clone(), zone.clone())),
         Outlet::Journald => Sender::Journald(Journal::new(sockets.journal.clone())),
     };
-    let taken = Arc::clone(&queue);
+    let (taken, board) = (Arc::clone(&queue), board.clone());
     let thread = std::thread::Builder::new().name("logs-outlet".into()).spawn(move || {
-        run(outlet, &mut sender, &taken);
+        run(outlet, &mut sender, &taken, &board);
         // Nobody waits when the logs are dropped in a hurry.
         done.send(()).ok();
     });
@@ -174,7 +181,7 @@ fn start(outlet: Outlet, sockets: &Sockets, zone: &TimeZone) -> Running {
     Running { queue, ended }
 }
 
-fn run(outlet: Outlet, sender: &mut Sender, queue: &Queue) {
+fn run(outlet: Outlet, sender: &mut Sender, queue: &Queue, board: &Board) {
     let (mut lost, mut warned_at) = (0, None);
     while let Some((parcel, dropped)) = queue.pop() {
         lost += dropped;
@@ -185,6 +192,7 @@ fn run(outlet: Outlet, sender: &mut Sender, queue: &Queue) {
         };
         if sent.is_err() {
             lost += parcel.bytes.len() as u64;
+            parcel.lost_on(board);
         }
         let now = std::time::Instant::now();
         let may_warn = warned_at.is_none_or(|at| now.duration_since(at) >= WARN_PAUSE);

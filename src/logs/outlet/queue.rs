@@ -26,10 +26,11 @@ struct State {
 }
 
 impl Queue {
-    /// Adds a parcel; none after the close.
-    pub(super) fn push(&self, parcel: Parcel) {
+    /// Adds a parcel, and shows `lose` those that are dropped for it; after the close that is it.
+    pub(super) fn push(&self, parcel: Parcel, mut lose: impl FnMut(&Parcel)) {
         let mut state = self.lock();
         if state.closed {
+            lose(&parcel);
             return;
         }
         state.len += parcel.bytes.len() + PARCEL_LEN;
@@ -38,6 +39,7 @@ impl Queue {
             let Some(oldest) = state.parcels.pop_front() else { break };
             state.len -= oldest.bytes.len() + PARCEL_LEN;
             state.dropped += oldest.bytes.len() as u64;
+            lose(&oldest);
         }
         self.filled.notify_one();
     }
@@ -78,12 +80,15 @@ mod tests {
         let queue = Queue::default();
         let parcel =
             |n: u8| Parcel { bytes: vec![n; 1 << 20].into(), ..super::super::tests::parcel(b"") };
-        (0..20).for_each(|n| queue.push(parcel(n)));
+        let mut lost = Vec::new();
+        (0..20).for_each(|n| queue.push(parcel(n), |parcel| lost.push(parcel.bytes[0])));
         queue.close();
-        queue.push(parcel(99));
+        queue.push(parcel(99), |parcel| lost.push(parcel.bytes[0]));
         let popped: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         let dropped: u64 = popped.iter().map(|(_, dropped)| dropped).sum();
         assert_eq!((popped.len() as u64) << 20, (20 << 20) - dropped);
+        assert_eq!(lost.pop(), Some(99));
+        assert_eq!((lost.len() as u64) << 20, dropped);
         assert!(dropped > 0 && popped.last().unwrap().0.bytes[0] == 19);
     }
 }

@@ -1,7 +1,5 @@
 //! How the rest of the program looks at a worker's terminal and types into it.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,11 +28,6 @@ pub enum TerminalRequest {
         keys: Bytes,
         /// Told when its program has them to read.
         reply: oneshot::Sender<Result<(), KeyboardError>>,
-    },
-    /// Tell who has which keyboard.
-    Typists {
-        /// The answer.
-        reply: oneshot::Sender<HashMap<WorkerName, String>>,
     },
     /// Change its size.
     Resize {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::cli::status::{scene, verdict};
-use crate::control::api::ServerStatus;
+use crate::control::api::{LogLossStatus, ServerStatus};
 
 fn picture(status: &Status) -> String {
     let view = View { colours: Colours::Off, today: "2026-11-24".to_owned() };
@@ -48,12 +48,15 @@ fn oddities_are_told() {
     let broker = status.broker.as_mut().unwrap();
     broker.store_error = Some("no space left".to_owned());
     broker.functions[0].performers = 0;
+    let at = "2026-11-24T14:05:01.000+01:00".to_owned();
+    status.pools[0].log_loss = Some(LogLossStatus { bytes: 1_200_000, at });
     let picture = picture(&status);
     for line in [
         "draining: slow H:x:3 4.0 s 30%",
         "slow:2 is untied: its connections are not known",
         "not as wanted: background jobs cannot be stored: no space left",
         "· no worker performs it",
+        "· 1.2 MB of its log lost, the last at 14:05:01",
     ] {
         assert!(picture.contains(line), "{line} in {picture}");
     }

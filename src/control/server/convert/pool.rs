@@ -6,7 +6,10 @@ use std::time::{Instant, SystemTime};
 use super::{WorkerNames, fate, job, rfc3339};
 use crate::broker::{Overview, WorkerView};
 use crate::config::{Count, PoolProtocol, Run, ServersWay, TimedAction};
-use crate::control::api::{CanaryStatus, CronStatus, Intent, PoolStatus, WorkerStatus};
+use crate::control::api::{
+    CanaryStatus, CronStatus, Intent, LogLossStatus, PoolStatus, WorkerStatus,
+};
+use crate::logs::LogLoss;
 use crate::pool::{DeployView, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, RaisedMin, Snapshot};
 
@@ -46,6 +49,7 @@ impl Scene<'_> {
             cron: self.cron(brief),
             stuck: view.hurdle.as_ref().is_some_and(|hurdle| hurdle.needs_help),
             canary: view.deploy.as_ref().map(canary),
+            log_loss: self.snapshot.logs.losses.get(&view.name).map(log_loss),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
     }
@@ -109,7 +113,7 @@ impl Scene<'_> {
             registered: known(seen.is_some_and(has_registered)),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             rss: usage.map(|usage| usage.rss),
-            keyboard: self.snapshot.typists.get(&slot.name).cloned(),
+            keyboard: self.snapshot.logs.typists.get(&slot.name).cloned(),
             failed: slot.failed,
             restarts: slot.restarts,
             last_exit: slot.last_exit.as_ref().map(|last| {
@@ -141,6 +145,10 @@ fn should_connect(view: &PoolView, slot: &SlotView) -> bool {
 /// Who is idle has registered, now or before.
 fn has_registered(worker: &WorkerView) -> bool {
     worker.idle.is_some() || worker.done > 0 || !worker.jobs.is_empty()
+}
+
+fn log_loss(loss: &LogLoss) -> LogLossStatus {
+    LogLossStatus { bytes: loss.bytes, at: rfc3339(loss.at) }
 }
 
 fn canary(deploy: &DeployView) -> CanaryStatus {

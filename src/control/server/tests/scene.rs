@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use crate::broker::{JobLoss, JobView, LossOutcome, Overview, WorkerView};
 use crate::config::{Count, Settings, Surroundings, load_text};
 use crate::host::{HostSample, ProcessUsage};
+use crate::logs::LogsSnapshot;
 use crate::model::{Exit, Priority, WorkerId};
 use crate::pool::{LastExit, PoolIntent, PoolView, SlotRole, SlotState, SlotView};
 use crate::supervisor::{Brief, ConfigState, CountChange, Rejected, Snapshot};
@@ -43,7 +44,7 @@ pub(super) fn snapshot() -> Snapshot {
         servers: Vec::new(),
         host: HostSample { cores: 2, ..HostSample::default() },
         usage: HashMap::from([(PID, usage)]),
-        typists: HashMap::new(),
+        logs: LogsSnapshot::default(),
         stopping: false,
     }
 }
