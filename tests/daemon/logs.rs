@@ -110,17 +110,22 @@ fn inherited_output_is_on_the_daemons_own_stdout() {
 #[test]
 fn status_tells_what_a_full_disk_has_cost_of_a_log() {
     let folder = folder();
-    std::os::unix::fs::symlink("/dev/full", folder.path().join("full")).unwrap();
-    let log = format!("{{ file = \"{}/full\", format = \"raw\" }}", folder.path().display());
+    for name in ["few", "many"] {
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(name)).unwrap();
+    }
     let (few, many) = ("echo 12345", "seq 1 100000");
+    let place = folder.path().display().to_string();
     let pool = |name: &str, script: &str| {
+        let log = match name {
+            "fine" => "false".to_owned(),
+            name => format!("{{ file = \"{place}/{name}\", format = \"raw\" }}"),
+        };
         format!(
             "[pool.{name}]\ncommand = [\"sh\", \"-c\", \"{script}; exec sleep 1000\"]\n\
              protocol = \"none\"\nuser = \"${{USER}}\"\nlog = {log}\n"
         )
     };
-    let fine = pool("fine", few).replace(&log, "false");
-    let pools = [pool("few", few), pool("many", many), fine].concat();
+    let pools = [pool("few", few), pool("many", many), pool("fine", few)].concat();
     let daemon = Daemon::with_pools_in(folder, &pools);
     let lost = |name: &str| {
         let status: serde_json::Value =
