@@ -87,7 +87,13 @@ fn calm(daemon: &Daemon, workers: usize) -> Held {
     until("all of them run", || daemon.running("w").len() == workers);
     let is_zombie = |pid: &i64| stat(*pid).is_some_and(|(state, _)| state == 'Z');
     until("nothing is a zombie", || !children(pid).iter().any(is_zombie));
-    until("no stray is left", || children(pid).len() == workers);
+    let begun = Instant::now();
+    until("no stray is left", || {
+        let left = children(pid);
+        let late = begun.elapsed() > Duration::from_secs(30);
+        assert!(!late, "{} of {workers}: {:?}", left.len(), named(&left));
+        left.len() == workers
+    });
     // Asking opened a connection; it ends a moment after its answer.
     let descriptors = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     let mut last = descriptors();
@@ -110,6 +116,12 @@ fn kill_child(pid: i64, parent: i64) -> bool {
     let Ok(held) = pidfd_open(raw, PidfdFlags::empty()) else { return false };
     let is_its = stat(pid).is_some_and(|(state, of)| of == parent && state != 'Z');
     is_its && pidfd_send_signal(&held, Signal::KILL).is_ok()
+}
+
+/// What they run.
+fn named(pids: &[i64]) -> Vec<String> {
+    let line = |pid: &i64| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    pids.iter().map(|pid| format!("{pid} {}", line(pid).replace('\0', " "))).collect()
 }
 
 fn children(parent: i64) -> Vec<i64> {
