@@ -7,8 +7,9 @@
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -91,21 +92,33 @@ impl PidFile {
         let failed = |error: io::Error| {
             GearmandError::start(format!("cannot write {}", path.display()), error)
         };
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
-        let mut lock = match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => {
-                let held = format!("{} is the pid file of a running server", path.display());
-                return Err(GearmandError::start(
-                    held,
-                    "give another --pid-file, or stop that one",
-                ));
+        let mut lock = loop {
+            let file = File::options().write(true).create(true).truncate(false).open(&path);
+            match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) if is_at(&lock, &path).map_err(failed)? => break lock,
+                // A server that ended has removed it meanwhile.
+                Ok(_) => {}
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    let held = format!("{} is the pid file of a running server", path.display());
+                    let mend = "give another --pid-file, or stop that one";
+                    return Err(GearmandError::start(held, mend));
+                }
+                Err((_, error)) => return Err(failed(error.into())),
             }
-            Err((_, error)) => return Err(failed(error.into())),
         };
         lock.set_len(0).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
         Ok(Self { path, _lock: lock })
+    }
+}
+
+/// Whether the path still names the open file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

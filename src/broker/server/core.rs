@@ -19,7 +19,7 @@ use super::news::News;
 use super::session::{Brought, Sends, Session};
 use super::show::{ShowPeer, TARGET};
 use super::signals::Signals;
-use super::stream::{Got, Stream};
+use super::stream::{Got, LOOK_LEN_MAX, Stream};
 use super::tape::Tape;
 use crate::broker::record::Death;
 use crate::broker::state::{Effects, Input, State};
@@ -31,9 +31,9 @@ use crate::protocol::{Decoder, FrameError, Reader, Request};
 /// Packets of one connection in one turn at most: a turn costs a write, which a window of 64 jobs in
 /// flight shares.
 const TURN_PACKETS_MAX: usize = 128;
-/// Packets that a registration counts as. While 200 workers register 5,000 functions each, a
+/// Packets that a registration, or a grab, counts as. While 200 workers register 5,000 functions each, a
 /// submission beside them takes 64–77 ms (p99) when a turn has 256 of them and 10–13 ms with 32.
-const REGISTRATION_WEIGHT: usize = 4;
+const HEAVY_WEIGHT: usize = 4;
 /// How long a turn may take before it is cut.
 const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 /// Packets between two looks at the clock.
@@ -181,6 +181,8 @@ impl Core {
                 got
             }
         };
+        // What was looked at has to fit into a look.
+        let fits = before == 0 && buffer.len() < LOOK_LEN_MAX;
         if matches!(got, Ok(Got::All | Got::Much)) {
             let decoded = self.decode(session, &mut buffer, began);
             reader.backlog = decoded.is_cut;
@@ -188,7 +190,7 @@ impl Core {
             let is_answered = self.fx.sends.iter().any(|(to, _)| *to == session);
             if let Some(read) = self.sessions.get_mut(&session) {
                 read.brought = if adds { Brought::JobsToStore } else { Brought::NothingToStore };
-                let is_pair = decoded.packets == 2 && matches!(got, Ok(Got::All));
+                let is_pair = decoded.packets == 2 && fits && matches!(got, Ok(Got::All));
                 let sends = if is_pair && is_answered { Sends::Pairs } else { Sends::Otherwise };
                 read.sends = sends;
             }
@@ -331,7 +333,8 @@ impl Core {
 /// How many packets of a turn an input counts as.
 fn weight(input: &Input) -> usize {
     match input {
-        Input::Request { request: Request::CanDo { .. }, .. } => REGISTRATION_WEIGHT,
+        // A grab is answered with a payload, which may be long.
+        Input::Request { request: Request::CanDo { .. } | Request::Grab(_), .. } => HEAVY_WEIGHT,
         // A listing may be long.
         Input::Admin { .. } => CLOCK_EVERY,
         _ => 1,

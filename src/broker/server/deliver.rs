@@ -47,6 +47,8 @@ impl Core {
             && let Err((through, stopped)) = self.ledger.hand_over()
         {
             self.input(Input::NotCommitted { through, reason: stopped.to_string() });
+            // No report will come that lets those go on who wait for the disk.
+            self.signals.thaw.notify_waiters();
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::broker::record::{Change, ChangeSeq};
-use crate::broker::store::{StoreReport, StoreStopped, StoreThread};
+use crate::broker::store::{COMMIT_CHANGES_MAX, StoreReport, StoreStopped, StoreThread};
 
 /// Changes under way, and their bytes, at which no further jobs are read: two commits' worth, so that
 /// the disk is never idle, and the end of a job is recorded soon, also behind a flood of new ones.
@@ -25,14 +25,14 @@ const CHANGE_BYTES: usize = 256;
 pub(super) struct Ledger {
     /// `None` once it is closed.
     store: Option<StoreThread>,
-    /// Not handed over yet, and their bytes.
+    /// Not handed over yet.
     gathered: Vec<(ChangeSeq, Change)>,
-    gathered_bytes: usize,
     /// When they are to be.
     due: Option<Instant>,
     /// How long ends of jobs may wait.
     ends_wait: Duration,
-    /// The last change of each handed-over batch, how many it has, and their bytes.
+    /// Of what was handed over, what the store may commit at once: the last change, how many there
+    /// are, and their bytes.
     open: VecDeque<(ChangeSeq, usize, usize)>,
     /// Of both.
     count: usize,
@@ -44,7 +44,6 @@ impl Ledger {
         Self {
             store: Some(store),
             gathered: Vec::new(),
-            gathered_bytes: 0,
             due: None,
             ends_wait: ENDS_WAIT,
             open: VecDeque::new(),
@@ -59,10 +58,8 @@ impl Ledger {
             return;
         }
         let only_ends = changes.iter().all(|(_, change)| matches!(change, Change::Delete(_)));
-        let bytes: usize = changes.iter().map(|(_, change)| bytes_of(change)).sum();
         self.count += changes.len();
-        self.bytes += bytes;
-        self.gathered_bytes += bytes;
+        self.bytes += bytes_of_all(changes);
         self.gathered.append(changes);
         // While no jobs are read there is nothing to wait for.
         if !only_ends || self.gathered.len() >= ENDS_MAX || self.is_full() {
@@ -92,7 +89,10 @@ impl Ledger {
         // The next ones are likely to be as many.
         let room = Vec::with_capacity(self.gathered.len());
         let changes = std::mem::replace(&mut self.gathered, room);
-        self.open.push_back((last, changes.len(), std::mem::take(&mut self.gathered_bytes)));
+        for piece in changes.chunks(COMMIT_CHANGES_MAX) {
+            let through = piece.last().map_or(last, |(seq, _)| *seq);
+            self.open.push_back((through, piece.len(), bytes_of_all(piece)));
+        }
         let sent = self.store.as_ref().map_or(Err(StoreStopped), |store| store.send(changes));
         sent.map_err(|stopped| {
             self.settle(last);
@@ -143,6 +143,10 @@ impl Ledger {
         self.hand_over().map_err(|(_, stopped)| stopped)?;
         self.store.take().map_or(Ok(()), |store| store.close(reports))
     }
+}
+
+fn bytes_of_all(changes: &[(ChangeSeq, Change)]) -> usize {
+    changes.iter().map(|(_, change)| bytes_of(change)).sum()
 }
 
 fn bytes_of(change: &Change) -> usize {

@@ -12,7 +12,7 @@ use crate::broker::Peer;
 use crate::protocol::READ_LEN_MAX;
 
 /// Bytes that are looked at before they are taken, at most.
-const LOOK_LEN_MAX: usize = 1024;
+pub(super) const LOOK_LEN_MAX: usize = 1024;
 
 /// A connected TCP or unix socket.
 #[derive(Debug)]

@@ -159,10 +159,11 @@ impl DiskStore {
         let path = self.path.clone();
         let connection = self.connection();
         // The disk stays full, and the next try may succeed.
-        match connection.and_then(|open| give_back(open, &path, ballast::LEN.into())) {
-            Ok(()) => self.ballast.restore(),
-            Err(error) => debug!(%error, "the job store cannot be made smaller"),
+        if let Err(error) = connection.and_then(|open| give_back(open, &path, ballast::LEN.into()))
+        {
+            debug!(%error, "the job store cannot be made smaller");
         }
+        self.ballast.restore();
     }
 
     fn read_extras(&mut self) -> Result<Extras, StoreError> {

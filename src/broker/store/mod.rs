@@ -31,7 +31,7 @@ pub use memory::MemoryStore;
 pub use reader::ScanPlace;
 pub use reads::{Contents, Descriptions, ReadReport, ReadThread};
 pub use state_dir::{StateDir, StateDirError};
-pub use thread::{StoreReport, StoreStopped, StoreThread};
+pub use thread::{COMMIT_CHANGES_MAX, StoreReport, StoreStopped, StoreThread};
 
 /// What a store keeps beside the jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]

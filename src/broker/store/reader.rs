@@ -92,7 +92,9 @@ impl DiskReader {
     /// The file is opened again; if it is damaged the store is told to mend it.
     fn failed(&mut self, error: &StoreError) {
         self.connection = None;
-        if error.is_damage() {
+        // Of a file that was replaced meanwhile it is no news.
+        let is_current = self.generation == self.damage.generation.load(Ordering::Relaxed);
+        if error.is_damage() && is_current {
             self.damage.found.store(true, Ordering::Relaxed);
         }
     }

@@ -250,25 +250,28 @@ fn copy(
     loop {
         let mut rows = select.query([from])?;
         let before = from;
-        let damaged = loop {
+        let mut damaged = false;
+        loop {
             match rows.next() {
                 Ok(Some(row)) => match put(row)? {
                     Some(Value::Integer(id)) if id >= from => from = id.saturating_add(1),
-                    // What is out of order may go round for ever.
-                    _ => break true,
+                    _ => damaged = true,
                 },
-                Ok(None) => break false,
-                Err(_) => break true,
+                Ok(None) => break,
+                Err(_) => {
+                    damaged = true;
+                    break;
+                }
             }
-        };
+        }
         drop(rows);
-        if damaged {
-            match next_readable(old, table, from) {
-                Some(next) => from = next,
-                None => return Ok(()),
-            }
-        } else if from == before {
-            return Ok(());
+        // Each piece begins behind the ids before it, so what is out of order does not go round.
+        if from > before {
+            continue;
+        }
+        match damaged.then(|| next_readable(old, table, from)).flatten() {
+            Some(next) => from = next,
+            None => return Ok(()),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) const APPLICATION_ID: i64 = 0x4765_6172;
 pub(super) const FORMAT: i64 = 3;
 pub(super) const FORMAT_FOUND: &str = "SELECT value FROM meta WHERE key = 'format'";
 /// How long a commit waits for somebody who looks into the file with another program.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the log at which it is written back, 4 MB; larger ones only move the slowest commits.
 const CHECKPOINT_PAGES: i64 = 1000;
 

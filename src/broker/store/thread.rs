@@ -14,7 +14,7 @@ use super::{Store, StoreError};
 use crate::broker::record::{Change, ChangeSeq};
 
 /// Changes in one commit at most; more only add to the wait of the first.
-const COMMIT_CHANGES_MAX: usize = 512;
+pub const COMMIT_CHANGES_MAX: usize = 512;
 /// Payload bytes at which a commit is closed.
 const COMMIT_BYTES_MAX: usize = 1 << 20;
 /// Reports on their way to the broker's thread; the store waits when there are more.
