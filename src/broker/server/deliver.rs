@@ -36,11 +36,15 @@ impl Core {
             }
         }
         self.news.flush(now);
+        if self.ledger.keeps_the_store_waiting(now) {
+            self.pass_on_changes();
+        }
         self.set_alarm(now);
     }
 
     /// Gives the store's thread what is due. The broker's main task calls it, whose turn comes after
-    /// those of the connections that were ready with it, so that what they brought is one commit.
+    /// those of the connections that were ready with it, so that what they brought is one commit; a
+    /// turn does when the store has nothing to do.
     pub(super) fn pass_on_changes(&mut self) {
         let now = now();
         if self.ledger.is_due(now)

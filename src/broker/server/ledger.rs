@@ -17,6 +17,9 @@ const OPEN_BYTES_MAX: usize = 16 << 20;
 const ENDS_WAIT: Duration = Duration::from_millis(10);
 /// Ends of jobs that are worth a commit of their own.
 const ENDS_MAX: usize = 512;
+/// Changes that a store with nothing to do is given before the round is over, so that it works while
+/// the rest of the round is read. With fewer a commit would cost more than it carries.
+const EARLY_LEN: usize = 16;
 /// What a change counts beside its payload.
 const CHANGE_BYTES: usize = 256;
 
@@ -77,6 +80,11 @@ impl Ledger {
     /// Whether it is to be handed over now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether the store waits for what is due now and is worth a commit.
+    pub(super) fn keeps_the_store_waiting(&self, now: Instant) -> bool {
+        self.is_due(now) && self.open.is_empty() && self.gathered.len() >= EARLY_LEN
     }
 
     /// Has the store's thread commit what has been taken.
@@ -220,6 +228,21 @@ mod tests {
         ledger.hand_over().unwrap();
         ledger.take(&mut ends(many + 2..=many + 2), start);
         assert_eq!(ledger.due(), Some(start));
+    }
+
+    #[test]
+    fn a_store_with_nothing_to_do_is_given_what_is_worth_a_commit() {
+        let (mut ledger, _reports) = ledger();
+        let (now, early) = (Instant::now(), EARLY_LEN as u64);
+        ledger.take(&mut ends(1..=early), now);
+        assert!(!ledger.keeps_the_store_waiting(now), "nobody waits for ends of jobs");
+        let mut reserve =
+            vec![(ChangeSeq(early + 1), Change::ReserveHandles { through: JobId(9) })];
+        ledger.take(&mut reserve, now);
+        assert!(ledger.keeps_the_store_waiting(now));
+        ledger.hand_over().unwrap();
+        ledger.take(&mut ends(early + 2..=2 * early + 2), now + ENDS_WAIT);
+        assert!(!ledger.keeps_the_store_waiting(now + 2 * ENDS_WAIT), "it has something to do");
     }
 
     #[test]
