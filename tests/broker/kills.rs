@@ -1,6 +1,11 @@
 //! `kill -9` in the middle of the work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -9,15 +14,48 @@ use gear_supervisor::protocol::{GrabStyle, Request, Response, SubmitMode};
 use crate::disk::rounds;
 use crate::rig::{ChildBroker, Client, job};
 
-/// A completion sent so long before the kill has been recorded.
+/// A completion that the broker has heard of so long before the kill has been recorded, where the disk
+/// is not slow.
 const RECORDED_AFTER: Duration = Duration::from_millis(50);
+/// Commits that a completion may wait for: the one under way, two that are full, and its own.
+const COMMITS_MAX: u32 = 4;
+
+/// Somebody else who uses the disk, and sees how long it takes.
+struct Neighbour {
+    stop: Sender<()>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Neighbour {
+    fn new(folder: &Path) -> Self {
+        let mut file = File::create(folder.join("neighbour")).unwrap();
+        let (stop, stopped) = channel();
+        let thread = std::thread::spawn(move || {
+            let mut slowest = Duration::ZERO;
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                let begun = Instant::now();
+                file.write_all(b"x").unwrap();
+                file.sync_all().unwrap();
+                slowest = slowest.max(begun.elapsed());
+            }
+            slowest
+        });
+        Self { stop, thread }
+    }
+
+    /// The longest that the disk took for it.
+    fn slowest(self) -> Duration {
+        drop(self.stop);
+        self.thread.join().unwrap()
+    }
+}
 
 /// What one life of the broker is known to have done.
 #[derive(Default)]
 struct Known {
     /// Payloads by handle, of jobs that were acknowledged.
     acknowledged: BTreeMap<Bytes, Bytes>,
-    /// When its completion was sent.
+    /// When the broker answered what was sent behind its completion.
     completed: Vec<(Bytes, Instant)>,
 }
 
@@ -33,19 +71,23 @@ fn live(broker: &ChildBroker, jobs: usize, until: usize, known: &mut Known) -> I
     let mut stream = client.stream.try_clone().unwrap();
     let writer = std::thread::spawn(move || {
         // It ends with the broker, as a rule in the middle.
-        std::io::Write::write_all(&mut stream, &bytes).unwrap_or_default();
+        stream.write_all(&bytes).unwrap_or_default();
     });
     worker.can_do("f");
+    let mut sent = None;
     for (n, payload) in payloads.into_iter().take(until).enumerate() {
         let handle = client.created();
         known.acknowledged.insert(handle, payload);
         if n % 3 == 0 {
             let (handle, _) = worker.grab();
+            known
+                .completed
+                .extend(sent.replace(handle.clone()).map(|before| (before, Instant::now())));
             worker.complete(&handle, "");
-            known.completed.push((handle, Instant::now()));
         }
     }
     let end = Instant::now();
+    known.completed.extend(sent.map(|last| (last, end)));
     client.stream.shutdown(std::net::Shutdown::Write).unwrap();
     drop(worker);
     drop_joined(writer, client);
@@ -89,8 +131,10 @@ fn kills_in_the_middle_lose_and_repeat_nothing() {
         let mut known = Known::default();
         // Spread over the whole run.
         let until = 1 + (round * 7919) % (jobs - 1);
+        let neighbour = Neighbour::new(folder.path());
         let end = live(&broker, jobs, until, &mut known);
         drop(broker);
+        let recorded_after = RECORDED_AFTER.max(neighbour.slowest() * COMMITS_MAX);
         let broker = ChildBroker::new(folder.path(), None);
         let found = drain(&broker);
         let completed: BTreeSet<&Bytes> = known.completed.iter().map(|(job, _)| job).collect();
@@ -99,7 +143,7 @@ fn kills_in_the_middle_lose_and_repeat_nothing() {
             assert!(kept == Some(payload) || completed.contains(handle), "{handle:?}: {kept:?}");
         }
         for (handle, at) in &known.completed {
-            let long_ago = *at + RECORDED_AFTER < end;
+            let long_ago = *at + recorded_after < end;
             assert!(!long_ago || !found.contains_key(handle), "{handle:?} came again");
         }
     }
