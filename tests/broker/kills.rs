@@ -94,7 +94,7 @@ fn live(broker: &ChildBroker, jobs: usize, until: usize, known: &mut Known) -> I
     end
 }
 
-fn drop_joined(writer: std::thread::JoinHandle<()>, client: Client) {
+fn drop_joined(writer: JoinHandle<()>, client: Client) {
     drop(client);
     writer.join().unwrap();
 }
