@@ -105,22 +105,24 @@ impl Writer {
     fn gather(&mut self) -> bool {
         let Ok(changes) = self.inbox.recv() else { return false };
         self.open.extend(changes);
-        self.take_what_waits();
         true
     }
 
     fn take_what_waits(&mut self) {
-        while self.open.len() < COMMIT_CHANGES_MAX
-            && let Ok(changes) = self.inbox.try_recv()
-        {
+        while let Ok(changes) = self.inbox.try_recv() {
             self.open.extend(changes);
         }
     }
 
     /// Commits the front of what is open and reports it.
     fn commit_some(&mut self) {
+        self.take_what_waits();
         let count = commit_len(&self.open);
-        let (seqs, changes): (Vec<_>, Vec<_>) = self.open.drain(..count).unzip();
+        let (seqs, mut changes): (Vec<_>, Vec<_>) = self.open.drain(..count).unzip();
+        // A job that has run must not come again because many new ones are before its end. It is
+        // deleted a second time at its place, should a change before that bring it back.
+        let ends = self.open.iter().filter(|(_, change)| matches!(change, Change::Delete(_)));
+        changes.extend(ends.map(|(_, end)| end.clone()));
         let Some(last) = seqs.last().copied() else { return };
         match self.store.commit(&changes) {
             Ok(()) if self.store.has_room() => self.report(StoreReport::Committed(last)),

@@ -111,6 +111,21 @@ fn put(id: u64, payload_len: usize) -> Change {
 }
 
 #[test]
+fn the_end_of_a_job_is_in_the_next_commit_however_many_new_ones_are_before_it() {
+    let mut rig = Rig::new();
+    let many = COMMIT_CHANGES_MAX as u64;
+    let end = Change::Delete(JobId(1));
+    rig.send((2..=many + 2).map(|id| put(id, 1)).chain([end.clone()]).collect());
+    let first = rig.commits.recv().unwrap();
+    assert_eq!((first.len(), first.last()), (COMMIT_CHANGES_MAX + 1, Some(&end)));
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.committed(), many, "its own number comes in its turn");
+    assert_eq!(rig.commits.recv().unwrap(), [put(many + 2, 1), end]);
+    rig.verdicts.send(true).unwrap();
+    assert_eq!(rig.committed(), many + 2);
+}
+
+#[test]
 fn what_comes_during_a_commit_shares_the_next_one() {
     let mut rig = Rig::new();
     rig.send(vec![put(1, 1)]);
