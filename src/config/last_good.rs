@@ -5,14 +5,14 @@
 //! it; a daemon of root takes no copy that others may write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::replace::replace_file;
 use super::settings::{OnBadFile, Settings};
 use super::surroundings::Surroundings;
 use super::trust;
@@ -81,7 +81,7 @@ pub fn keep_last_good(
         variables: variables.collect(),
         files,
     };
-    write(&path, &serde_json::to_vec(&copy)?)
+    replace_file(&path, &serde_json::to_vec(&copy)?)
 }
 
 /// What was kept of the file that was applied last, where it asks to stand in for one that is
@@ -120,17 +120,6 @@ fn contents(settings: &Settings) -> Option<BTreeMap<PathBuf, String>> {
 /// What stands in `${…}` up to a `:` or `}`.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    // The name is on the disk when its folder is.
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -98,7 +98,9 @@ impl<'a> Reader<'a> {
         let kill = StopStep { signal: Signal::SIGKILL, wait: Duration::ZERO };
         let term = StopStep { signal: Signal::SIGTERM, wait: TERM_WAIT };
         let count = keys.count.unwrap_or(COUNT);
-        let protocol = keys.protocol.unwrap_or(PoolProtocol::Gearman);
+        let has_jobs =
+            keys.functions.as_ref().is_some_and(|it| !it.is_empty()) || keys.runner.is_set();
+        let protocol = keys.protocol.unwrap_or_else(|| run.usual_protocol(has_jobs));
         let usual_stop = match self.way {
             ServersWay::Direct if protocol != PoolProtocol::None => {
                 direct::check(table, count, &keys.upkeep);
@@ -110,7 +112,7 @@ impl<'a> Reader<'a> {
         let (scaling, upkeep, order) = (keys.scaling, keys.upkeep.clone(), keys.order.clone());
         let deploys = keys.deploys.clone();
         let log = keys.log.clone().unwrap_or_default().of_pool(name, self.log_dir);
-        let program = self.program(name, table, keys, &run)?;
+        let program = self.program(name, table, keys, protocol)?;
         let run = run.settings(table, program.protocol, &program.functions, count);
         Some(Arc::new(PoolSettings {
             name: name.clone(),
@@ -159,18 +161,12 @@ impl<'a> Reader<'a> {
         name: &PoolName,
         table: &Table<'a>,
         keys: Keys,
-        run: &RunKeys,
+        protocol: PoolProtocol,
     ) -> Option<Program> {
         let functions = keys.functions.unwrap_or_default();
-        let has_jobs = !functions.is_empty() || keys.runner.is_set();
-        let protocol = keys.protocol.unwrap_or_else(|| run.usual_protocol(has_jobs));
         if keys.stream == Some(true) && protocol != PoolProtocol::Exec {
             let wrong = Wrong::new("only protocol = \"exec\" has a stream");
             table.wrong_at("stream", wrong.hint("remove it"));
-        }
-        if protocol == PoolProtocol::None && !functions.is_empty() {
-            let wrong = Wrong::new("protocol = \"none\" serves no functions");
-            table.wrong_at("functions", wrong.hint("remove one of the two"));
         }
         let adapted = matches!(protocol, PoolProtocol::Exec | PoolProtocol::Lines);
         if adapted && keys.tty == Some(true) {
@@ -179,11 +175,7 @@ impl<'a> Reader<'a> {
             table.wrong_at("tty", wrong.hint("write tty = false, or another protocol"));
         }
         if protocol == PoolProtocol::None {
-            Upkeep::check_jobless(table);
-        }
-        if protocol == PoolProtocol::None && keys.upkeep.ready.on == ReadyOn::Registered {
-            let wrong = Wrong::new("protocol = \"none\" registers nothing");
-            table.wrong_at("ready", wrong.hint("wait for something else"));
+            check_plain(table, &functions, &keys.upkeep);
         }
         if protocol != PoolProtocol::Gearman && keys.runner.is_set() {
             let wrong = Wrong::new("a runner speaks Gearman itself");
@@ -244,6 +236,25 @@ impl<'a> Reader<'a> {
             BTreeMap::new()
         })
     }
+}
+
+/// Refuses what is about jobs in the table of a plain program, in words of that table.
+fn check_plain(table: &Table<'_>, functions: &[String], upkeep: &Upkeep) {
+    let is_named = table.get("protocol").is_some();
+    let (plain, other) = if is_named {
+        ("protocol = \"none\"", "remove one of the two")
+    } else {
+        ("a program that runs to its end", "remove it")
+    };
+    if !functions.is_empty() {
+        let wrong = Wrong::new(format!("{plain} serves no functions"));
+        table.wrong_at("functions", wrong.hint(other));
+    }
+    if upkeep.ready.on == ReadyOn::Registered {
+        let wrong = Wrong::new(format!("{plain} registers nothing"));
+        table.wrong_at("ready", wrong.hint("wait for something else"));
+    }
+    Upkeep::check_jobless(table, plain);
 }
 
 fn command(value: &Value<'_>) -> Parsed<Vec<String>> {

@@ -104,10 +104,10 @@ impl Upkeep {
 
     /// Refuses what is about jobs in the table of a pool that has none. In `[defaults]` it is for
     /// the others.
-    pub(super) fn check_jobless(table: &Table<'_>) {
+    pub(super) fn check_jobless(table: &Table<'_>, plain: &str) {
         for key in ["job_timeout", "max_jobs", "idle_exit"] {
             if table.owns(key) {
-                let wrong = Wrong::new("protocol = \"none\" has no jobs");
+                let wrong = Wrong::new(format!("{plain} has no jobs"));
                 table.wrong_at(key, wrong.hint("remove it"));
             }
         }

@@ -1,8 +1,9 @@
 //! Small files in the state folder, with an entry for each pool.
 //!
-//! JSON, replaced as a whole by a rename. It is not synced: after a power failure the last change
-//! may be lost, never the file. What cannot be read of a file is told of and left out, key by key,
-//! and the file as it was is kept beside it.
+//! JSON, synced and then put in place by a rename: after a power failure there is the last change or
+//! the one before, never an empty file. Changes that come while the disk is busy are written
+//! together. What cannot be read of a file is told of and left out, key by key, and the file as it
+//! was is kept beside it.
 //!
 //! A [`Page`] is one pool's. Once that has been removed nothing is written to it any more: what has
 //! its name later is another pool, and the removed one may still be ending its last run.
@@ -16,8 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::warn;
 
+use crate::config::replace_file;
 use crate::model::PoolName;
 
 /// What a book keeps of each pool; each of its keys may be missing.
@@ -30,7 +33,7 @@ pub trait Kept: Clone + Default + PartialEq + Serialize + DeserializeOwned {
 
 /// The entries of all pools; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Book<T>(Arc<Mutex<Entries<T>>>);
+pub struct Book<T>(Arc<Shared<T>>);
 
 /// The entry of one pool.
 #[derive(Clone, Debug)]
@@ -41,9 +44,18 @@ pub struct Page<T> {
 }
 
 #[derive(Debug, Default)]
-struct Entries<T> {
+struct Shared<T> {
     /// `None` keeps nothing.
     path: Option<PathBuf>,
+    entries: Mutex<Entries<T>>,
+    /// Changes that have been written; locked while one is.
+    written: Mutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Entries<T> {
+    /// Changes so far.
+    changes: u64,
     pools: BTreeMap<String, T>,
     /// Which pool has a name now, of all that have had it.
     tenants: BTreeMap<String, u64>,
@@ -68,8 +80,9 @@ impl<T: Kept> Book<T> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error),
         };
-        let (tenants, last_tenant) = (BTreeMap::new(), 0);
-        Ok(Self(Arc::new(Mutex::new(Entries { path: Some(path), pools, tenants, last_tenant }))))
+        let (changes, tenants, last_tenant) = (0, BTreeMap::new(), 0);
+        let entries = Mutex::new(Entries { changes, pools, tenants, last_tenant });
+        Ok(Self(Arc::new(Shared { path: Some(path), entries, written: Mutex::new(0) })))
     }
 
     /// The page of the pool that has this name now.
@@ -94,14 +107,28 @@ impl<T: Kept> Book<T> {
         entries.pools.retain(|name, _| is_kept(name));
         entries.tenants.retain(|name, _| is_kept(name));
         if entries.pools.len() < before {
-            entries.write();
+            self.write(entries);
         }
     }
 }
 
 impl<T> Book<T> {
     fn lock(&self) -> MutexGuard<'_, Entries<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.entries)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets other tasks of this thread run elsewhere meanwhile.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 
@@ -130,7 +157,7 @@ impl<T: Kept> Page<T> {
         } else {
             entries.pools.insert(self.pool.to_string(), after);
         }
-        entries.write();
+        self.book.write(entries);
     }
 
     fn entry<'a>(&self, entries: &'a Entries<T>) -> Option<&'a T> {
@@ -139,18 +166,29 @@ impl<T: Kept> Page<T> {
     }
 }
 
-impl<T: Kept> Entries<T> {
-    fn write(&self) {
-        let Some(path) = &self.path else { return };
-        let new = path.with_extension("new");
-        let written = serde_json::to_vec_pretty(&self.pools)
-            .map_err(io::Error::other)
-            .and_then(|text| fs::write(&new, text))
-            .and_then(|()| fs::rename(&new, path));
-        if let Err(error) = written {
-            let path = path.display();
-            warn!(%path, %error, "{} is lost when the daemon ends", T::WHAT);
-        }
+impl<T: Kept> Book<T> {
+    /// Writes the changes so far. Nobody who reads waits for the disk.
+    fn write(&self, mut entries: MutexGuard<'_, Entries<T>>) {
+        let Some(path) = &self.0.path else { return };
+        entries.changes += 1;
+        let change = entries.changes;
+        drop(entries);
+        blocking(|| {
+            let mut written = lock(&self.0.written);
+            if *written >= change {
+                // Whoever wrote meanwhile wrote this too.
+                return;
+            }
+            let entries = self.lock();
+            *written = entries.changes;
+            let text = serde_json::to_vec_pretty(&entries.pools);
+            drop(entries);
+            let put = text.map_err(io::Error::other).and_then(|text| replace_file(path, &text));
+            if let Err(error) = put {
+                let path = path.display();
+                warn!(%path, %error, "{} is lost when the daemon ends", T::WHAT);
+            }
+        });
     }
 }
 
@@ -246,6 +284,7 @@ mod tests {
             (r#"{"mail": {"hold": {"min": 1, "max": 2}, "held": [-1]}}"#, false, hold(1, 2), 0),
             (r#"{"mail": {"hold": {"min": 3, "max": 2}, "stopped": true}}"#, true, None, 0),
             ("{", false, None, 0),
+            ("", false, None, 0),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("intents");
@@ -256,6 +295,23 @@ mod tests {
             let kept = fs::read_to_string(file.with_extension("unreadable")).unwrap();
             assert_eq!(kept, text);
         }
+    }
+
+    #[test]
+    fn changes_of_many_at_once_are_all_written_before_they_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let (book, _) = open(folder.path());
+        let names: Vec<PoolName> = (0..16).map(|n| format!("p{n}").parse().unwrap()).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                let (page, path) = (book.page(name), folder.path());
+                scope.spawn(move || {
+                    page.change(|intents| intents.stopped = true);
+                    let read = Book::<Intents>::open(path).unwrap();
+                    assert!(read.page(name).read().stopped, "{name:?}");
+                });
+            }
+        });
     }
 
     #[test]

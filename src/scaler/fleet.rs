@@ -17,16 +17,14 @@ use std::time::{Duration, Instant};
 
 use siphasher::sip::SipHasher13;
 
+use super::published::public_name;
 use super::sample::{Look, PoolSample};
 use crate::model::{FunctionName, PoolName};
 
 /// How long a peer falls short before others take over what it lacks.
-const SHORT_FOR: Duration = Duration::from_secs(3);
+pub(super) const SHORT_FOR: Duration = Duration::from_secs(3);
 /// How old what is known of others may be.
 const STALE: Duration = Duration::from_secs(1);
-/// What ids begin with.
-const MAGIC: &str = "gs1";
-
 /// What is known of the other hosts at the same servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
@@ -47,7 +45,7 @@ pub struct Peer {
     pub capacity: u32,
     /// A number that changes as long as it lives.
     pub beat: u64,
-    /// Its pools.
+    /// Its pools, by the names by which hosts speak of them.
     pub pools: BTreeMap<PoolName, PeerPool>,
 }
 
@@ -136,8 +134,8 @@ impl FleetState {
             Claimant { capacity, rank, most }
         };
         let peers = fleet.peers.iter().filter_map(|(host, peer)| {
-            let pool = peer.pools.get(name)?;
-            let since = self.short.get(&(host.clone(), name.clone()));
+            let pool = peer.pools.get(&*public_name(name))?;
+            let since = self.short.get(&(host.clone(), public_name(name).into_owned()));
             let is_short = since.is_some_and(|at| now.saturating_duration_since(*at) >= SHORT_FOR);
             let most = if is_short { pool.have() } else { u32::MAX };
             Some(claimant(host, peer.capacity, most))
@@ -228,59 +226,6 @@ fn part(hash: u64) -> f64 {
     f64::from(u32::from_be_bytes(high)) / f64::from(u32::MAX)
 }
 
-/// What a host publishes, as ids of at most so many bytes: as many as are needed.
-#[must_use]
-pub fn publish(host: &str, own: &Peer, len_max: usize) -> Vec<String> {
-    let head = format!("{MAGIC};host={host};cap={};beat={}", own.capacity, own.beat);
-    let mut ids = vec![head.clone()];
-    for (name, pool) in &own.pools {
-        let PeerPool { starting, idle, running, leaving, limited } = pool;
-        let mark = if *limited { "!" } else { "" };
-        let text = format!(";pool={name}:{starting}/{idle}/{running}/{leaving}{mark}");
-        if ids.last().is_some_and(|id| id != &head && id.len() + text.len() > len_max) {
-            ids.push(head.clone());
-        }
-        if let Some(id) = ids.last_mut() {
-            id.push_str(&text);
-        }
-    }
-    ids
-}
-
-/// Reads a published id: the host, and what of it stands there. `None`: it is another's.
-#[must_use]
-pub fn published(id: &str) -> Option<(String, Peer)> {
-    let mut parts = id.split(';');
-    if parts.next() != Some(MAGIC) {
-        return None;
-    }
-    let (mut host, mut peer) = (None, Peer::default());
-    for part in parts {
-        match part.split_once('=')? {
-            ("host", name) => host = Some(name.to_owned()),
-            ("cap", capacity) => peer.capacity = capacity.parse().ok()?,
-            ("beat", beat) => peer.beat = beat.parse().ok()?,
-            ("pool", pool) => {
-                // One that is cut short at the end is passed over.
-                let Some((name, pool)) = published_pool(pool) else { continue };
-                peer.pools.insert(name, pool);
-            }
-            // What later versions add.
-            (_, _) => {}
-        }
-    }
-    Some((host?, peer))
-}
-
-fn published_pool(text: &str) -> Option<(PoolName, PeerPool)> {
-    let (name, counts) = text.split_once(':')?;
-    let limited = counts.ends_with('!');
-    let mut counts = counts.trim_end_matches('!').split('/').map(str::parse::<u32>);
-    let mut next = || counts.next()?.ok();
-    let (starting, idle, running, leaving) = (next()?, next()?, next()?, next()?);
-    Some((name.parse().ok()?, PeerPool { starting, idle, running, leaving, limited }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,26 +273,5 @@ mod tests {
         assert_eq!(beside.thinned(8, 0, (None, startup)), 2);
         assert_eq!(beside.thinned(8, 2, (Some(Duration::from_secs(1)), startup)), 2);
         assert_eq!(beside.thinned(8, 2, (Some(Duration::from_secs(4)), startup)), 4);
-    }
-
-    #[test]
-    fn what_is_published_is_read_again_however_it_is_cut() {
-        let pool =
-            |n: u32, limited| PeerPool { starting: n, idle: 2, running: 30, leaving: 1, limited };
-        let names = (0_u32..20).map(|n| (format!("pool{n}").parse().unwrap(), pool(n, n % 2 == 0)));
-        let own = Peer { capacity: 8, beat: 7, pools: names.collect() };
-        let ids = publish("web1/workers", &own, 120);
-        assert!(ids.len() > 3 && ids.iter().all(|id| id.len() <= 120), "{ids:?}");
-        let mut seen = Peer { capacity: 8, beat: 7, ..Peer::default() };
-        for id in &ids {
-            let (host, part) = published(id).unwrap();
-            assert_eq!((host.as_str(), part.capacity, part.beat), ("web1/workers", 8, 7));
-            seen.pools.extend(part.pools);
-        }
-        assert_eq!(seen, own);
-        assert!(published("gs1;host=a;cap=2;pool=x:1/2").unwrap().1.pools.is_empty());
-        for other in ["-", "worker_7", "gs2;host=a", "gs1;cap=1", "gs1;host=a;cap=x"] {
-            assert_eq!(published(other), None, "{other}");
-        }
     }
 }

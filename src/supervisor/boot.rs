@@ -213,7 +213,7 @@ async fn serve(
         forward_events,
         routes,
         identity,
-        demand: demand_in,
+        demand: demand_in.clone(),
         tasks: tasks.clone(),
         logs: logs.clone(),
         names: Names::default(),
@@ -245,6 +245,7 @@ async fn serve(
         intents,
         memory,
         submitted: submitted_in,
+        demand: demand_in,
         state_dir: state_dir.path().to_owned(),
     };
     let inbox =

@@ -34,6 +34,15 @@ pub(super) type Routes = Arc<BTreeMap<PoolName, PoolHandle>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand;
 
+impl Demand {
+    /// Asks for a look: one is enough for everything that happened before it.
+    pub(super) fn tell(inbox: &mpsc::Sender<Self>) {
+        if let Err(mpsc::error::TrySendError::Closed(_)) = inbox.try_send(Self) {
+            debug!("demand changed while the supervisor stops");
+        }
+    }
+}
+
 /// Passes messages until both sides are gone.
 #[derive(Debug)]
 pub(super) struct Carrier {
@@ -183,11 +192,8 @@ impl Carrier {
         self.routes.borrow().get(self.owners.get(&worker)?).cloned()
     }
 
-    /// One look is enough for everything that happened before it.
     fn ask_for_a_look(&self) {
-        if let Err(mpsc::error::TrySendError::Closed(_)) = self.demand.try_send(Demand) {
-            debug!("demand changed while the supervisor stops");
-        }
+        Demand::tell(&self.demand);
     }
 
     fn identify(&self, session: SessionId, peer: &Peer) {

@@ -1,6 +1,6 @@
 //! Files of the programs that pools run: a change rolls the pool.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::info;
 
@@ -24,7 +24,7 @@ impl Supervisor {
         }
         info!("{pool}: {what} changed: its workers are replaced");
         // It may serve other functions now; those that run tell theirs again.
-        entry.learned = Arc::default();
+        entry.learned.forget(Instant::now());
         let handle = entry.handle.clone();
         let done = async move {
             match handle.ask(|reply| PoolCommand::Renew { reply }).await {

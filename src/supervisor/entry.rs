@@ -1,23 +1,23 @@
 //! One pool as the supervisor holds it: its handle, its bounds, its scaling history.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
+use super::carrier::Demand;
 use super::counts::{CountChange, CountNews};
-use super::deploys::program_files;
 use super::floor::Floor;
 use super::handle::{Brief, RaisedMin};
+use super::learned::Learned;
 use super::look::SeenReady;
 use super::timing::Timing;
 use crate::config::{Count, PoolSettings};
-use crate::model::FunctionName;
-use crate::pool::{HoldIntent, Intents, Memory, Page, PoolHandle, PoolIntent, Served};
+use crate::pool::{HoldIntent, Intents, Memory, Page, PoolHandle, PoolIntent};
 use crate::scaler::Decision;
 
 /// Changes kept for `explain`, the oldest dropped first: those of an hour, and so many at most.
@@ -37,10 +37,7 @@ pub(super) struct Entry {
     /// The last decision; `None` while an order holds.
     pub(super) decision: Option<Decision>,
     pub(super) seen_ready: SeenReady,
-    /// What its workers have registered, when the file does not name it; kept while none runs.
-    pub(super) learned: Arc<[FunctionName]>,
-    /// What of that is on disk.
-    remembered: Arc<[FunctionName]>,
+    pub(super) learned: Learned,
     /// Whether the last decision took busy workers too.
     pub(super) drain_busy: bool,
     /// Tells the pool of those that it comes after.
@@ -103,8 +100,7 @@ impl Entry {
             wanted: target,
             decision: None,
             seen_ready: SeenReady::default(),
-            learned: Arc::default(),
-            remembered: Arc::default(),
+            learned: Learned::default(),
             drain_busy: false,
             usher: None,
             timing,
@@ -122,32 +118,17 @@ impl Entry {
     }
 
     /// Takes up what was known before the daemon started.
-    pub(super) async fn recall(&mut self, tasks: &TaskTracker) {
-        let Memory { serves, last } = self.memory.read();
-        if let Some((timing, last)) = self.timing.as_mut().zip(last) {
+    pub(super) fn recall(&mut self, tasks: &TaskTracker, demand: &mpsc::Sender<Demand>) {
+        if let Some((timing, last)) = self.timing.as_mut().zip(self.memory.read().last) {
             timing.recall(last);
         }
-        let Some(Served { program, functions }) = serves else { return };
-        if fingerprint(&self.settings, tasks).await == Some(program) {
-            self.learned = functions.iter().map(|name| FunctionName::from(name.as_str())).collect();
-            self.remembered = Arc::clone(&self.learned);
-        }
+        self.learned.recall(&self.memory, &self.settings, (tasks, demand));
     }
 
     /// Puts on disk what was learned since.
-    pub(super) async fn remember(&mut self, tasks: &TaskTracker) {
-        let is_told = !self.settings.program.functions.is_empty();
-        if is_told || self.learned == self.remembered {
-            return;
-        }
-        self.remembered = Arc::clone(&self.learned);
-        let name = |name: &FunctionName| String::from_utf8(name.0.to_vec()).ok();
-        let functions: Option<Vec<_>> = self.learned.iter().map(name).collect();
-        let functions = functions.filter(|functions| !functions.is_empty());
-        let program = fingerprint(&self.settings, tasks).await;
-        let serves = functions.zip(program);
-        let serves = serves.map(|(functions, program)| Served { program, functions });
-        self.memory.change(|memory| memory.serves = serves);
+    pub(super) fn remember(&mut self, tasks: &TaskTracker) {
+        let view = self.handle.view();
+        self.learned.remember(&self.memory, &self.settings, &view.slots, tasks);
     }
 
     /// The bounds in force: a hold goes before the file and its `min_at`.
@@ -205,17 +186,6 @@ impl Entry {
             changes: self.changes.iter().cloned().collect(),
         }
     }
-}
-
-/// Tells a program and its files from others, as far as they may serve other functions.
-async fn fingerprint(settings: &PoolSettings, tasks: &TaskTracker) -> Option<u64> {
-    let files = program_files(settings);
-    let files = tasks.spawn_blocking(move || files.fingerprint()).await.ok()?;
-    let program = &settings.program;
-    // Its keys are the same in every run.
-    let mut hasher = DefaultHasher::new();
-    (&program.command, &program.directory, &program.env, files).hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use crate::gearman::{ListedConnection, Listing, ServerAddress};
 use crate::model::{FunctionName, PoolName};
 use crate::protocol::CLIENT_ID_LEN_MAX;
 use crate::scaler::{
-    Fleet, FunctionSample, Peer, PeerPool, Plan, PoolSample, Strangers, publish, published,
+    Fleet, FunctionSample, HOST_LEN_MAX, Peer, PeerPool, Plan, PoolSample, Strangers, publish,
+    published,
 };
 
 /// Between two listings of a server.
@@ -31,6 +32,8 @@ const COUNTS_FOR: Duration = Duration::from_secs(5);
 
 /// A host whose beat has not changed for so long is gone, though a server still lists it.
 const SILENT_FOR: Duration = Duration::from_secs(10);
+/// How long the beat of a host is known that no server lists: servers may be away for a while.
+const BEAT_KEPT_FOR: Duration = Duration::from_mins(1);
 
 /// What a server listed when.
 type Heard = Option<(Instant, Arc<[ListedConnection]>)>;
@@ -46,9 +49,18 @@ pub(super) struct FleetWatch {
     beats: Beats,
 }
 
-/// The beat of each host, and when it changed.
+/// The beat of each host.
 #[derive(Debug, Default)]
-struct Beats(BTreeMap<String, (u64, Instant)>);
+struct Beats(BTreeMap<String, Beat>);
+
+#[derive(Debug)]
+struct Beat {
+    number: u64,
+    /// When it changed.
+    since: Instant,
+    /// When a server listed it last.
+    listed: Instant,
+}
 
 impl FleetWatch {
     /// Begins to listen at the servers, under this name.
@@ -115,13 +127,15 @@ impl FleetWatch {
 impl Beats {
     /// Takes out those who no longer live.
     fn bury(&mut self, now: Instant, fleet: &mut Fleet) {
-        self.0.retain(|host, _| fleet.peers.contains_key(host));
+        self.0.retain(|_, beat| now.saturating_duration_since(beat.listed) < BEAT_KEPT_FOR);
         fleet.peers.retain(|host, peer| {
-            let (beat, since) = self.0.entry(host.clone()).or_insert((peer.beat, now));
-            if *beat != peer.beat {
-                (*beat, *since) = (peer.beat, now);
+            let new = Beat { number: peer.beat, since: now, listed: now };
+            let beat = self.0.entry(host.clone()).or_insert(new);
+            beat.listed = now;
+            if beat.number != peer.beat {
+                (beat.number, beat.since) = (peer.beat, now);
             }
-            now.saturating_duration_since(*since) < SILENT_FOR
+            now.saturating_duration_since(beat.since) < SILENT_FOR
         });
     }
 }
@@ -244,10 +258,17 @@ impl Supervisor {
 /// may have one name, one machine and one pid.
 fn host_name(daemon: &str) -> String {
     let host = nix::unistd::gethostname().unwrap_or_default();
-    let number = RandomState::new().build_hasher().finish();
-    let name = format!("{}/{daemon}/{number:016x}", host.to_string_lossy());
-    // These have a meaning where it is published.
-    name.replace([' ', ';', '=', ','], "_")
+    named(&host.to_string_lossy(), daemon, RandomState::new().build_hasher().finish())
+}
+
+/// Cut to what fits beside any pool: the number is enough for machines.
+fn named(host: &str, daemon: &str, number: u64) -> String {
+    let number = format!("/{number:016x}");
+    // Some have a meaning where it is published.
+    let plain = |c: char| if c.is_ascii_graphic() && !";=,".contains(c) { c } else { '_' };
+    let name = format!("{host}/{daemon}");
+    let name = name.chars().map(plain).take(HOST_LEN_MAX - number.len());
+    name.chain(number.chars()).collect()
 }
 
 #[cfg(test)]
@@ -257,7 +278,8 @@ mod tests {
     #[test]
     fn two_daemons_of_one_name_on_one_host_are_two() {
         assert_ne!(host_name("workers"), host_name("workers"));
-        assert!(host_name("a b;c").contains("/a_b_c/"));
+        assert_eq!(named("web1", "a b;c", 7), "web1/a_b_c/0000000000000007");
+        assert_eq!(named(&"h".repeat(63), "w", 7), format!("{}/{:016x}", "h".repeat(16), 7));
     }
 
     #[test]
@@ -282,15 +304,20 @@ mod tests {
     fn a_host_whose_beat_has_stopped_no_longer_counts() {
         let start = Instant::now();
         let mut beats = Beats::default();
-        let mut alive = |second: u64, beat| {
-            let peers = BTreeMap::from([("b/w".to_owned(), Peer { beat, ..Peer::default() })]);
-            let mut fleet = Fleet { peers, ..Fleet::default() };
+        let mut listed = |second: u64, beat: Option<u64>| {
+            let peer = beat.map(|beat| ("b/w".to_owned(), Peer { beat, ..Peer::default() }));
+            let mut fleet = Fleet { peers: peer.into_iter().collect(), ..Fleet::default() };
             beats.bury(start + Duration::from_secs(second), &mut fleet);
             !fleet.peers.is_empty()
         };
-        assert!(alive(0, 1) && alive(6, 2) && alive(15, 2));
-        assert!(!alive(16, 2));
-        assert!(alive(17, 3), "it was only slow");
+        assert!(listed(0, Some(1)) && listed(6, Some(2)) && listed(15, Some(2)));
+        assert!(!listed(16, Some(2)));
+        assert!(listed(17, Some(3)), "it was only slow");
+        assert!(!listed(30, Some(3)));
+        assert!(!listed(35, None), "no server is heard");
+        assert!(!listed(60, Some(3)), "it is as dead as before");
+        assert!(!listed(121, None));
+        assert!(listed(122, Some(3)), "it is forgotten");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What the scaler is shown: the pools' views, the broker's counts and the host, put together.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
@@ -45,9 +44,9 @@ impl Eyes {
         let mut wanted = Vec::new();
         for entry in pools.filter(|entry| entry.handle.view().intent == PoolIntent::Up) {
             let view = entry.handle.view();
-            learn(entry, &view, demand);
+            learn(entry, now, &view, demand);
             let scaling = entry.settings.scaling;
-            let served = Arc::clone(&entry.learned);
+            let served = entry.learned.functions();
             let mut sample = PoolSample::new(bounds(entry), scaling, served);
             sample.busy = demand.pools.get(&view.name).copied().unwrap_or_default();
             sample.startups = entry.seen_ready.news(&view);
@@ -159,16 +158,18 @@ fn count(
 
 /// Notes what the pool serves: from the file, or what its workers have registered. What is known
 /// stays while none runs.
-fn learn(entry: &mut Entry, view: &PoolView, demand: &DemandView) {
+fn learn(entry: &mut Entry, now: Instant, view: &PoolView, demand: &DemandView) {
+    entry.learned.hear(now);
     let named = &view.settings.program.functions;
     if !named.is_empty() {
-        entry.learned = named.iter().map(|name| FunctionName::from(name.as_str())).collect();
+        let named = named.iter().map(|name| FunctionName::from(name.as_str()));
+        entry.learned.learn(named.collect());
         return;
     }
     let workers = view.slots.iter().filter_map(|slot| demand.workers.get(&slot.worker?));
     let seen: BTreeSet<_> = workers.flat_map(|worker| worker.functions.clone()).collect();
     if !seen.is_empty() {
-        entry.learned = seen.into_iter().collect();
+        entry.learned.learn(seen.into_iter().collect());
     }
 }
 
@@ -176,7 +177,7 @@ fn learn(entry: &mut Entry, view: &PoolView, demand: &DemandView) {
 /// tells them: no job would ever be seen to wait for it.
 fn bounds(entry: &Entry) -> Count {
     let bounds = entry.bounds();
-    let is_unknown = entry.learned.is_empty()
+    let is_unknown = entry.learned.is_unknown()
         && entry.settings.program.protocol != PoolProtocol::None
         && bounds.max > 0;
     Count { min: if is_unknown { bounds.min.max(1) } else { bounds.min }, ..bounds }

@@ -17,6 +17,7 @@ mod entry;
 mod fleet;
 mod floor;
 mod handle;
+mod learned;
 mod look;
 mod plan;
 mod reload;

@@ -361,7 +361,7 @@ async fn configure(entry: &mut Entry, change: &PoolChange, rooms: &Rooms) -> Eff
     entry.floor = Floor::at(&change.new.min_at, Timestamp::now());
     if !change.program.is_empty() {
         // The new program may serve others.
-        entry.learned = Arc::default();
+        entry.learned.forget(Instant::now());
     }
     let mut said = change.to_string();
     let is_released = change.changes_count() && entry.hold.is_some();

@@ -52,6 +52,8 @@ impl Supervisor {
         self.scaling.last = Some(now);
         let none_elastic = !self.pools.values().any(Entry::is_elastic);
         if none_elastic {
+            // With a beat that stands still others would take this host for a dead one.
+            self.fleet = None;
             return;
         }
         let Some(demand) = self.rooms.source.demand().await else { return };
@@ -67,7 +69,7 @@ impl Supervisor {
         let pools = self.pools.values_mut();
         let mut look = self.scaling.eyes.look(now, &mut self.host, pools, &demand, is_tick);
         for entry in self.pools.values_mut() {
-            entry.remember(&self.rooms.tasks).await;
+            entry.remember(&self.rooms.tasks);
         }
         if let Some(fleet) = &mut self.fleet {
             let others = fleet.fleet(now);
@@ -126,7 +128,7 @@ impl Entry {
         self.decision = Some(*decision);
         let changes = decision.target != self.target;
         let mut reason = decision.reason();
-        if self.learned.is_empty() {
+        if self.learned.is_unknown() {
             reason.push_str("; its first worker tells what it serves");
         }
         if changes {

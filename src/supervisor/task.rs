@@ -55,6 +55,7 @@ pub(super) struct Rooms {
     pub(super) intents: Book<Intents>,
     pub(super) memory: Book<Memory>,
     pub(super) submitted: mpsc::Sender<Submitted>,
+    pub(super) demand: mpsc::Sender<Demand>,
     pub(super) state_dir: PathBuf,
 }
 
@@ -249,12 +250,14 @@ impl Supervisor {
             entry.usher = Some(usher(&entry.handle, settings, routes, tasks));
         }
         entry.hold = entry_hold;
-        entry.recall(&self.rooms.tasks).await;
-        if entry_hold.is_some() {
+        entry.recall(&self.rooms.tasks, &self.rooms.demand);
+        self.pools.insert(settings.name.clone(), entry);
+        // Before anything is waited for: a registration that finds no route is lost.
+        self.publish_routes();
+        let entry = self.pools.get_mut(&settings.name).filter(|_| entry_hold.is_some());
+        if let Some(entry) = entry {
             entry.follow_bounds(&self.rooms.gate).await;
         }
-        self.pools.insert(settings.name.clone(), entry);
-        self.publish_routes();
     }
 
     pub(super) async fn tell_logs(&self, request: LogsRequest) {

@@ -142,13 +142,16 @@ fn numbers_and_lists_come_from_variables() {
 
 #[test]
 fn a_worker_whose_job_is_not_known_is_not_killed_for_it() {
-    let pool = "[pool.p]\ncommand = \"x\"\n[pool.q]\ncommand = \"x\"\nprotocol = \"none\"";
+    let plain = ["protocol = \"none\"", "oneshot = true", "cron = \"* * * * *\""];
+    let plain = plain.iter().enumerate();
+    let plain = plain.map(|(n, key)| format!("[pool.plain{n}]\ncommand = \"x\"\n{key}\n"));
+    let pool = format!("[pool.p]\ncommand = \"x\"\n{}", plain.collect::<String>());
     let steps = |broker: &str| {
         let settings = good(&format!("[broker]\nservers = \"gm1\"\n{broker}{pool}"));
         settings.pools.values().map(|pool| pool.stop.len()).collect::<Vec<_>>()
     };
-    assert_eq!(steps(""), [2, 2]);
-    assert_eq!(steps("direct = true\n"), [1, 2]);
+    assert_eq!(steps(""), [2, 2, 2, 2]);
+    assert_eq!(steps("direct = true\n"), [1, 2, 2, 2]);
 }
 
 #[test]

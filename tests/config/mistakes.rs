@@ -447,6 +447,22 @@ fn what_tells_that_a_worker_is_well_is_checked() {
             "4:13: pool.p.idle_exit: protocol = \"none\" has no jobs; remove it",
         ),
         (
+            "oneshot = true\njob_timeout = \"1m\"",
+            "4:15: pool.p.job_timeout: a program that runs to its end has no jobs; remove it",
+        ),
+        (
+            "cron = \"* * * * *\"\nmax_jobs = 5",
+            "4:12: pool.p.max_jobs: a program that runs to its end has no jobs; remove it",
+        ),
+        (
+            "oneshot = true\nready = \"registered\"",
+            "4:9: pool.p.ready: a program that runs to its end registers nothing; wait for something else",
+        ),
+        (
+            "oneshot = true\nfunctions = \"f\"",
+            "4:13: pool.p.functions: a program that runs to its end serves no functions; remove it",
+        ),
+        (
             "liveness = { period = \"1s\" }",
             "3:12: pool.p.liveness: on is missing; write on = \"http:…\", \"exec:…\" or \"notify\"",
         ),

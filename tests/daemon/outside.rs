@@ -50,17 +50,23 @@ impl Gearmand {
         }
     }
 
-    /// Total, running and performers of a function, as gearmand lists them.
-    fn listed(&self, function: &str) -> Option<[u64; 3]> {
+    /// Its answer to an administrator's question of several lines.
+    fn answer(&self, question: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(b"status\n").unwrap();
+        stream.write_all(format!("{question}\n").as_bytes()).unwrap();
         let mut text = String::new();
         while !text.ends_with(".\n") {
             let mut chunk = [0; 4096];
             let len = stream.read(&mut chunk).unwrap();
             text.push_str(std::str::from_utf8(&chunk[..len]).unwrap());
         }
+        text
+    }
+
+    /// Total, running and performers of a function, as gearmand lists them.
+    fn listed(&self, function: &str) -> Option<[u64; 3]> {
+        let text = self.answer("status");
         let row = text.lines().find(|line| line.starts_with(&format!("{function}\t")))?;
         let mut numbers = row.split('\t').skip(1).map(|number| number.parse().unwrap());
         Some([(); 3].map(|()| numbers.next().unwrap()))
@@ -307,6 +313,19 @@ fn direct_workers_find_the_servers_and_status_says_what_is_lost() {
 }
 
 #[test]
+fn a_host_tells_others_of_itself_while_it_has_an_elastic_pool() {
+    let Some(server) = Gearmand::start() else { return };
+    let pool = "[pool.tr]\ncommand = \"tr a-z A-Z\"\nprotocol = \"exec\"\ncount = \"1..2\"\n";
+    let daemon = daemon_of(tempfile::tempdir().unwrap(), &[&server], &pools(pool));
+    let is_told = || server.answer("workers").contains("gs1;host=");
+    until("it is told", || server.answer("workers").contains(";pool=tr:"));
+    daemon.edit("1..2", "2");
+    until("it is no longer told", || !is_told());
+    daemon.edit("count = \"2\"", "count = \"1..3\"");
+    until("it is told again", is_told);
+}
+
+#[test]
 fn a_pool_of_none_starts_one_worker_to_learn_what_it_serves() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("worker.sh");
@@ -324,9 +343,16 @@ fn a_pool_of_none_starts_one_worker_to_learn_what_it_serves() {
     until("nobody is left", || {
         daemon.log().contains("1→0") && daemon.running("learned").is_empty()
     });
+    // An edit of what runs has it learned anew, though it is the same.
+    let (starts, learned) = ("started pool=learned", "its first worker tells what it serves");
+    let before = daemon.log().len();
+    daemon.edit("zero_after", "env = { EDITED = \"1\" }\nzero_after");
+    until("it has learned again", || daemon.log()[before..].contains(learned));
+    until("nobody is left", || {
+        daemon.log()[before..].contains("1→0") && daemon.running("learned").is_empty()
+    });
     assert_eq!(daemon.says(&["submit", "up", "abc", "--timeout", "30s"]).trim(), "ABC");
     // The next daemon knows it, and so starts one for a job alone.
-    let (starts, learned) = ("started pool=learned", "its first worker tells what it serves");
     let again = |daemon: &mut Daemon| {
         daemon.signal("-TERM");
         daemon.child.wait().unwrap();
