@@ -10,7 +10,9 @@ use nix::fcntl::{FcntlArg, fcntl};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::hub::{Hub, PipeId, Turn};
+use super::hub::Hub;
+use super::pipe::PipeId;
+use super::pipes::Turn;
 
 /// A pipe that was read within this time is left alone for as long, so that a worker that prints
 /// line by line costs a read per millisecond and not per line. Its pipe holds 64 KiB meanwhile.
