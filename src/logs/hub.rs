@@ -70,11 +70,6 @@ impl Hub {
         self.pipes.read(id, &mut self.sink, &mut self.terminals)
     }
 
-    /// A pipe gives little; the last one that gave much frees the memory that this took.
-    pub(super) fn calm(&mut self, id: PipeId) {
-        self.pipes.calm(id, &mut self.sink);
-    }
-
     /// Keeps a pool's output in this way from now on.
     pub(super) fn configure(&mut self, pool: &PoolName, settings: &LogSettings) {
         self.sink.configure(pool.clone(), settings);
@@ -86,14 +81,14 @@ impl Hub {
         }
     }
 
-    /// Passes a pipe's unended line on.
-    pub(super) fn flush(&mut self, id: PipeId) {
-        self.pipes.flush(id, true, &mut self.sink);
+    /// Passes a pipe's unended line on and ends a flood, each in its time.
+    pub(super) fn settle(&mut self, id: PipeId) {
+        self.pipes.settle(id, Instant::now(), &mut self.sink);
     }
 
-    /// When [`Hub::flush`] is due.
-    pub(super) fn flush_due(&self, id: PipeId) -> Option<Instant> {
-        self.pipes.flush_due(id)
+    /// When [`Hub::settle`] is due.
+    pub(super) fn due(&self, id: PipeId) -> Option<Instant> {
+        self.pipes.due(id)
     }
 
     /// Shows a terminal to somebody from now on, who types too if `wish` says so.
@@ -144,7 +139,7 @@ impl Hub {
     pub(super) fn mark(&mut self, worker: &WorkerName, text: &str) {
         self.drain(worker);
         for id in self.pipes.ids(|pipe| pipe.has_rule() && pipe.worker == *worker) {
-            self.flush(id);
+            self.pipes.flush(id, true, &mut self.sink);
         }
         self.sink.admit(worker);
         let line = [text, "\n"].concat();
@@ -166,7 +161,7 @@ impl Hub {
     pub(super) fn tail(&mut self, worker: &WorkerName, lines: usize) -> Vec<LogLine> {
         self.drain(worker);
         for id in self.pipes.ids(|pipe| pipe.worker == *worker) {
-            self.flush(id);
+            self.pipes.flush(id, true, &mut self.sink);
         }
         self.sink.tail(worker, lines)
     }
