@@ -41,6 +41,11 @@ impl Buffers {
         self.known = VecDeque::new();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Gives a whole buffer back, of which others may hold parts.
     pub(super) fn give_back(&mut self, buffer: Bytes) {
         if !buffer.is_unique() {

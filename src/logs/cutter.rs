@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::records::RecordRule;
 
-/// A line is passed on in parts of this length.
+/// A line that is not read with its end is passed on in parts of this length.
 pub(super) const PART_LEN_MAX: usize = 256 * 1024;
 /// A line whose end does not come, or a record that does not end, is passed on as it is after this.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(1);

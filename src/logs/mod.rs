@@ -31,6 +31,8 @@ mod hub;
 mod older;
 mod outlet;
 mod past;
+mod pipe;
+mod pipes;
 mod pump;
 mod record;
 mod records;

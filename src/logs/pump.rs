@@ -10,7 +10,9 @@ use nix::fcntl::{FcntlArg, fcntl};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::hub::{Hub, PipeId, Turn};
+use super::hub::Hub;
+use super::pipe::PipeId;
+use super::pipes::Turn;
 
 /// A pipe that was read within this time is left alone for as long, so that a worker that prints
 /// line by line costs a read per millisecond and not per line. Its pipe holds 64 KiB meanwhile.
@@ -27,7 +29,7 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
     let mut pipe_len = PIPE_LEN;
     let mut read_len = 0;
     loop {
-        let flush_due = hub.borrow().flush_due(id);
+        let due = hub.borrow().due(id);
         let turn = tokio::select! {
             ready = fd.readable() => {
                 if ready.is_err() {
@@ -35,8 +37,8 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
                 }
                 read(&hub, id, &fd)
             }
-            () = until(flush_due) => {
-                if flush(&mut hub.borrow_mut(), id) == Turn::Ended {
+            () = until(due) => {
+                if settle(&mut hub.borrow_mut(), id) == Turn::Ended {
                     return;
                 }
                 continue;
@@ -55,11 +57,7 @@ pub(super) async fn run(hub: Rc<RefCell<Hub>>, id: PipeId, fd: Rc<pipe::Receiver
             Turn::Drained => {
                 // Of a flood each read is worth its wake-up, and its writer is not kept waiting.
                 let is_flood = std::mem::take(&mut read_len) > 0;
-                let now = Instant::now();
-                if !is_flood {
-                    hub.borrow_mut().calm(id);
-                }
-                if !is_flood && paced_until.is_some_and(|until| now < until) {
+                if !is_flood && paced_until.is_some_and(|until| Instant::now() < until) {
                     sleep(PACE).await;
                 }
                 paced_until = Some(Instant::now() + PACE);
@@ -85,12 +83,10 @@ fn widen(fd: &pipe::Receiver, len: usize) -> usize {
     if matches!(asked, Ok(Ok(_))) { len } else { PIPE_LEN_MAX }
 }
 
-/// Passes on what is held, unless its rest has come: on a busy machine both may be late.
-fn flush(hub: &mut Hub, id: PipeId) -> Turn {
+/// Does what is due, unless the rest of a line has come: on a busy machine both may be late.
+fn settle(hub: &mut Hub, id: PipeId) -> Turn {
     let turn = hub.read(id);
-    if hub.flush_due(id).is_some_and(|due| due <= Instant::now()) {
-        hub.flush(id);
-    }
+    hub.settle(id);
     turn
 }
 

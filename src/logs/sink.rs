@@ -115,6 +115,7 @@ impl Sink {
             LogTarget::Syslog => Place::Outlet(Outlet::Syslog),
             LogTarget::Journald => Place::Outlet(Outlet::Journald),
         };
+        self.board.admit(&pool);
         let rule = RecordRule::new(settings.continuation.as_ref());
         let log = PoolLog { place, format: settings.format, ansi: settings.ansi, rule };
         if let Some(file) = self.pools.insert(pool, log).and_then(|old| old.file()) {

@@ -20,8 +20,9 @@ use super::board::Board;
 use super::compress;
 use super::follower::BATCHES_MAX;
 use super::handle::{LogFilter, LogSource, LogStream, LogsHandle, LogsRequest, Subscription};
-use super::hub::{Hub, PipeId, SharedWatch};
+use super::hub::Hub;
 use super::outlet::Sockets;
+use super::pipe::{PipeId, SharedWatch};
 use super::pump;
 use super::sink::Sink;
 use super::terminals::{

@@ -2,11 +2,9 @@
 
 use std::fs;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use nix::unistd::{Uid, User};
+use tokio::net::UnixStream;
 
-use super::door::Door;
 use crate::supervisor::Actor;
 
 /// A client by its peer credentials.
@@ -16,16 +14,15 @@ pub(super) struct Caller {
     pid: Option<i32>,
 }
 
-impl Connected<IncomingStream<'_, Door>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        match stream.io().stream().peer_cred() {
+impl Caller {
+    /// Whoever opened this connection.
+    pub(super) fn of(stream: &UnixStream) -> Self {
+        match stream.peer_cred() {
             Ok(peer) => Self { uid: Some(peer.uid()), pid: peer.pid() },
             Err(_) => Self { uid: None, pid: None },
         }
     }
-}
 
-impl Caller {
     /// The caller for the log: `deploy (uid 1001) by gear-supervisor (pid 4711)`.
     pub(super) async fn actor(self) -> Actor {
         // The user's name may come over a network.

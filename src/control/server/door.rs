@@ -1,14 +1,11 @@
 //! The control socket's door: so many connections at once, and a refusal for one more.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::unix::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -36,19 +33,29 @@ pub(super) struct Door {
     tasks: TaskTracker,
 }
 
-/// A connection; its place is free when it is dropped.
-#[derive(Debug)]
-pub(super) struct Connection {
-    stream: UnixStream,
-    _place: OwnedSemaphorePermit,
-}
-
 impl Door {
     /// Lets in `connections_max` at once; refusals go on `tasks`.
     pub(super) fn new(listener: UnixListener, connections_max: usize, tasks: TaskTracker) -> Self {
         let room = Arc::new(Semaphore::new(connections_max));
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
         Self { listener, room, refusals, connections_max, is_full: false, tasks }
+    }
+
+    /// The next connection that there is room for, and its place, which is free when it is dropped.
+    pub(super) async fn accept(&mut self) -> (UnixStream, OwnedSemaphorePermit) {
+        loop {
+            let (stream, _) = Listener::accept(&mut self.listener).await;
+            match Arc::clone(&self.room).try_acquire_owned() {
+                Ok(place) => {
+                    // Told anew only after it was far from full: places come and go at the bound.
+                    if self.room.available_permits() > self.connections_max / 10 {
+                        self.is_full = false;
+                    }
+                    return (stream, place);
+                }
+                Err(_) => self.refuse(stream),
+            }
+        }
     }
 
     fn refuse(&mut self, stream: UnixStream) {
@@ -63,82 +70,6 @@ impl Door {
             tokio::time::timeout(REFUSAL_TIMEOUT, send_refusal(stream, connections_max)).await.ok();
             drop(place);
         });
-    }
-}
-
-impl Listener for Door {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            let (stream, address) = Listener::accept(&mut self.listener).await;
-            match Arc::clone(&self.room).try_acquire_owned() {
-                Ok(place) => {
-                    // Told anew only after it was far from full: places come and go at the bound.
-                    if self.room.available_permits() > self.connections_max / 10 {
-                        self.is_full = false;
-                    }
-                    return (Connection { stream, _place: place }, address);
-                }
-                Err(_) => self.refuse(stream),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl Connection {
-    /// The socket.
-    pub(super) fn stream(&self) -> &UnixStream {
-        &self.stream
-    }
-
-    fn pinned(self: Pin<&mut Self>) -> Pin<&mut UnixStream> {
-        Pin::new(&mut self.get_mut().stream)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.pinned().poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
@@ -168,7 +99,9 @@ async fn send_refusal(mut stream: UnixStream, connections_max: usize) -> io::Res
 mod tests {
     use axum::Router;
     use axum::routing::get;
+    use tokio_util::sync::CancellationToken;
 
+    use super::super::connections;
     use super::*;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -191,8 +124,8 @@ mod tests {
         let path = home.path().join("s.sock");
         let tasks = TaskTracker::new();
         let door = Door::new(UnixListener::bind(&path).unwrap(), 2, tasks.clone());
-        let served = axum::serve(door, Router::new().route("/", get(|| async { "{hello}" })));
-        tasks.spawn(async move { served.await.unwrap() });
+        let router = Router::new().route("/", get(|| async { "{hello}" }));
+        tasks.spawn(connections::serve(door, router, CancellationToken::new()));
         let mut first = UnixStream::connect(&path).await.unwrap();
         let mut second = UnixStream::connect(&path).await.unwrap();
         ask(&mut first, "}").await;

@@ -7,6 +7,7 @@
 mod bind;
 mod caller;
 mod commands;
+mod connections;
 mod convert;
 mod door;
 mod events;
@@ -79,20 +80,14 @@ impl ControlServer {
     ) {
         let (listener, file) = self.socket.into_parts();
         let door = Door::new(listener, CONNECTIONS_MAX, tasks.clone());
-        let service = router(App { supervisor, stop: stop.clone(), tasks })
-            .into_make_service_with_connect_info::<Caller>();
-        let serving =
-            axum::serve(door, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let router = router(App { supervisor, stop: stop.clone(), tasks });
+        let serving = connections::serve(door, router, stop.clone());
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(FAREWELL).await;
         };
         tokio::select! {
-            ended = serving => {
-                if let Err(error) = ended {
-                    warn!(%error, "the control socket failed");
-                }
-            }
+            () = serving => {}
             () = overdue => warn!("a control request did not end in time"),
         }
         file.remove();

@@ -23,7 +23,7 @@ pub use self::request::{
 pub(super) use self::viewer::{BATCHES_MAX, Viewer};
 
 use self::keyboard::Keyboard;
-use super::hub::PipeId;
+use super::pipe::PipeId;
 use crate::model::{PoolName, WorkerName};
 use crate::terminal::{Emulator, TerminalSize};
 

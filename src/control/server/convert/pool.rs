@@ -49,7 +49,7 @@ impl Scene<'_> {
             cron: self.cron(brief),
             stuck: view.hurdle.as_ref().is_some_and(|hurdle| hurdle.needs_help),
             canary: view.deploy.as_ref().map(canary),
-            log_loss: self.snapshot.logs.losses.get(&view.name).map(log_loss),
+            log_loss: self.snapshot.logs.losses.get(&view.name).copied().flatten().map(log_loss),
             workers: view.slots.iter().map(|slot| self.worker(view, slot)).collect(),
         }
     }
@@ -147,7 +147,7 @@ fn has_registered(worker: &WorkerView) -> bool {
     worker.idle.is_some() || worker.done > 0 || !worker.jobs.is_empty()
 }
 
-fn log_loss(loss: &LogLoss) -> LogLossStatus {
+fn log_loss(loss: LogLoss) -> LogLossStatus {
     LogLossStatus { bytes: loss.bytes, at: rfc3339(loss.at) }
 }
 
