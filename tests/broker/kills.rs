@@ -1,10 +1,7 @@
 //! `kill -9` in the middle of the work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Write;
-use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,41 +11,11 @@ use gear_supervisor::protocol::{GrabStyle, Request, Response, SubmitMode};
 use crate::disk::rounds;
 use crate::rig::{ChildBroker, Client, job};
 
-/// A completion that the broker has heard of so long before the kill has been recorded, where the disk
-/// is not slow.
+/// A completion that the broker has heard of so long before the kill has been recorded.
 const RECORDED_AFTER: Duration = Duration::from_millis(50);
-/// Commits that a completion may wait for: the one under way, two that are full, and its own.
-const COMMITS_MAX: u32 = 4;
-
-/// Somebody else who uses the disk, and sees how long it takes.
-struct Neighbour {
-    stop: Sender<()>,
-    thread: JoinHandle<Duration>,
-}
-
-impl Neighbour {
-    fn new(folder: &Path) -> Self {
-        let mut file = File::create(folder.join("neighbour")).unwrap();
-        let (stop, stopped) = channel();
-        let thread = std::thread::spawn(move || {
-            let mut slowest = Duration::ZERO;
-            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
-                let begun = Instant::now();
-                file.write_all(b"x").unwrap();
-                file.sync_all().unwrap();
-                slowest = slowest.max(begun.elapsed());
-            }
-            slowest
-        });
-        Self { stop, thread }
-    }
-
-    /// The longest that the disk took for it.
-    fn slowest(self) -> Duration {
-        drop(self.stop);
-        self.thread.join().unwrap()
-    }
-}
+/// Where it is slow, so many times what it took from one acknowledgement to the next at most: a
+/// completion waits for the commit under way, and for its own.
+const COMMITS_MAX: u32 = 3;
 
 /// What one life of the broker is known to have done.
 #[derive(Default)]
@@ -57,6 +24,8 @@ struct Known {
     acknowledged: BTreeMap<Bytes, Bytes>,
     /// When the broker answered what was sent behind its completion.
     completed: Vec<(Bytes, Instant)>,
+    /// The longest time from one acknowledgement to the next.
+    slowest: Duration,
 }
 
 /// Submits until `acknowledged` handles have come, with a worker that ends every third job.
@@ -74,9 +43,11 @@ fn live(broker: &ChildBroker, jobs: usize, until: usize, known: &mut Known) -> I
         stream.write_all(&bytes).unwrap_or_default();
     });
     worker.can_do("f");
-    let mut sent = None;
+    let (mut sent, mut last) = (None, Instant::now());
     for (n, payload) in payloads.into_iter().take(until).enumerate() {
         let handle = client.created();
+        let now = Instant::now();
+        known.slowest = known.slowest.max(now.duration_since(std::mem::replace(&mut last, now)));
         known.acknowledged.insert(handle, payload);
         if n % 3 == 0 {
             let (handle, _) = worker.grab();
@@ -131,10 +102,9 @@ fn kills_in_the_middle_lose_and_repeat_nothing() {
         let mut known = Known::default();
         // Spread over the whole run.
         let until = 1 + (round * 7919) % (jobs - 1);
-        let neighbour = Neighbour::new(folder.path());
         let end = live(&broker, jobs, until, &mut known);
         drop(broker);
-        let recorded_after = RECORDED_AFTER.max(neighbour.slowest() * COMMITS_MAX);
+        let recorded_after = RECORDED_AFTER.max(known.slowest * COMMITS_MAX);
         let broker = ChildBroker::new(folder.path(), None);
         let found = drain(&broker);
         let completed: BTreeSet<&Bytes> = known.completed.iter().map(|(job, _)| job).collect();
