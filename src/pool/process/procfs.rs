@@ -43,9 +43,16 @@ pub(super) fn pids() -> io::Result<impl Iterator<Item = i32>> {
 
 /// True when the environment that the process was started with holds this variable.
 pub(super) fn has_env(pid: i32, variable: &str) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
-        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
-    })
+    variable.split_once('=').is_some_and(|(name, value)| env(pid, name).as_deref() == Some(value))
+}
+
+/// A variable of the environment that the process was started with; nothing also while it execs.
+pub(super) fn env(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = environment.split(|byte| *byte == 0).find_map(|entry| {
+        entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+    });
+    value.map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 #[cfg(test)]

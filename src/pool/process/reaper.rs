@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use nix::errno::Errno;
@@ -10,6 +11,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{self as raw, WaitId, WaitIdOptions, WaitIdStatus};
 use signal_hook::consts::SIGCHLD;
 use signal_hook_tokio::Signals;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -19,6 +21,9 @@ use crate::model::Exit;
 
 /// Children reaped before other tasks of the thread get their turn.
 const REAPED_AT_ONCE_MAX: usize = 64;
+
+/// How long no child has ended when strays are looked for a second time.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The news that some child ended.
 pub(super) fn children_signals() -> io::Result<Signals> {
@@ -47,6 +52,10 @@ impl Reaper {
             news = tokio::select! {
                 () = stop.cancelled() => false,
                 signal = self.signals.next() => signal.is_some(),
+                () = sleep(LOOK_AGAIN_AFTER), if self.shared.lock().has_departed() => {
+                    self.shared.lock().look_again();
+                    true
+                }
             };
         }
     }

@@ -5,13 +5,14 @@
 //! that clears its environment and has a session of its own is nobody's, unless its worker has a
 //! control group.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::{debug, warn};
 
-use super::procfs::{self, ProcStat, has_env};
+use super::procfs::{self, ProcStat, env, has_env};
 use crate::config::Strays;
 use crate::model::WorkerId;
 
@@ -57,16 +58,41 @@ pub(super) fn treat(dead: Deceased<'_>, is_live: impl Fn(i32) -> bool) {
         if !ProcStat::read(pid).is_ok_and(is_its) {
             continue;
         }
-        let (worker, command) = (dead.name, command(pid));
         match dead.strays {
-            Strays::Kill => {
-                warn!(worker, pid, command, "killing a process that the worker left behind");
-                kill_tree(pid);
+            Strays::Kill => kill_stray(pid, dead.name),
+            Strays::Warn => {
+                let (worker, command) = (dead.name, command(pid));
+                warn!(worker, pid, command, "the worker left a process behind");
             }
-            Strays::Warn => warn!(worker, pid, command, "the worker left a process behind"),
             Strays::Leave => {}
         }
     }
+}
+
+/// Names of workers that have ended, by their marks.
+pub(super) type Departed = HashMap<String, String>;
+
+/// Looks once more for what ended workers left to be killed, by their marks alone.
+///
+/// The first look may miss some: a process in the midst of an exec shows no environment, and the
+/// kernel's list of children may pass one over while others end.
+pub(super) fn look_again(departed: &Departed, is_live: impl Fn(i32) -> bool) {
+    let children = match children_of_ours() {
+        Ok(children) => children,
+        Err(error) => return debug!(%error, "cannot look for strays"),
+    };
+    for pid in children.into_iter().filter(|pid| !is_live(*pid)) {
+        if ProcStat::read(pid).is_ok_and(|stat| stat.state != 'Z')
+            && let Some(worker) = env(pid, MARK).and_then(|mark| departed.get(&mark))
+        {
+            kill_stray(pid, worker);
+        }
+    }
+}
+
+fn kill_stray(pid: i32, worker: &str) {
+    warn!(worker, pid, command = command(pid), "killing a process that the worker left behind");
+    kill_tree(pid);
 }
 
 /// Kills a process and all below it. It is a child of ours, so nobody reaps it meanwhile.
@@ -120,4 +146,28 @@ fn pids_of(list: &str) -> Vec<i32> {
 fn command(pid: i32) -> String {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_else(|_| Vec::new());
     String::from_utf8_lossy(&words).replace('\0', " ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_second_look_kills_what_has_the_mark_of_an_ended_worker_and_nothing_else() {
+        let marked =
+            |mark: &str| Command::new("sleep").arg("1000").env(MARK, mark).spawn().unwrap();
+        let (mut left, mut other) = (marked("test.1"), marked("test.2"));
+        let departed = Departed::from([("test.1".to_owned(), "w:1".to_owned())]);
+        let mut ended = None;
+        while ended.is_none() {
+            look_again(&departed, |_| false);
+            ended = left.try_wait().unwrap();
+        }
+        assert!(!ended.unwrap().success());
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
 }

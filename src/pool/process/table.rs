@@ -19,13 +19,16 @@ use super::ledger::{Ledger, LedgerEntry};
 use super::leftovers::{self, Leftover};
 use super::limits::FileLimit;
 use super::reaper::{Reaper, children_signals};
-use super::strays::{self, Deceased};
+use super::strays::{self, Deceased, Departed};
 use crate::config::Strays;
 use crate::host::OomCount;
 use crate::model::{Exit, WorkerId, WorkerName};
 
 /// Exit code of a shell whose program was ended by KILL.
 const KILLED_BELOW_A_SHELL: i32 = 128 + 9;
+
+/// Ended workers of whom a second look for strays waits no longer.
+const DEPARTED_MAX: usize = 1024;
 
 /// What a daemon's table of processes needs.
 #[derive(Clone, Debug)]
@@ -78,6 +81,8 @@ pub(super) struct Table {
     pub(super) orphans: u64,
     oom: OomCount,
     pub(super) cgroups: Cgroups,
+    /// Workers that ended since the last second look for strays.
+    departed: Departed,
 }
 
 #[derive(Debug)]
@@ -131,6 +136,7 @@ impl Processes {
             orphans: 0,
             oom: OomCount::of_process(),
             cgroups: Cgroups::new(options.cgroup),
+            departed: Departed::new(),
         };
         let ProcessesOptions { own_binary, file_limit, .. } = options;
         let shared = Arc::new(Shared { own_binary, file_limit, table: Mutex::new(table) });
@@ -239,6 +245,12 @@ impl Table {
         let members = group.as_ref().map(WorkerGroup::members).unwrap_or_default();
         let dead = Deceased { worker, pid, name: &name, strays, members: &members };
         strays::treat(dead, |pid| self.live.contains_key(&pid));
+        if strays == Strays::Kill {
+            self.departed.insert(strays::mark(worker), name);
+            if self.departed.len() >= DEPARTED_MAX {
+                self.look_again();
+            }
+        }
         if let Some(group) = group {
             self.cgroups.remove(group);
         }
@@ -249,6 +261,17 @@ impl Table {
         if told.send(exit).is_err() {
             debug!(pid, "nobody waits for this process any more");
         }
+    }
+
+    /// Whether a second look for strays is owed.
+    pub(super) fn has_departed(&self) -> bool {
+        !self.departed.is_empty()
+    }
+
+    /// Looks a second time for what ended workers left behind.
+    pub(super) fn look_again(&mut self) {
+        let departed = std::mem::take(&mut self.departed);
+        strays::look_again(&departed, |pid| self.live.contains_key(&pid));
     }
 
     /// Whether the kernel ended it for want of memory. Its own control group tells that for sure;
