@@ -31,8 +31,8 @@ use crate::protocol::{Decoder, FrameError, Reader, Request};
 /// Packets of one connection in one turn at most: a turn costs a write, which a window of 64 jobs in
 /// flight shares.
 const TURN_PACKETS_MAX: usize = 128;
-/// Packets that a registration, or a grab, counts as. While 200 workers register 5,000 functions each, a
-/// submission beside them takes 64–77 ms (p99) when a turn has 256 of them and 10–13 ms with 32.
+/// Packets that a registration, or a grab, counts as. While 200 workers register 5,000 functions
+/// each, a submission beside them takes 64–77 ms (p99) when a turn has 256 of them and 10–13 ms with 32.
 const HEAVY_WEIGHT: usize = 4;
 /// How long a turn may take before it is cut.
 const TURN_TIME_MAX: Duration = Duration::from_millis(1);

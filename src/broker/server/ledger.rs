@@ -10,13 +10,13 @@ use crate::broker::store::{COMMIT_CHANGES_MAX, StoreReport, StoreStopped, StoreT
 
 /// Changes under way, and their bytes, at which no further jobs are read: two commits' worth, so that
 /// the disk is never idle, and the end of a job is recorded soon, also behind a flood of new ones.
-const OPEN_CHANGES_MAX: usize = 1024;
+const OPEN_CHANGES_MAX: usize = 2 * COMMIT_CHANGES_MAX;
 const OPEN_BYTES_MAX: usize = 16 << 20;
 /// How long ends of jobs wait for changes that somebody waits for, to share their commit: waking the
 /// store's thread for each costs more than a commit of many.
 const ENDS_WAIT: Duration = Duration::from_millis(10);
-/// Ends of jobs that are worth a commit of their own.
-const ENDS_MAX: usize = 512;
+/// Ends of jobs that are worth a commit of their own: as many as one takes.
+const ENDS_MAX: usize = COMMIT_CHANGES_MAX;
 /// Changes that a store with nothing to do is given before the round is over, so that it works while
 /// the rest of the round is read. With fewer a commit would cost more than it carries.
 const EARLY_LEN: usize = 16;
